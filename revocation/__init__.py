@@ -1,0 +1,43 @@
+"""The denylist, its feed, and the replica that a verifier carries."""
+
+from .denylist import Denylist, Snapshot, open_denylist
+from .entry import NEVER, Entry, Kind, Probe, Record, Revocable
+from .errors import (
+    BadDenylistUrl,
+    DenylistLost,
+    DenylistNotReady,
+    DenylistUnavailable,
+    FeedGap,
+    ReplicaStale,
+    RevocationError,
+    TokenRevoked,
+)
+from .feed import DenylistState, FeedItem, Position
+from .replica import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, Replica, StalePolicy
+
+__all__ = [
+    "DEFAULT_HEARTBEAT_INTERVAL",
+    "DEFAULT_MAX_STALENESS",
+    "NEVER",
+    "BadDenylistUrl",
+    "Denylist",
+    "DenylistLost",
+    "DenylistNotReady",
+    "DenylistState",
+    "DenylistUnavailable",
+    "Entry",
+    "FeedGap",
+    "FeedItem",
+    "Kind",
+    "Position",
+    "Probe",
+    "Record",
+    "Replica",
+    "ReplicaStale",
+    "Revocable",
+    "RevocationError",
+    "Snapshot",
+    "StalePolicy",
+    "TokenRevoked",
+    "open_denylist",
+]

@@ -1,0 +1,102 @@
+"""What every denylist promises, and how one is opened from its URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from .entry import Entry, Kind, Probe, Record
+from .errors import BadDenylistUrl
+from .feed import DenylistState, FeedItem, Position
+
+FEED_WINDOW = 900
+"""Seconds for which an item stays in the feed; a reader away for longer takes a snapshot."""
+FEED_CAP = 1_000_000
+"""Items at most in the feed, whatever their age: about 100 MB in Redis at one record each."""
+
+MEMORY_SCHEME = "memory"
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The denylist's contents; the state was read first, so the feed goes on from there."""
+
+    state: DenylistState
+    records: Iterable[Record]
+
+
+class Denylist(Protocol):
+    """A set of revocations with an ordered feed of its changes.
+
+    Every method may be retried; all raise `DenylistUnavailable` where the store does not answer,
+    and all but `initialise` raise `DenylistLost` where it holds no epoch.
+    """
+
+    def initialise(self, watermark: int) -> DenylistState:
+        """Set epoch and salt where there are none; returns what is there afterwards.
+
+        Atomic. `watermark` (seconds) counts only if this call made the epoch: tokens issued at or
+        before it are refused. A new epoch is not ready: it vouches for nothing until `mark_ready`.
+        """
+
+    def mark_ready(self) -> None:
+        """Say that everything acknowledged earlier has been added again: heartbeats may begin."""
+
+    def state(self) -> DenylistState:
+        """Where the denylist stands now."""
+
+    def add(self, entries: Sequence[Entry]) -> Position:
+        """Merge entries and append them to the feed in one atomic step.
+
+        Returns only when the store holds them. Idempotent: what is there already, at least as high
+        and as long, is neither stored nor announced again.
+        """
+
+    def lookup(self, probe: Probe) -> Kind | None:
+        """The kind of entry that refuses the token, or None; a direct question to the store.
+
+        Raises `DenylistNotReady` before `mark_ready`.
+        """
+
+    def heartbeat(self, interval: float) -> Position:
+        """Append a heartbeat unless one was written less than `interval` seconds ago.
+
+        Raises `DenylistNotReady` before `mark_ready`, so that no replica trusts a torn copy.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """The present contents, for a replica to start from."""
+
+    def tail(self, after: Position, block: float) -> list[FeedItem]:
+        """Items after a position, waiting up to `block` seconds for the first.
+
+        Raises `FeedGap` where the feed does not continue from `after`.
+        """
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+def open_denylist(
+    url: str, *, namespace: str = "gatepass", clock: Callable[[], float] | None = None
+) -> Denylist:
+    """Open `redis://`, `rediss://`, `unix://` or `memory://`.
+
+    `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == MEMORY_SCHEME:
+        from .memory_denylist import MemoryDenylist
+
+        return MemoryDenylist.shared(url, clock=clock or time.time)
+    if scheme in REDIS_SCHEMES:
+        from .redis_client import connect
+        from .redis_denylist import RedisDenylist
+
+        return RedisDenylist(connect(url), namespace=namespace, clock=clock)
+    known = ", ".join(f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES}))
+    raise BadDenylistUrl(f"a denylist URL starts with one of {known}, not {scheme or 'nothing'!r}")

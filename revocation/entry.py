@@ -1,0 +1,215 @@
+"""Denylist entries: what each kind refuses, how it is stored, and how a token is held against it.
+
+Every store and every replica keeps the same records, `key -> (level, expires)`, where `key` is one
+byte for the kind and 16 bytes of identifier. Merging takes the maximum of both, so neither order
+nor repetition matters.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+NEVER = (1 << 53) - 1
+"""The expiry of an entry that stays for good: a thief who has a key chooses his own `exp`."""
+
+
+class Kind(StrEnum):
+    """What an entry refuses."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a kind
+    """One access token, by `jti`."""
+    SESSION = "session"
+    """Every token of one login, by `sid`."""
+    SUBJECT = "subject"
+    """A person's tokens with a `sub_ver` below the level."""
+    KEY = "key"
+    """Every token under a key, by `kid`; never expires."""
+    CLIENT = "client"
+    """A relying party's tokens, by `client_id` or audience, issued at or before the watermark."""
+    EPOCH = "epoch"
+    """Every token issued at or before the watermark, whoever's it is."""
+
+
+_PREFIX = {
+    Kind.TOKEN: b"t",
+    Kind.SESSION: b"s",
+    Kind.SUBJECT: b"u",
+    Kind.KEY: b"k",
+    Kind.CLIENT: b"c",
+    Kind.EPOCH: b"e",
+}
+_KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One revocation as an issuer states it; `expires` in seconds since the epoch.
+
+    It must outlive every token that it can hit: leeway and clock skew included.
+    """
+
+    kind: Kind
+    value: str
+    level: int
+    expires: int
+
+    @classmethod
+    def token(cls, jti: str, expires: int) -> Entry:
+        return cls(Kind.TOKEN, jti, 1, expires)
+
+    @classmethod
+    def session(cls, sid: str, expires: int) -> Entry:
+        return cls(Kind.SESSION, sid, 1, expires)
+
+    @classmethod
+    def subject(cls, sub: str, least_version: int, expires: int) -> Entry:
+        return cls(Kind.SUBJECT, sub, least_version, expires)
+
+    @classmethod
+    def key(cls, kid: str) -> Entry:
+        return cls(Kind.KEY, kid, 1, NEVER)
+
+    @classmethod
+    def client(cls, client_id: str, watermark: int, expires: int) -> Entry:
+        """Refuse a client's (or an audience's) tokens issued at or before `watermark`, seconds."""
+        return cls(Kind.CLIENT, client_id, watermark, expires)
+
+    @classmethod
+    def epoch(cls, epoch_id: str, watermark: int) -> Entry:
+        """Refuse every token issued at or before `watermark`, seconds."""
+        return cls(Kind.EPOCH, epoch_id, watermark, NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry as stores and replicas hold it."""
+
+    key: bytes
+    level: int
+    expires: int
+
+    @property
+    def kind(self) -> Kind:
+        return _KIND[self.key[:1]]
+
+
+_WIRE = struct.Struct(">17sQQ")
+
+
+def pack(records: Iterable[Record]) -> bytes:
+    """Records as they stand in the feed: 33 bytes each."""
+    return b"".join(_WIRE.pack(record.key, record.level, record.expires) for record in records)
+
+
+def unpack(blob: bytes) -> Iterator[Record]:
+    """The records of one feed item. Raises `ValueError` for a blob of another form."""
+    try:
+        for key, level, expires in _WIRE.iter_unpack(blob):
+            if key[:1] not in _KIND:
+                raise ValueError("a feed record of unknown kind")
+            yield Record(key, level, expires)
+    except struct.error:
+        raise ValueError("a feed item of broken length") from None
+
+
+def record_key(kind: Kind, value: str, salt: bytes) -> bytes:
+    """The 17-byte key of an identifier.
+
+    Random identifiers (`jti`, `sid`) stand for themselves; names of people, clients and keys are
+    stored as a keyed digest, so that the denylist names nobody.
+    """
+    prefix = _PREFIX[kind]
+    if kind in _RANDOM_IDS:
+        try:
+            raw = base64.urlsafe_b64decode(value + "==")
+        except (ValueError, binascii.Error):
+            raw = b""
+        if len(raw) == 16:
+            return prefix + raw
+    digest = hashlib.blake2b(value.encode(), digest_size=16, key=salt, person=prefix)
+    return prefix + digest.digest()
+
+
+_RANDOM_IDS = frozenset({Kind.TOKEN, Kind.SESSION, Kind.EPOCH})
+
+
+def to_record(entry: Entry, salt: bytes) -> Record:
+    return Record(record_key(entry.kind, entry.value, salt), entry.level, entry.expires)
+
+
+class Revocable(Protocol):
+    """The claims that revocation looks at; `tokens.AccessClaims` has them."""
+
+    @property
+    def jti(self) -> str: ...
+    @property
+    def sid(self) -> str: ...
+    @property
+    def sub(self) -> str: ...
+    @property
+    def sub_ver(self) -> int: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def aud(self) -> tuple[str, ...]: ...
+    @property
+    def iat(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A token's record keys, ready to be looked up."""
+
+    token: bytes
+    session: bytes
+    subject: bytes
+    key: bytes
+    parties: tuple[bytes, ...]
+    sub_ver: int
+    iat: int
+
+    @classmethod
+    def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
+        return cls(
+            token=record_key(Kind.TOKEN, claims.jti, salt),
+            session=record_key(Kind.SESSION, claims.sid, salt),
+            subject=record_key(Kind.SUBJECT, claims.sub, salt),
+            key=record_key(Kind.KEY, kid, salt),
+            parties=tuple(
+                record_key(Kind.CLIENT, party, salt) for party in (claims.client_id, *claims.aud)
+            ),
+            sub_ver=claims.sub_ver,
+            iat=claims.iat,
+        )
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return (self.token, self.session, self.subject, self.key, *self.parties)
+
+
+def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> Kind | None:
+    """The kind of the first entry that refuses the token, or None.
+
+    `level_of` gives a record's level, 0 where there is none; `watermark` is the epoch's.
+    """
+    kind: Kind | None = None
+    if level_of(probe.token):
+        kind = Kind.TOKEN
+    elif level_of(probe.session):
+        kind = Kind.SESSION
+    elif level_of(probe.subject) > probe.sub_ver:
+        kind = Kind.SUBJECT
+    elif level_of(probe.key):
+        kind = Kind.KEY
+    elif any(level_of(party) >= probe.iat for party in probe.parties):
+        kind = Kind.CLIENT
+    elif probe.iat <= watermark:
+        kind = Kind.EPOCH
+    return kind

@@ -1,0 +1,68 @@
+"""Why a token is refused as revoked, or why that cannot be told."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RevocationError(Exception):
+    """The root of this package's errors; `code` is stable."""
+
+    code: ClassVar[str] = "revocation_error"
+
+
+class TokenRevoked(RevocationError):
+    """A denylist entry hits the token; `kind` is the entry's kind."""
+
+    code = "revoked"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"revoked by a {kind} entry")
+        self.kind = kind
+
+
+class ReplicaStale(RevocationError):
+    """The replica cannot vouch for its copy, and its policy is to fail closed."""
+
+    code = "replica_stale"
+
+    def __init__(self, staleness: float, limit: float) -> None:
+        super().__init__(f"the replica is {staleness:.1f} s old; the limit is {limit:.1f} s")
+        self.staleness = staleness
+        self.limit = limit
+
+
+class DenylistUnavailable(RevocationError):
+    """The denylist does not answer; nothing may be assumed about what it holds."""
+
+    code = "denylist_unavailable"
+
+
+class DenylistLost(RevocationError):
+    """The denylist answers but holds no epoch: it is new, or everything in it was lost."""
+
+    code = "denylist_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the denylist has no epoch; it is new, or its contents were lost")
+
+
+class DenylistNotReady(DenylistUnavailable):
+    """The denylist is being filled from the journal; until then it vouches for nothing."""
+
+    code = "denylist_not_ready"
+
+    def __init__(self) -> None:
+        super().__init__("the denylist is being filled from the journal")
+
+
+class FeedGap(RevocationError):
+    """The feed does not continue where the reader stood; a new snapshot is needed."""
+
+    code = "feed_gap"
+
+
+class BadDenylistUrl(RevocationError):
+    """A denylist URL of an unknown kind."""
+
+    code = "bad_denylist_url"

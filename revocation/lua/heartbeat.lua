@@ -1,0 +1,28 @@
+-- ARGV[2] interval, ARGV[3] the feed's window (milliseconds), ARGV[4] its cap (items).
+-- Writes a heartbeat if the last one is older, and trims what is past its time.
+if redis.call('HEXISTS', meta, 'epoch') == 0 then
+  return redis.error_reply('NOEPOCH')
+end
+if redis.call('HGET', meta, 'ready') ~= '1' then
+  return redis.error_reply('NOTREADY')
+end
+local last = tonumber(redis.call('HGET', meta, 'heartbeat'))
+-- A clock that was put back must not silence the heartbeat.
+if now - last >= tonumber(ARGV[2]) or now < last then
+  redis.call('HSET', meta, 'heartbeat', string.format('%.0f', now))
+  append('')
+  local oldest = redis.call('XRANGE', feed, '-', '+', 'COUNT', 256)
+  local keep_from = nil
+  for _, item in ipairs(oldest) do
+    local sent = tonumber(item[2][6])
+    if sent < now - tonumber(ARGV[3]) then
+      keep_from = tonumber(string.match(item[1], '^%d+')) + 1
+    end
+  end
+  if keep_from then
+    redis.call('XTRIM', feed, 'MINID', string.format('%.0f', keep_from) .. '-0')
+  end
+  redis.call('XTRIM', feed, 'MAXLEN', '~', ARGV[4])
+  redis.call('ZREMRANGEBYSCORE', shards, '-inf', string.format('%.0f', math.floor(now / 1000)))
+end
+return position()

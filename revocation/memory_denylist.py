@@ -1,0 +1,168 @@
+"""The denylist in one process's memory: the same protocol, lost with the process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
+from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
+from .errors import DenylistLost, DenylistNotReady, FeedGap
+from .feed import DenylistState, FeedItem, Position, next_chain
+
+
+class MemoryDenylist:
+    """Implements `Denylist` for the threads of one process."""
+
+    _shared: ClassVar[dict[str, MemoryDenylist]] = {}
+    _shared_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        feed_window: int = FEED_WINDOW,
+        feed_cap: int = FEED_CAP,
+    ) -> None:
+        self._clock = clock
+        self._feed_window = feed_window
+        self._changed = threading.Condition()
+        self._state: DenylistState | None = None
+        self._records: dict[bytes, Record] = {}
+        self._feed: deque[FeedItem] = deque(maxlen=feed_cap)
+        self._last_heartbeat = 0.0
+
+    @classmethod
+    def shared(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryDenylist:
+        """The one denylist of this process under a URL: issuer and gateway name it alike."""
+        with cls._shared_lock:
+            return cls._shared.setdefault(url, cls(clock=clock))
+
+    def initialise(self, watermark: int) -> DenylistState:
+        with self._changed:
+            if self._state is None:
+                position = Position(secrets.token_urlsafe(16), 0, "")
+                self._state = DenylistState(
+                    position, watermark, secrets.token_bytes(32), ready=False
+                )
+            return self._state
+
+    def mark_ready(self) -> None:
+        with self._changed:
+            self._state = replace(self._require_state(), ready=True)
+
+    def _require_ready(self) -> DenylistState:
+        state = self._require_state()
+        if not state.ready:
+            raise DenylistNotReady
+        return state
+
+    def state(self) -> DenylistState:
+        with self._changed:
+            return self._require_state()
+
+    def _require_state(self) -> DenylistState:
+        if self._state is None:
+            raise DenylistLost
+        return self._state
+
+    def add(self, entries: Sequence[Entry]) -> Position:
+        with self._changed:
+            state = self._require_state()
+            records = [to_record(entry, state.salt) for entry in entries]
+            changed = [record for record in records if self._merge(record)]
+            if changed:
+                self._append(pack(changed))
+            return self._require_state().position
+
+    def _merge(self, record: Record) -> bool:
+        state = self._require_state()
+        if record.kind is Kind.EPOCH:
+            if record.level <= state.watermark:
+                return False
+            self._state = replace(state, watermark=record.level)
+            return True
+        if record.expires <= self._clock():
+            return False
+        old = self._records.get(record.key)
+        if old is None:
+            self._records[record.key] = record
+            return True
+        level, expires = max(old.level, record.level), max(old.expires, record.expires)
+        if (level, expires) == (old.level, old.expires):
+            return False
+        self._records[record.key] = Record(record.key, level, expires)
+        return True
+
+    def _append(self, records: bytes) -> None:
+        state = self._require_state()
+        seq = state.position.seq + 1
+        chain = next_chain(state.position.chain, seq, records)
+        self._feed.append(FeedItem(seq, chain, records, int(self._clock() * 1000)))
+        position = Position(state.position.epoch, seq, chain)
+        self._state = replace(state, position=position)
+        self._changed.notify_all()
+
+    def lookup(self, probe: Probe) -> Kind | None:
+        with self._changed:
+            watermark = self._require_ready().watermark
+            return refusal(probe, self._level, watermark)
+
+    def _level(self, key: bytes) -> int:
+        record = self._records.get(key)
+        return record.level if record and record.expires > self._clock() else 0
+
+    def heartbeat(self, interval: float) -> Position:
+        with self._changed:
+            state = self._require_ready()
+            now = self._clock()
+            if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
+                self._last_heartbeat = now
+                self._append(b"")
+                self._trim(now)
+                state = self._require_state()
+            return state.position
+
+    def _trim(self, now: float) -> None:
+        oldest = (now - self._feed_window) * 1000
+        while self._feed and self._feed[0].sent < oldest:
+            self._feed.popleft()
+        expired = [key for key, record in self._records.items() if record.expires <= now]
+        for key in expired:
+            del self._records[key]
+
+    def snapshot(self) -> Snapshot:
+        with self._changed:
+            now = self._clock()
+            live = [record for record in self._records.values() if record.expires > now]
+            return Snapshot(self._require_state(), live)
+
+    def tail(self, after: Position, block: float) -> list[FeedItem]:
+        with self._changed:
+            position = self._require_state().position
+            if position.epoch != after.epoch or position.seq < after.seq:
+                raise FeedGap("the denylist went back in time or has another epoch")
+            if position.seq == after.seq:
+                if position.chain != after.chain:
+                    raise FeedGap("the denylist has another history")
+                self._changed.wait(block)
+            # Newest last: walk back only as far as needed.
+            items: list[FeedItem] = []
+            for item in reversed(self._feed):
+                if item.seq <= after.seq:
+                    break
+                items.append(item)
+            items.reverse()
+            if not items and self._require_state().position.seq == after.seq:
+                return []
+            if not items or items[0].seq != after.seq + 1:
+                raise FeedGap("the feed was trimmed past the reader")
+            return items
+
+    def close(self) -> None:
+        """Nothing to release."""

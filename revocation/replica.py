@@ -1,0 +1,221 @@
+"""A local copy of the denylist that knows how old it is.
+
+The guarantee is `max_staleness`: past it the policy applies. Milliseconds are what is typical.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from .denylist import Denylist
+from .entry import NEVER, Kind, Probe, Record, Revocable, refusal, unpack
+from .errors import DenylistLost, FeedGap, ReplicaStale, RevocationError, TokenRevoked
+from .feed import FeedItem, Position, next_chain
+
+log = logging.getLogger("gatepass.revocation")
+
+DEFAULT_MAX_STALENESS = 5.0
+DEFAULT_HEARTBEAT_INTERVAL = 1.0
+_SWEEP_INTERVAL = 30.0
+_FIRST_BACKOFF = 0.05
+_MAX_BACKOFF = 2.0
+
+
+def suspension_aware_clock() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class StalePolicy(StrEnum):
+    """What to do with a token while the replica cannot vouch for its copy."""
+
+    CLOSED = "closed"
+    """Refuse with 503: the default."""
+    ASK = "ask"
+    """Ask the denylist itself, once for each token."""
+    OPEN = "open"
+    """Go by the last copy."""
+
+
+class Replica:
+    """Follows a denylist and answers from memory, without a lock or a round trip."""
+
+    def __init__(
+        self,
+        denylist: Denylist,
+        *,
+        max_staleness: float = DEFAULT_MAX_STALENESS,
+        heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
+        policy: StalePolicy = StalePolicy.CLOSED,
+        clock: Callable[[], float] = suspension_aware_clock,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`max_staleness` and `heartbeat_interval` in seconds; the latter is the issuer's.
+
+        `clock` measures staleness, `wall_clock` tells which entries have expired.
+        """
+        self._denylist = denylist
+        self._max_staleness = max_staleness
+        self._heartbeat_interval = heartbeat_interval
+        self._policy = policy
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._levels: dict[bytes, int] = {}
+        self._expiries: dict[bytes, int] = {}
+        self._watermark = -1
+        self._salt = b""
+        self._position: Position | None = None
+        self._fresh_at: float | None = None
+        self._stopping = threading.Event()
+        self._in_step = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._store_time = 0.0
+        self._next_sweep = 0.0
+
+    # The check: what every request pays.
+
+    def check(self, claims: Revocable, kid: str, policy: StalePolicy | None = None) -> None:
+        """Pass if no entry refuses the token.
+
+        Raises `TokenRevoked`; `ReplicaStale` where the copy is too old and the policy (the
+        replica's own unless given) is `closed`; `DenylistUnavailable` under `ask`.
+        """
+        stale = self.staleness() > self._max_staleness
+        if stale:
+            policy = policy or self._policy
+            if policy is StalePolicy.CLOSED or not self._salt:
+                raise ReplicaStale(self.staleness(), self._max_staleness)
+        probe = Probe.of(claims, kid, self._salt)
+        # What the copy refuses is refused, however old the copy.
+        kind = refusal(probe, self._level_of, self._watermark)
+        if kind is None and stale and policy is StalePolicy.ASK:
+            kind = self._denylist.lookup(probe)
+        if kind is not None:
+            raise TokenRevoked(kind)
+
+    def _level_of(self, key: bytes) -> int:
+        # An entry outlives every token that it can hit, so an expired one needs no second look.
+        return self._levels.get(key, 0)
+
+    def staleness(self) -> float:
+        """Seconds by which this copy may lag behind the denylist, at most; infinite if unknown."""
+        fresh_at = self._fresh_at
+        if fresh_at is None:
+            return float("inf")
+        return self._clock() - fresh_at + self._heartbeat_interval
+
+    def wait_in_step(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until the copy can be vouched for."""
+        return self._in_step.wait(timeout)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    # Following the feed.
+
+    def start(self) -> None:
+        """Follow the denylist from a background thread of this process."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._follow, name="gatepass-replica", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; the copy stays and ages."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def _follow(self) -> None:
+        backoff = _FIRST_BACKOFF
+        while not self._stopping.is_set():
+            try:
+                self.step(block=self._heartbeat_interval)
+                backoff = _FIRST_BACKOFF
+            except DenylistLost:
+                log.warning("the denylist has no epoch; waiting for an issuer")
+                backoff = self._pause(backoff)
+            except RevocationError as error:
+                log.warning("the replica cannot follow: %s", error)
+                backoff = self._pause(backoff)
+            except Exception:
+                # The thread must outlive every surprise; staleness shows that it is not in step.
+                log.exception("the replica failed; it starts again from a snapshot")
+                self._position = None
+                backoff = self._pause(backoff)
+
+    def _pause(self, backoff: float) -> float:
+        # Jitter keeps a thousand gateways from coming back in one moment.
+        self._stopping.wait(backoff * (0.5 + secrets.randbelow(1000) / 1000))
+        return min(backoff * 2, _MAX_BACKOFF)
+
+    def step(self, block: float) -> None:
+        """Take a snapshot if one is needed, else one batch of the feed.
+
+        Waits up to `block` seconds for news. Raises `RevocationError`.
+        """
+        if self._position is None:
+            self._load()
+            return
+        sent_at = self._clock()
+        try:
+            items = self._denylist.tail(self._position, block)
+            for item in items:
+                self._apply(item)
+        except FeedGap as gap:
+            log.warning("reading the denylist afresh: %s", gap)
+            self._position = None
+            return
+        if any(item.is_heartbeat for item in items):
+            self._fresh_at = sent_at
+            self._in_step.set()
+        self._sweep()
+
+    def _load(self) -> None:
+        # Until a heartbeat comes through the new feed, nothing says that it is alive.
+        self._fresh_at = None
+        self._in_step.clear()
+        snapshot = self._denylist.snapshot()
+        # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
+        for record in snapshot.records:
+            self._merge(record)
+        self._watermark = max(self._watermark, snapshot.state.watermark)
+        self._salt = snapshot.state.salt
+        self._position = snapshot.state.position
+        log.info("the replica holds %d entries at feed item %d", len(self), self._position.seq)
+
+    def _apply(self, item: FeedItem) -> None:
+        position = self._position
+        if position is None or item.seq != position.seq + 1:
+            raise FeedGap("an item is missing")
+        chain = next_chain(position.chain, item.seq, item.records)
+        if chain != item.chain:
+            raise FeedGap("the feed has another history")
+        for record in unpack(item.records):
+            if record.kind is Kind.EPOCH:
+                self._watermark = max(self._watermark, record.level)
+            else:
+                self._merge(record)
+        self._store_time = item.sent / 1000
+        self._position = Position(position.epoch, item.seq, chain)
+
+    def _merge(self, record: Record) -> None:
+        # The level last: a reader between the two lines sees no entry or the whole one.
+        self._expiries[record.key] = max(self._expiries.get(record.key, 0), record.expires)
+        self._levels[record.key] = max(self._levels.get(record.key, 0), record.level)
+
+    def _sweep(self) -> None:
+        # The earlier of two clocks: a local one that jumps ahead and back must not lose entries.
+        now = min(self._store_time, self._wall_clock())
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_INTERVAL
+        expired = [key for key, expires in self._expiries.items() if expires <= now < NEVER]
+        for key in expired:
+            del self._levels[key]
+            del self._expiries[key]

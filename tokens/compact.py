@@ -1,0 +1,154 @@
+"""The strict compact JWS form (RFC 7515 section 7.1) and the verification of its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from keys import SIGNING_ALGORITHMS
+
+from . import base64url, strict_json
+from .errors import AlgorithmRefused, BadSignature, HeaderRefused, Malformed, TooLarge
+
+# Caps in characters, checked before any decoding (RFC 8725 section 2.5 names the cost of parsing).
+MAX_TOKEN = 8192
+MAX_HEADER = 1024
+MAX_SIGNATURE = 700  # RSA-4096 takes 683
+
+# Members that would let a token choose its own key or its own rules (RFC 8725 sections 3.10, 3.1),
+# and `crit`, whose every extension is unknown to us (RFC 7515 section 4.1.11).
+REFUSED_HEADERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "epk", "p2c"})
+
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+
+_ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
+_PKCS1 = padding.PKCS1v15()
+_SHA256 = hashes.SHA256()
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key bound to the one algorithm it serves (RFC 8725 section 3.1)."""
+
+    kid: str
+    alg: str
+    verify: Callable[[bytes, bytes], None]
+    """`verify(signature, signing_input)`; raises `BadSignature`."""
+
+    @classmethod
+    def of(cls, kid: str, alg: str, public: PublicKey) -> VerificationKey:
+        """Bind `public` to `alg`.
+
+        Raises `AlgorithmRefused` where the algorithm is not allowed or not this kind of key's.
+        """
+        return cls(kid, alg, _verifier(alg, public))
+
+
+def _verifier(alg: str, public: PublicKey) -> Callable[[bytes, bytes], None]:
+    if (
+        alg == "ES256"
+        and isinstance(public, ec.EllipticCurvePublicKey)
+        and isinstance(public.curve, ec.SECP256R1)
+    ):
+        return lambda signature, data: _es256(public, signature, data)
+    if alg == "EdDSA" and isinstance(public, ed25519.Ed25519PublicKey):
+        return lambda signature, data: _checked(lambda: public.verify(signature, data))
+    if alg in {"PS256", "RS256"} and isinstance(public, rsa.RSAPublicKey):
+        if public.key_size < 2048:  # RFC 7518 section 3.3
+            raise AlgorithmRefused("an RSA key below 2048 bits")
+        scheme = _PSS if alg == "PS256" else _PKCS1
+        return lambda signature, data: _checked(
+            lambda: public.verify(signature, data, scheme, _SHA256)
+        )
+    raise AlgorithmRefused(f"{alg!r} is not an algorithm for this key")
+
+
+def _es256(public: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
+    # RFC 7518 section 3.4: R and S as 32 octets each, never DER and never shorter.
+    if len(signature) != 64:
+        raise BadSignature("an ES256 signature is 64 bytes")
+    r = int.from_bytes(signature[:32], "big")
+    s = int.from_bytes(signature[32:], "big")
+    try:
+        public.verify(encode_dss_signature(r, s), data, _ECDSA_SHA256)
+    except InvalidSignature:
+        raise BadSignature("the signature does not verify") from None
+
+
+def _checked(verify: Callable[[], None]) -> None:
+    try:
+        verify()
+    except InvalidSignature:
+        raise BadSignature("the signature does not verify") from None
+
+
+def split(token: str, parts: int, limit: int = MAX_TOKEN) -> list[bytes]:
+    """Split a compact serialization into its `parts` segments, as ASCII bytes.
+
+    Raises `TooLarge` above `limit` characters, `Malformed` for any other number of segments.
+    """
+    if not isinstance(token, str):
+        raise Malformed("a token is text")
+    if len(token) > limit:
+        raise TooLarge("the token", len(token), limit)
+    try:
+        segments = token.encode("ascii").split(b".", parts)
+    except UnicodeEncodeError:
+        raise Malformed("a compact token is ASCII") from None
+    if len(segments) != parts:
+        raise Malformed(f"a compact token of this kind has {parts} parts")
+    return segments
+
+
+def parse_header(segment: bytes) -> dict[str, Any]:
+    """Decode a JOSE header, refusing what could steer the verifier.
+
+    Raises `TooLarge`, `Malformed`, `HeaderRefused`, or `AlgorithmRefused` without a text `alg`.
+    """
+    if len(segment) > MAX_HEADER:
+        raise TooLarge("the header", len(segment), MAX_HEADER)
+    header = strict_json.loads_object(base64url.decode(segment))
+    refused = REFUSED_HEADERS.intersection(header)
+    if refused:
+        raise HeaderRefused(f"header member {min(refused)!r} is refused")
+    return header
+
+
+def signing_algorithm(header: dict[str, Any]) -> str:
+    """The header's `alg`, if our allow-list has it (RFC 8725 section 3.1).
+
+    Raises `AlgorithmRefused`.
+    """
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in SIGNING_ALGORITHMS:
+        raise AlgorithmRefused("the header names an algorithm outside the allow-list")
+    return alg
+
+
+def verify_jws(token: str, key: VerificationKey) -> bytes:
+    """Verify one compact JWS under one key; returns the payload's bytes, of whatever content.
+
+    Raises `TokenError`. Claims are not looked at: access tokens go through `AccessVerifier`.
+    """
+    header_segment, payload_segment, signature_segment = split(token, 3)
+    if signing_algorithm(parse_header(header_segment)) != key.alg:
+        raise AlgorithmRefused("the header names another algorithm than the key's")
+    verify_segments(header_segment, payload_segment, signature_segment, key)
+    return base64url.decode(payload_segment)
+
+
+def verify_segments(header: bytes, payload: bytes, signature: bytes, key: VerificationKey) -> None:
+    """Verify the signature over two segments as they were received (RFC 7515 section 5.2).
+
+    Raises `TooLarge`, `Malformed` or `BadSignature`.
+    """
+    if len(signature) > MAX_SIGNATURE:
+        raise TooLarge("the signature", len(signature), MAX_SIGNATURE)
+    key.verify(base64url.decode(signature), b"%b.%b" % (header, payload))
