@@ -39,7 +39,7 @@ class AccessClaims:
     scope: str
     """Space-separated (RFC 6749 section 3.3), possibly empty."""
     roles: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default=_NO_CLAIMS)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS)
     """Further claims, for sealed tokens above all; never one of the names above."""
 
     @property
@@ -105,6 +105,7 @@ class RefreshClaims:
     iss: str
     sub: str
     sid: str
+    client_id: str
     gen: int
     exp: int
     """The session's absolute end, the same for every generation (RFC 9700 section 4.14.2)."""
@@ -114,6 +115,7 @@ class RefreshClaims:
             "iss": self.iss,
             "sub": self.sub,
             "sid": self.sid,
+            "client_id": self.client_id,
             "gen": self.gen,
             "exp": self.exp,
         }
@@ -125,6 +127,7 @@ class RefreshClaims:
             iss=_text(payload, "iss"),
             sub=_text(payload, "sub"),
             sid=_id(payload, "sid"),
+            client_id=_text(payload, "client_id"),
             gen=_number(payload, "gen"),
             exp=_number(payload, "exp"),
         )

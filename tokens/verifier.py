@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from . import base64url, strict_json
@@ -51,7 +51,7 @@ class AccessVerifier:
         self,
         *,
         issuer: str,
-        audience: str,
+        audience: str | Iterable[str],
         find_key: Callable[[str], VerificationKey],
         recipients: Mapping[str, Recipient] | None = None,
         require_sealed: bool = False,
@@ -59,13 +59,15 @@ class AccessVerifier:
         max_lifetime: int = DEFAULT_MAX_LIFETIME,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`find_key` maps a `kid` to a trusted key or raises `UnknownKid`.
+        """A token for any one `audience` of those given is accepted.
+
+        `find_key` maps a `kid` to a trusted key or raises `UnknownKid`.
 
         `recipients` are own decryption keys by `kid`, for sealed tokens; `leeway` and
         `max_lifetime` are in seconds.
         """
         self._issuer = issuer
-        self._audience = audience
+        self._audiences = frozenset([audience] if isinstance(audience, str) else audience)
         self._find_key = find_key
         self._recipients = recipients or {}
         self._require_sealed = require_sealed
@@ -83,7 +85,7 @@ class AccessVerifier:
 
     def verify_with_key(self, token: str) -> tuple[AccessClaims, str]:
         """As `verify`, and the `kid` that the token was signed under. Raises `TokenError`."""
-        sealed = isinstance(token, str) and token.count(".") == 4
+        sealed = token.count(".") == 4
         if sealed and self._recipients:
             token = unseal(token, self._recipients)
         elif self._require_sealed:
@@ -109,7 +111,7 @@ class AccessVerifier:
         """
         if claims.iss != self._issuer:
             raise WrongIssuer("another issuer's token")
-        if self._audience not in claims.aud:
+        if self._audiences.isdisjoint(claims.aud):
             raise WrongAudience("a token for another audience")
         now = self._clock()
         if now >= claims.exp + self._leeway:

@@ -1,0 +1,29 @@
+"""Who may log in: accounts, their passwords, and the two versions that only rise."""
+
+from .account import (
+    Account,
+    Accounts,
+    BadCredentials,
+    Conflict,
+    InvalidReset,
+    Standing,
+    UnknownAccount,
+    UsernameTaken,
+)
+from .passwords import PasswordHasher, PasswordPolicy, PasswordRefused
+from .sql_accounts import SqlAccounts
+
+__all__ = [
+    "Account",
+    "Accounts",
+    "BadCredentials",
+    "Conflict",
+    "InvalidReset",
+    "PasswordHasher",
+    "PasswordPolicy",
+    "PasswordRefused",
+    "SqlAccounts",
+    "Standing",
+    "UnknownAccount",
+    "UsernameTaken",
+]

@@ -1,0 +1,145 @@
+"""Password hashing (argon2id) and the rules for a new password (NIST SP 800-63B-4, 3.1.1)."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from .account import AccountError, BadCredentials
+
+MAX_PASSWORD = 256
+"""Characters. NIST asks for 64 at least; argon2 does not care, the request's size does."""
+
+_ESTIMATOR_LIMIT = 72
+"""zxcvbn's own cap: its time grows with the square of the length."""
+
+
+class PasswordRefused(AccountError):
+    """A new password that the rules refuse; the text says which one and may be shown."""
+
+    code = "password_refused"
+
+
+class HashingBusy(AccountError):
+    """Too many passwords are being hashed at once."""
+
+    code = "hashing_busy"
+
+
+def normalise(password: str) -> str:
+    """NFKC, so that one password typed on two keyboards is one (SP 800-63B-4, 3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+class PasswordPolicy:
+    """Length and blocklist, no composition rules, no forced change (SP 800-63B-4, 3.1.1.2)."""
+
+    MAX: ClassVar[int] = MAX_PASSWORD
+
+    def __init__(self, min_length: int, context: tuple[str, ...] = ()) -> None:
+        """`context` are the service's own names, which a password may not be built from."""
+        self._min_length = min_length
+        self._context = context
+
+    def check(self, password: str, username: str) -> None:
+        """Raise `PasswordRefused` with a text for the person."""
+        length = len(password)
+        if length < self._min_length:
+            raise PasswordRefused(f"a password has at least {self._min_length} characters")
+        if length > MAX_PASSWORD:
+            raise PasswordRefused(f"a password has at most {MAX_PASSWORD} characters")
+        if self._is_guessable(normalise(password), username):
+            raise PasswordRefused(
+                "this password is on the list of those that are guessed first,"
+                " or is built from such words, from a pattern, or from your name"
+            )
+
+    def _is_guessable(self, password: str, username: str) -> bool:
+        # The package ships the blocklist: the most common passwords, words and names. Score 1 and
+        # below are those that fewer than 10^6 guesses find.
+        from zxcvbn import zxcvbn
+        from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+        folded = password.casefold()
+        if folded in _blocklist(FREQUENCY_LISTS):
+            return True
+        local_part = username.partition("@")[0]
+        own = [word for word in (username, local_part, *self._context) if word]
+        if any(folded.strip("0123456789!.-_ ") == word.casefold() for word in own):
+            return True
+        # A long password is as weak as the pattern that it repeats, and its beginning shows it.
+        estimate = zxcvbn(password[:_ESTIMATOR_LIMIT], user_inputs=own)
+        return bool(estimate["score"] <= 1)
+
+
+_blocked: frozenset[str] = frozenset()
+
+
+def _blocklist(lists: dict[str, list[str]]) -> frozenset[str]:
+    global _blocked  # noqa: PLW0603 - built once, on first use
+    if not _blocked:
+        _blocked = frozenset(lists["passwords"])
+    return _blocked
+
+
+class PasswordHasher:
+    """argon2id through argon2-cffi, with bounded concurrency."""
+
+    def __init__(
+        self,
+        *,
+        time_cost: int,
+        memory_cost: int,
+        parallelism: int,
+        concurrency: int,
+        patience: float = 5.0,
+    ) -> None:
+        """`memory_cost` in KiB.
+
+        `concurrency` hashes run at once; others wait `patience` seconds for their turn.
+        """
+        self._hasher = argon2.PasswordHasher(
+            time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism
+        )
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._patience = patience
+        # Made now, so that the first unknown name takes no longer than the second.
+        self._dummy = self._hasher.hash(secrets.token_urlsafe(16))
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=self._patience):
+            raise HashingBusy("too many passwords are being checked; try again in a moment")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def hash(self, password: str) -> str:
+        """The PHC string of a password under the present parameters. Raises `HashingBusy`."""
+        with self._slot():
+            return self._hasher.hash(normalise(password))
+
+    def verify(self, password_hash: str, password: str) -> None:
+        """Raise `BadCredentials` unless the password fits, `HashingBusy` under load."""
+        with self._slot():
+            try:
+                self._hasher.verify(password_hash, normalise(password))
+            except (VerifyMismatchError, VerificationError, InvalidHashError):
+                raise BadCredentials("the password does not fit") from None
+
+    def verify_nobody(self, password: str) -> None:
+        """Spend the time of `verify` on a name that nobody has (ASVS 6.3.8). Always raises."""
+        self.verify(self._dummy, password)
+        raise BadCredentials("no such account")
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Whether the hash was made under other parameters."""
+        return self._hasher.check_needs_rehash(password_hash)

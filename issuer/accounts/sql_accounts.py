@@ -1,0 +1,327 @@
+"""Accounts in SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from revocation import Entry
+
+from ..database.engine import reading, writing
+from ..database.tables import accounts, disabled_clients, password_resets
+from ..journal import Reason, append_row, session_ended
+from .account import (
+    Account,
+    BadCredentials,
+    Change,
+    Conflict,
+    InvalidReset,
+    Standing,
+    UnknownAccount,
+    UsernameTaken,
+)
+from .passwords import PasswordHasher, PasswordPolicy
+
+RESET_LIFETIME = 900
+"""Seconds for which a reset token may be used (OWASP Forgot Password Cheat Sheet: short-lived)."""
+
+
+def normalise_username(username: str) -> str:
+    """NFKC and case-folded, so that look-alike spellings are one account."""
+    return unicodedata.normalize("NFKC", username).casefold().strip()
+
+
+def _digest(token: str) -> str:
+    # The token has 256 random bits, so a plain digest cannot be guessed back.
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class SqlAccounts:
+    """Implements `Accounts` on SQLite and PostgreSQL."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        hasher: PasswordHasher,
+        policy: PasswordPolicy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._hasher = hasher
+        self._policy = policy
+        self._clock = clock
+
+    # Reading
+
+    def by_username(self, username: str) -> Account | None:
+        with reading(self._engine) as connection:
+            return _one(connection, accounts.c.username == normalise_username(username))
+
+    def by_id(self, sub: str) -> Account | None:
+        with reading(self._engine) as connection:
+            return _one(connection, accounts.c.id == sub)
+
+    def standing(self, sub: str, *, sid: str, client_id: str) -> Standing:
+        client_disabled = sa.exists().where(disabled_clients.c.client_id == client_id)
+        query = sa.select(
+            accounts,
+            session_ended(sid).label("session_ended"),
+            client_disabled.label("client_disabled"),
+        ).where(accounts.c.id == sub)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return Standing(None, session_ended=False, client_disabled=False)
+        return Standing(_account(row), bool(row.session_ended), bool(row.client_disabled))
+
+    # Passwords
+
+    def authenticate(self, username: str, password: str) -> Account:
+        account = self.by_username(username)
+        if account is None:
+            self._hasher.verify_nobody(password)
+            raise BadCredentials("no such account")
+        self.verify(account, password)
+        if not account.enabled:
+            raise BadCredentials("the account is disabled")
+        if self._hasher.needs_rehash(account.password_hash):
+            return self._rehash(account, password)
+        return account
+
+    def verify(self, account: Account, password: str) -> None:
+        self._hasher.verify(account.password_hash, password)
+
+    def _rehash(self, read: Account, password: str) -> Account:
+        """Store the password under the present parameters; dropped if the row has changed.
+
+        Raises no version: the credential is the same.
+        """
+        new_hash = self._hasher.hash(password)
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(accounts).where(_unchanged(read)).values(password_hash=new_hash)
+            )
+        # What was read stays what the login goes by: its version check comes after.
+        return read
+
+    def change_password(
+        self, read: Account, new_password: str, *, expires: int, reason: str
+    ) -> Change:
+        self._policy.check(new_password, read.username)
+        new_hash = self._hasher.hash(new_password)
+        with writing(self._engine) as connection:
+            return self._write_credential(
+                connection, _unchanged(read), read.id, {"password_hash": new_hash}, expires, reason
+            )
+
+    def _write_credential(
+        self,
+        connection: sa.Connection,
+        where: sa.ColumnElement[bool],
+        sub: str,
+        values: dict[str, Any],
+        expires: int,
+        reason: str,
+    ) -> Change:
+        """Write `values`, raise both versions and journal it, all or nothing."""
+        changed = connection.execute(
+            sa.update(accounts)
+            .where(where)
+            .values(
+                credential_version=accounts.c.credential_version + 1,
+                sub_ver=accounts.c.sub_ver + 1,
+                **values,
+            )
+        )
+        if not changed.rowcount:
+            raise Conflict("the account was changed by somebody else in the meantime")
+        return self._journal(connection, sub, expires, reason)
+
+    def _journal(self, connection: sa.Connection, sub: str, expires: int, reason: str) -> Change:
+        account = _one(connection, accounts.c.id == sub)
+        if account is None:
+            raise UnknownAccount(sub)
+        row_id = append_row(
+            connection,
+            Entry.subject(sub, account.sub_ver, expires),
+            reason=reason,
+            now=int(self._clock()),
+        )
+        return Change(account, row_id)
+
+    # Resets
+
+    def request_reset(self, username: str) -> tuple[Account, str] | None:
+        """Make a single-use reset token; None for a name that nobody may reset.
+
+        An earlier token of the account stops working.
+        """
+        account = self.by_username(username)
+        if account is None or not account.enabled:
+            return None
+        token = secrets.token_urlsafe(32)
+        now = int(self._clock())
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.delete(password_resets).where(
+                    sa.or_(
+                        password_resets.c.account_id == account.id,
+                        password_resets.c.expires <= now,
+                    )
+                )
+            )
+            connection.execute(
+                sa.insert(password_resets).values(
+                    digest=_digest(token),
+                    account_id=account.id,
+                    credential_version=account.credential_version,
+                    expires=now + RESET_LIFETIME,
+                )
+            )
+        return account, token
+
+    def reset_password(self, token: str, new_password: str, *, expires: int) -> Change:
+        """Spend a reset token and set a password, in one transaction.
+
+        Raises `InvalidReset`, `PasswordRefused`. A refused password leaves the token usable.
+        """
+        digest = _digest(token)
+        with reading(self._engine) as connection:
+            account = self._reset_target(connection, digest)
+        self._policy.check(new_password, account.username)
+        new_hash = self._hasher.hash(new_password)
+        with writing(self._engine) as connection:
+            spent = connection.execute(
+                sa.delete(password_resets).where(password_resets.c.digest == digest)
+            )
+            if not spent.rowcount:
+                raise InvalidReset("the reset token was used in the meantime")
+            try:
+                return self._write_credential(
+                    connection,
+                    _unchanged(account),
+                    account.id,
+                    {"password_hash": new_hash},
+                    expires,
+                    Reason.PASSWORD_RESET,
+                )
+            except Conflict:
+                raise InvalidReset("the account has changed since") from None
+
+    def _reset_target(self, connection: sa.Connection, digest: str) -> Account:
+        row = connection.execute(
+            sa.select(password_resets).where(password_resets.c.digest == digest)
+        ).one_or_none()
+        if row is None or row.expires <= self._clock():
+            raise InvalidReset("the reset token is unknown, used or expired")
+        account = _one(connection, accounts.c.id == row.account_id)
+        # A password changed by other means since is not to be overwritten by an old mail.
+        if (
+            account is None
+            or not account.enabled
+            or account.credential_version != row.credential_version
+        ):
+            raise InvalidReset("the account has changed since")
+        return account
+
+    # Administration
+
+    def add(self, username: str, password: str, roles: tuple[str, ...] = ()) -> Account:
+        """Make an account. Raises `UsernameTaken`, `PasswordRefused`."""
+        name = normalise_username(username)
+        self._policy.check(password, name)
+        password_hash = self._hasher.hash(password)
+        sub = secrets.token_urlsafe(16)
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(
+                    sa.insert(accounts).values(
+                        id=sub,
+                        username=name,
+                        password_hash=password_hash,
+                        credential_version=1,
+                        sub_ver=1,
+                        enabled=True,
+                        roles=list(roles),
+                        created=int(self._clock()),
+                    )
+                )
+        except IntegrityError:
+            raise UsernameTaken(name) from None
+        return Account(sub, name, password_hash, 1, 1, enabled=True, roles=roles)
+
+    def everyone(self) -> list[Account]:
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(accounts).order_by(accounts.c.username))
+            return [_account(row) for row in rows]
+
+    def raise_versions(self, sub: str, *, expires: int, reason: str) -> Change:
+        with writing(self._engine) as connection:
+            try:
+                return self._write_credential(
+                    connection, accounts.c.id == sub, sub, {}, expires, reason
+                )
+            except Conflict:
+                raise UnknownAccount(sub) from None
+
+    def set_enabled(self, sub: str, enabled: bool, *, expires: int) -> Change | None:  # noqa: FBT001
+        with writing(self._engine) as connection:
+            account = _one(connection, accounts.c.id == sub)
+            if account is None:
+                raise UnknownAccount(sub)
+            if enabled:
+                connection.execute(
+                    sa.update(accounts).where(accounts.c.id == sub).values(enabled=True)
+                )
+                return None
+            # Also where it is disabled already: a retry must be able to finish the push.
+            return self._write_credential(
+                connection, accounts.c.id == sub, sub, {"enabled": False}, expires, Reason.DISABLED
+            )
+
+    def set_roles(self, sub: str, roles: tuple[str, ...], *, expires: int) -> Change | None:
+        with writing(self._engine) as connection:
+            account = _one(connection, accounts.c.id == sub)
+            if account is None:
+                raise UnknownAccount(sub)
+            lost = set(account.roles) - set(roles)
+            changed = connection.execute(
+                sa.update(accounts)
+                .where(accounts.c.id == sub, accounts.c.sub_ver == account.sub_ver)
+                .values(roles=list(roles), sub_ver=accounts.c.sub_ver + (1 if lost else 0))
+            )
+            if not changed.rowcount:
+                raise Conflict("the account was changed by somebody else in the meantime")
+            return self._journal(connection, sub, expires, Reason.ROLES) if lost else None
+
+
+def _unchanged(read: Account) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        accounts.c.id == read.id,
+        accounts.c.credential_version == read.credential_version,
+        accounts.c.password_hash == read.password_hash,
+        accounts.c.enabled,
+    )
+
+
+def _one(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Account | None:
+    row = connection.execute(sa.select(accounts).where(where)).one_or_none()
+    return None if row is None else _account(row)
+
+
+def _account(row: Any) -> Account:
+    return Account(
+        id=row.id,
+        username=row.username,
+        password_hash=row.password_hash,
+        credential_version=row.credential_version,
+        sub_ver=row.sub_ver,
+        enabled=bool(row.enabled),
+        roles=tuple(row.roles),
+    )

@@ -1,0 +1,38 @@
+"""The issuer's WSGI application."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from .http import auth, discovery, oauth, session_list
+from .http.answers import register_errors, register_headers
+from .http.body import MAX_BODY
+from .http.current import attach
+from .services import Clock, Services, build_services
+from .settings import Settings
+
+
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, services: Services | None = None
+) -> Flask:
+    """The application of these settings.
+
+    Its background work (heartbeats, key rotation) begins with `app.extensions["gatepass"].start()`,
+    which belongs in the process that serves, after any fork. `clock` replaces all time, for tests.
+    """
+    app = Flask("issuer", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
+    app.url_map.strict_slashes = False
+    attach(app, services or build_services(settings, clock=clock))
+    for module in (auth, session_list, oauth, discovery):
+        app.register_blueprint(module.blueprint)
+    register_errors(app)
+    register_headers(app, https=settings.issuer.startswith("https://"))
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops
+        )
+    return app

@@ -1,0 +1,80 @@
+"""The tables. Times are whole seconds since the epoch; Alembic's migrations build the same."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+
+# SQLite numbers rows by itself only for a plain INTEGER key.
+_RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("username", sa.String(320), nullable=False, unique=True),
+    sa.Column("password_hash", sa.String(512), nullable=False),
+    # Two counters that only rise: the first ends refreshes, the second access tokens.
+    sa.Column("credential_version", sa.BigInteger, nullable=False),
+    sa.Column("sub_ver", sa.BigInteger, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+# Every revocation is a row here before it is anything else.
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("value", sa.String(512), nullable=False),
+    sa.Column("level", sa.BigInteger, nullable=False),
+    # When the denylist's entry expires, and until when this row stays.
+    sa.Column("expires", sa.BigInteger, nullable=False),
+    sa.Column("kept_until", sa.BigInteger, nullable=False),
+    # For a session: whose it is, so that its family can be ended too.
+    sa.Column("sub", sa.String(64), nullable=True),
+    sa.Column("reason", sa.String(32), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+    # "Is this session ended", at every refresh; "what is undone", by the worker; "what is still
+    # in force", for a replay; "what may go", for pruning.
+    sa.Index("ix_journal_kind_value", "kind", "value"),
+    sa.Index(
+        "ix_journal_undone",
+        "id",
+        sqlite_where=sa.text("done = 0"),
+        postgresql_where=sa.text("NOT done"),
+    ),
+    sa.Index("ix_journal_expires", "expires"),
+    sa.Index("ix_journal_kept_until", "kept_until"),
+)
+
+password_resets = sa.Table(
+    "password_resets",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(64), nullable=False, index=True),
+    sa.Column("credential_version", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)
+
+disabled_clients = sa.Table(
+    "disabled_clients",
+    metadata,
+    sa.Column("client_id", sa.String(255), primary_key=True),
+    sa.Column("since", sa.BigInteger, nullable=False),
+)
+
+# Which access lifetimes have been in force, and until when at least: an entry must outlive the
+# longest token that can still be out.
+access_lifetimes = sa.Table(
+    "access_lifetimes",
+    metadata,
+    sa.Column("seconds", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("in_force_until", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,57 @@
+"""Refusals as the HTTP interface words them (RFC 6749 section 5.2, RFC 6750 section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class OAuthError(Exception):
+    """An answer in OAuth form; `description` is for the caller and holds no secret."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        description: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        super().__init__(f"{error}: {description}")
+        self.status = status
+        self.error = error
+        self.description = description
+        self.headers = headers
+
+
+def invalid_request(description: str, status: int = 400) -> OAuthError:
+    return OAuthError(status, "invalid_request", description)
+
+
+def invalid_grant(description: str) -> OAuthError:
+    """Wrong credentials or a refresh token that is worth nothing: 400 by RFC 6749 section 5.2."""
+    return OAuthError(400, "invalid_grant", description)
+
+
+def invalid_token(description: str) -> OAuthError:
+    challenge = f'Bearer error="invalid_token", error_description="{description}"'
+    return OAuthError(401, "invalid_token", description, {"WWW-Authenticate": challenge})
+
+
+def token_required() -> OAuthError:
+    """No token at all gets a challenge without an error code (RFC 6750 section 3.1)."""
+    return OAuthError(
+        401, "invalid_token", "a bearer token is required", {"WWW-Authenticate": "Bearer"}
+    )
+
+
+def invalid_client(description: str) -> OAuthError:
+    challenge = {"WWW-Authenticate": 'Basic realm="gatepass", charset="UTF-8"'}
+    return OAuthError(401, "invalid_client", description, challenge)
+
+
+def unavailable(description: str, retry_after: int = 1) -> OAuthError:
+    return OAuthError(
+        503, "temporarily_unavailable", description, {"Retry-After": str(retry_after)}
+    )

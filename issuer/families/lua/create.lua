@@ -1,0 +1,15 @@
+-- ARGV[2] sid, ARGV[3..] field, value pairs: what the login fixes (see Redis family store).
+if redis.call('EXISTS', family) == 1 then
+  return redis.call('HGETALL', family)
+end
+redis.call('HSET', family, unpack(ARGV, 3))
+redis.call('HSET', family,
+  'gen', 1, 'started', text(now), 'handed', text(now), 'confirmed', 0,
+  'late_seen', 0, 'late_streak', 0, 'status', 'live',
+  'active', text(now), 'refreshed', text(now))
+expire_at_its_end()
+redis.call('ZADD', index, text(absolute_end()), ARGV[2])
+redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now))
+local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
+redis.call('PEXPIREAT', index, text(tonumber(last[2])))
+return redis.call('HGETALL', family)

@@ -1,0 +1,31 @@
+-- Shared by every script on families.
+-- KEYS[1] the family   hash, see create.lua; its names are short because there are many
+-- KEYS[2] the index    sorted set of the subject's sids by absolute end (milliseconds)
+-- ARGV[1] the time in milliseconds, or '' for the server's own
+local family, index = KEYS[1], KEYS[2]
+
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function idle_end()
+  local idle = tonumber(redis.call('HGET', family, 'idle'))
+  if idle < 0 then
+    return math.huge
+  end
+  return tonumber(redis.call('HGET', family, 'active')) + idle
+end
+
+local function absolute_end()
+  return tonumber(redis.call('HGET', family, 'absolute'))
+end
+
+local function expire_at_its_end()
+  redis.call('PEXPIREAT', family, text(math.min(idle_end(), absolute_end())))
+end

@@ -1,0 +1,32 @@
+"""Opens a family store from its URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from .family import FamilyStore, RotationRules
+from .memory_families import MemoryFamilies
+from .redis_families import RedisFamilies
+
+
+def open_families(
+    url: str,
+    rules: RotationRules,
+    *,
+    namespace: str = "gatepass",
+    clock: Callable[[], float] | None = None,
+) -> FamilyStore:
+    """Open `redis://`, `rediss://`, `unix://` or `memory://`.
+
+    `clock` replaces the store's own time, for tests. Raises `ValueError` for another scheme.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return MemoryFamilies.shared(url, rules, clock=clock or time.time)
+    if scheme in {"redis", "rediss", "unix"}:
+        from revocation.redis_client import connect
+
+        return RedisFamilies(connect(url), rules, namespace=namespace, clock=clock)
+    raise ValueError(f"unknown scheme {scheme!r}")

@@ -1,0 +1,156 @@
+"""Families on Redis: one hash each, every change one Lua call, spread by subject."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any, cast
+
+import redis
+
+from revocation.redis_client import load_script, unavailable_as
+
+from .family import (
+    MILLISECONDS,
+    Family,
+    FamilyUnavailable,
+    NewFamily,
+    RotationOutcome,
+    RotationRules,
+    Status,
+)
+from .outcome import outcome_of
+
+
+class RedisFamilies:
+    """Implements `FamilyStore`."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        rules: RotationRules,
+        *,
+        namespace: str = "gatepass",
+        clock: Callable[[], float] | None = None,
+        scripts: Callable[[str], str] | None = None,
+    ) -> None:
+        """`clock` (seconds) replaces the server's own time and `scripts` its Lua, for tests."""
+        self._client = client
+        self._rules = rules
+        self._namespace = namespace
+        self._clock = clock
+        load = scripts or (lambda name: load_script("issuer.families", name))
+        self._create, self._rotate, self._mark = (
+            client.register_script(load("prelude") + load(name))
+            for name in ("create", "rotate", "mark")
+        )
+
+    def _keys(self, sub: str, sid: str) -> list[str]:
+        # The subject's digest is the hash tag: one slot for all of a person's sessions, whatever
+        # characters a directory's ids have.
+        digest = hashlib.blake2b(sub.encode(), digest_size=16).digest()
+        tag = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return [
+            f"{self._namespace}:{{{tag}}}:family:{sid}",
+            f"{self._namespace}:{{{tag}}}:sessions",
+        ]
+
+    def _run(self, script: Any, sub: str, sid: str, *args: Any) -> Any:
+        now = "" if self._clock is None else str(int(self._clock() * MILLISECONDS))
+        with unavailable_as(FamilyUnavailable):
+            return script(keys=self._keys(sub, sid), args=[now, *args])
+
+    def create(self, new: NewFamily) -> Family:
+        fields: dict[str, str | int] = {
+            "sub": new.sub,
+            "sid": new.sid,
+            "client": new.client_id,
+            "version": new.credential_version,
+            "auth_time": new.auth_time,
+            "amr": " ".join(new.amr),
+            "scope": new.scope,
+            "idle": -1 if new.idle is None else new.idle * MILLISECONDS,
+            "absolute": new.absolute_end * MILLISECONDS,
+            "label": new.label,
+            "address": new.address,
+            "agent": new.user_agent,
+        }
+        pairs = [part for field in fields.items() for part in field]
+        return _family(_pairs(self._run(self._create, new.sub, new.sid, new.sid, *pairs)))
+
+    def rotate(
+        self,
+        sub: str,
+        sid: str,
+        gen: int,
+        *,
+        credential_version: int,
+        active_ago: float | None = None,
+    ) -> RotationOutcome:
+        retry_window = self._rules.retry_window
+        name, fields = self._run(
+            self._rotate,
+            sub,
+            sid,
+            gen,
+            credential_version,
+            -1 if active_ago is None else int(active_ago * MILLISECONDS),
+            int(self._rules.reuse_interval * MILLISECONDS),
+            -1 if retry_window is None else int(retry_window * MILLISECONDS),
+        )
+        return outcome_of(name.decode(), _family(_pairs(fields)) if fields else None)
+
+    def get(self, sub: str, sid: str) -> Family | None:
+        with unavailable_as(FamilyUnavailable):
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(self._keys(sub, sid)[0]))
+        return _family(fields) if fields else None
+
+    def of_subject(self, sub: str) -> list[Family]:
+        index = self._keys(sub, "")[1]
+        with unavailable_as(FamilyUnavailable):
+            sids = cast("list[bytes]", self._client.zrange(index, 0, -1))
+            pipeline = self._client.pipeline(transaction=False)
+            for sid in sids:
+                pipeline.hgetall(self._keys(sub, sid.decode())[0])
+            found = pipeline.execute()
+        families = [_family(fields) for fields in found if fields]
+        live = [family for family in families if family.status is Status.LIVE]
+        return sorted(live, key=lambda family: family.auth_time)
+
+    def mark(self, sub: str, sid: str, status: Status) -> None:
+        self._run(self._mark, sub, sid, sid, status)
+
+    def ping(self) -> None:
+        with unavailable_as(FamilyUnavailable):
+            self._client.ping()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _family(fields: dict[bytes, bytes]) -> Family:
+    record = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+    idle = int(record["idle"])
+    return Family(
+        sub=record["sub"],
+        sid=record["sid"],
+        client_id=record["client"],
+        credential_version=int(record["version"]),
+        gen=int(record["gen"]),
+        status=Status(record["status"]),
+        auth_time=int(record["auth_time"]),
+        amr=tuple(record["amr"].split()),
+        scope=record["scope"],
+        idle=None if idle < 0 else idle // MILLISECONDS,
+        last_active=int(record["active"]) / MILLISECONDS,
+        last_refresh=int(record["refreshed"]) / MILLISECONDS,
+        absolute_end=int(record["absolute"]) // MILLISECONDS,
+        label=record["label"],
+        address=record["address"],
+        user_agent=record["agent"],
+    )

@@ -1,0 +1,123 @@
+"""`/login`, `/refresh`, `/logout`, `/password` and the reset of a forgotten one."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from .. import sessions
+from ..accounts.passwords import MAX_PASSWORD
+from ..errors import OAuthError, invalid_request, unavailable
+from ..sessions.end import logout_bearer
+from .answers import grant_answer
+from .body import Fields, read_json
+from .cookies import TRANSPORTS, clear_refresh_cookie, refresh_cookie, require_own_origin
+from .current import bearer_token, caller, context, services
+
+blueprint = Blueprint("auth", __name__)
+
+LONGEST_NAME = 320
+LONGEST_CLIENT = 255
+LONGEST_LABEL = 64
+DEFAULT_CLIENT = "demo"
+
+
+@blueprint.post("/login")
+def login() -> Response:
+    fields = read_json()
+    username = fields.line("username", longest=LONGEST_NAME)
+    password = fields.text("password", longest=MAX_PASSWORD)
+    client_id = fields.optional_line("client_id", longest=LONGEST_CLIENT)
+    transport = fields.choice("transport", TRANSPORTS) or "cookie"
+    if transport == "cookie":
+        # Logging a victim in to the attacker's account is an attack too.
+        require_own_origin(services().settings)
+    grant = sessions.login(
+        services(),
+        username=username,
+        password=password,
+        client_id=client_id or DEFAULT_CLIENT,
+        context=context(_label(fields)),
+    )
+    return grant_answer(grant, transport)
+
+
+def _label(fields: Fields) -> str:
+    return fields.optional_line("label", longest=LONGEST_LABEL) or ""
+
+
+@blueprint.post("/refresh")
+def refresh() -> Response:
+    fields = read_json(optional=True)
+    active_ago = fields.optional_seconds("active_ago")
+    token = fields.optional_text("refresh_token")
+    transport = "body"
+    if token is None:
+        transport = "cookie"
+        token = refresh_cookie()
+        if token is None:
+            raise invalid_request("a refresh token is required, in the body or as the cookie")
+        require_own_origin(services().settings)
+    grant = sessions.refresh(services(), token=token, active_ago=active_ago)
+    return grant_answer(grant, transport)
+
+
+@blueprint.post("/logout")
+def logout() -> Response:
+    fields = read_json(optional=True)
+    token = fields.optional_text("refresh_token")
+    if token is not None:
+        sessions.logout(services(), refresh_token=token)
+        return jsonify({"logged_out": True})
+    token = refresh_cookie()
+    if token is not None:
+        require_own_origin(services().settings)
+        sessions.logout(services(), refresh_token=token)
+        response = jsonify({"logged_out": True})
+        clear_refresh_cookie(response)
+        return response
+    if bearer_token() is not None:
+        logout_bearer(services(), caller().claims)
+        return jsonify({"logged_out": True})
+    raise invalid_request("a refresh token, its cookie, or a bearer token is required")
+
+
+@blueprint.post("/password")
+def password() -> Response:
+    fields = read_json()
+    current_password = fields.text("current_password", longest=MAX_PASSWORD)
+    new_password = fields.text("new_password", longest=MAX_PASSWORD)
+    transport = fields.choice("transport", TRANSPORTS)
+    if transport is None:
+        transport = "body" if refresh_cookie() is None else "cookie"
+    if transport == "cookie":
+        require_own_origin(services().settings)
+    who = caller()
+    grant = sessions.change_password(
+        services(),
+        claims=who.claims,
+        account=who.account,
+        current_password=current_password,
+        new_password=new_password,
+        context=context(_label(fields)),
+    )
+    return grant_answer(grant, transport)
+
+
+@blueprint.post("/password/forgot")
+def forgot() -> tuple[Response, int]:
+    username = read_json().line("username", longest=LONGEST_NAME)
+    desk = services().resets
+    if not desk.open:
+        raise OAuthError(404, "not_found", "this issuer does not reset passwords")
+    if not desk.request(username):
+        raise unavailable("too many resets are waiting; try again", retry_after=30)
+    return jsonify({"accepted": True}), 202
+
+
+@blueprint.post("/password/reset")
+def reset() -> Response:
+    fields = read_json()
+    token = fields.text("token", longest=256)
+    new_password = fields.text("new_password", longest=MAX_PASSWORD)
+    sessions.reset_password(services(), token=token, new_password=new_password)
+    return jsonify({"changed": True})

@@ -1,0 +1,51 @@
+"""Cookie mode: the refresh token in a cookie that no script reads and no other site can use."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from ..errors import OAuthError
+from ..settings import Settings
+
+COOKIE = "__Host-gatepass_refresh"
+"""RFC 10017: `__Host-` binds the cookie to this host, `Path=/`, and `Secure`."""
+
+TRANSPORTS = ("cookie", "body")
+
+
+def require_own_origin(settings: Settings) -> None:
+    """Refuse a request that a foreign page may have sent (OWASP CSRF cheat sheet; ASVS 3.5.1).
+
+    A browser sends `Origin` or `Sec-Fetch-Site` with every request that changes something; a
+    request with neither is not from a browser, and cookie mode is for browsers. Raises 403.
+    """
+    origin = request.headers.get("Origin")
+    site = request.headers.get("Sec-Fetch-Site")
+    if origin is None and site is None:
+        raise _forbidden("cookie mode needs an Origin or Sec-Fetch-Site header; use transport=body")
+    if origin is not None and origin not in {settings.issuer, *settings.allowed_origins}:
+        raise _forbidden("this origin may not use cookie mode")
+    named = origin is not None and origin in settings.allowed_origins
+    if site is not None and site != "same-origin" and not named:
+        raise _forbidden("a request from another site may not use cookie mode")
+
+
+def _forbidden(description: str) -> OAuthError:
+    return OAuthError(403, "access_denied", description)
+
+
+def refresh_cookie() -> str | None:
+    """The refresh token that the browser sent, or None."""
+    return request.cookies.get(COOKIE) or None
+
+
+def set_refresh_cookie(response: Response, token: str, max_age: int) -> None:
+    """Hand the refresh token to the browser for `max_age` seconds."""
+    response.set_cookie(
+        COOKIE, token, max_age=max_age, path="/", secure=True, httponly=True, samesite="Strict"
+    )
+
+
+def clear_refresh_cookie(response: Response) -> None:
+    """Take the cookie away: at logout only, since a lost race must not wipe a winner's cookie."""
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")

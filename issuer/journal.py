@@ -1,0 +1,206 @@
+"""The journal: every revocation is a row in SQL before it is anything else.
+
+Redis is the fast way to the gateways, SQL is the truth: a denylist that was lost is filled from
+here, and whoever finds an undone row completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from revocation import Entry, Kind
+
+from .database.engine import reading, writing
+from .database.tables import access_lifetimes, journal
+
+
+class Reason(StrEnum):
+    """Why something was revoked."""
+
+    LOGOUT = "logout"
+    LOGOUT_EVERYWHERE = "logout_everywhere"
+    REUSE = "reuse"
+    ROLLBACK = "rollback"
+    PASSWORD_CHANGE = "password_change"  # noqa: S105 - the name of a reason
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a reason
+    DISABLED = "disabled"
+    ROLES = "roles"
+    VERSION = "version"
+    CLIENT = "client"
+    KEY = "key"
+    RFC7009 = "rfc7009"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One revocation as it was journalled."""
+
+    id: int
+    entry: Entry
+    sub: str | None
+    reason: str
+    done: bool = False
+
+
+class Journal:
+    """Reads and writes the journal."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def append(
+        self, entry: Entry, *, reason: Reason, kept_until: int | None = None, sub: str | None = None
+    ) -> int:
+        """Write a row in a transaction of its own; returns its id. Raises `DatabaseUnavailable`."""
+        with writing(self._engine) as connection:
+            return append_row(
+                connection,
+                entry,
+                reason=reason,
+                now=int(self._clock()),
+                kept_until=kept_until,
+                sub=sub,
+            )
+
+    def get(self, row_ids: Sequence[int]) -> list[JournalRow]:
+        with reading(self._engine) as connection:
+            return _rows(connection, journal.c.id.in_(row_ids))
+
+    def mark_done(self, row_ids: Sequence[int]) -> None:
+        """Note that rows have reached the denylist."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(journal).where(journal.c.id.in_(row_ids)).values(done=True)
+            )
+
+    def undone(self, *, limit: int = 500) -> list[JournalRow]:
+        """Rows that have not reached the denylist, oldest first."""
+        with reading(self._engine) as connection:
+            return _rows(connection, sa.not_(journal.c.done), limit=limit)
+
+    def undone_of(self, sub: str) -> list[JournalRow]:
+        """A subject's undone rows: a login completes them before it answers."""
+        mine = sa.or_(
+            sa.and_(journal.c.kind == Kind.SUBJECT, journal.c.value == sub), journal.c.sub == sub
+        )
+        with reading(self._engine) as connection:
+            return _rows(connection, sa.and_(sa.not_(journal.c.done), mine))
+
+    def in_force(self) -> list[JournalRow]:
+        """Every row whose denylist entry has not expired, for a replay."""
+        with reading(self._engine) as connection:
+            return _rows(connection, journal.c.expires > int(self._clock()))
+
+    def ended_sessions(self, sub: str) -> frozenset[str]:
+        """The sids of a subject's ended sessions that are still remembered."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                sa.select(journal.c.value).where(
+                    journal.c.kind == Kind.SESSION, journal.c.sub == sub
+                )
+            )
+            return frozenset(row.value for row in rows)
+
+    def of_session(self, sid: str) -> list[JournalRow]:
+        """The rows that ended a session; none if it was not ended."""
+        is_its = sa.and_(journal.c.kind == Kind.SESSION.value, journal.c.value == sid)
+        with reading(self._engine) as connection:
+            return _rows(connection, is_its)
+
+    def prune(self) -> int:
+        """Drop rows past their time; returns how many."""
+        with writing(self._engine) as connection:
+            result = connection.execute(
+                sa.delete(journal).where(journal.c.kept_until <= int(self._clock()), journal.c.done)
+            )
+            return result.rowcount
+
+    def note_lifetime(self, seconds: int, *, ahead: int) -> None:
+        """Record that access tokens of this lifetime are issued now and for `ahead` seconds."""
+        now = int(self._clock()) + ahead
+        with writing(self._engine) as connection:
+            updated = connection.execute(
+                sa.update(access_lifetimes)
+                .where(
+                    access_lifetimes.c.seconds == seconds, access_lifetimes.c.in_force_until < now
+                )
+                .values(in_force_until=now)
+            )
+            if not updated.rowcount:
+                _insert_ignoring(connection, seconds, now)
+
+    def longest_lifetime(self) -> int:
+        """The longest lifetime of any access token that can still be out, seconds; 0 if none."""
+        now = int(self._clock())
+        alive = access_lifetimes.c.in_force_until + access_lifetimes.c.seconds > now
+        with reading(self._engine) as connection:
+            longest = connection.scalar(
+                sa.select(sa.func.max(access_lifetimes.c.seconds)).where(alive)
+            )
+            return int(longest or 0)
+
+
+def _insert_ignoring(connection: sa.Connection, seconds: int, now: int) -> None:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(
+        dialect.insert(access_lifetimes)
+        .values(seconds=seconds, in_force_until=now)
+        .on_conflict_do_nothing()
+    )
+
+
+def append_row(
+    connection: sa.Connection,
+    entry: Entry,
+    *,
+    reason: Reason | str,
+    now: int,
+    kept_until: int | None = None,
+    sub: str | None = None,
+) -> int:
+    """Write a row within the caller's transaction; returns its id."""
+    result = connection.execute(
+        sa.insert(journal).values(
+            kind=entry.kind.value,
+            value=entry.value,
+            level=entry.level,
+            expires=entry.expires,
+            kept_until=entry.expires if kept_until is None else max(kept_until, entry.expires),
+            sub=sub,
+            reason=str(reason),
+            created=now,
+            done=False,
+        )
+    )
+    primary_key = result.inserted_primary_key
+    assert primary_key is not None  # noqa: S101 - an insert of one row has a key
+    return int(primary_key[0])
+
+
+def session_ended(sid: str) -> sa.Exists:
+    """Whether the journal holds the session's end: part of the query that reads the account."""
+    return sa.exists().where(journal.c.kind == Kind.SESSION.value, journal.c.value == sid)
+
+
+def _rows(
+    connection: sa.Connection, where: sa.ColumnElement[bool], limit: int | None = None
+) -> list[JournalRow]:
+    query = sa.select(journal).where(where).order_by(journal.c.id).limit(limit)
+    return [
+        JournalRow(
+            id=row.id,
+            entry=Entry(Kind(row.kind), row.value, row.level, row.expires),
+            sub=row.sub,
+            reason=row.reason,
+            done=bool(row.done),
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,118 @@
+"""Carries a revocation from the journal to the denylist; every step may be repeated.
+
+Order, always: journal row, family `ending`, denylist, family `ended`, row done. A process may die
+between any two; whoever finds the row, or the family, goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from revocation import Denylist, Entry, Kind
+
+from .families import FamilyStore, Status
+from .journal import Journal, JournalRow, Reason
+
+log = structlog.get_logger("gatepass.issuer")
+
+_REPLAY_BATCH = 500
+
+
+class Revoker:
+    """Revokes, completes what was begun, and fills a denylist that was lost."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        denylist: Denylist,
+        families: FamilyStore,
+        *,
+        longest_access: int,
+        longest_session: int,
+        margin: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds."""
+        self._journal = journal
+        self._denylist = denylist
+        self._families = families
+        self._longest_access = longest_access
+        self._longest_session = longest_session
+        self._margin = margin
+        self._clock = clock
+
+    def entry_expiry(self) -> int:
+        """When the last token that is out now, of whatever lifetime, has surely expired.
+
+        Derived from the lifetimes that have been in force, never a setting of its own.
+        """
+        lifetime = max(self._longest_access, self._journal.longest_lifetime())
+        return int(self._clock()) + lifetime + self._margin + 1
+
+    def end_session(
+        self, sub: str | None, sid: str, *, reason: Reason, absolute_end: int | None = None
+    ) -> None:
+        """End one session for good. Acknowledged when this returns.
+
+        Without `sub` its family is not touched; refreshes are refused by the journal.
+        Raises `DatabaseUnavailable`, `DenylistUnavailable`, `FamilyUnavailable`.
+        """
+        kept_until = absolute_end or int(self._clock()) + self._longest_session
+        entry = Entry.session(sid, self.entry_expiry())
+        self.revoke(entry, reason=reason, kept_until=kept_until, sub=sub)
+        log.info("session_ended", sub=sub, sid=sid, reason=str(reason))
+
+    def revoke(
+        self,
+        entry: Entry,
+        *,
+        reason: Reason,
+        kept_until: int | None = None,
+        sub: str | None = None,
+    ) -> None:
+        """Journal an entry and push it."""
+        row_id = self._journal.append(entry, reason=reason, kept_until=kept_until, sub=sub)
+        self.complete([JournalRow(row_id, entry, sub, str(reason))])
+
+    def complete_id(self, row_id: int) -> None:
+        """Push a row that somebody else's transaction wrote."""
+        self.complete(self._journal.get([row_id]))
+
+    def complete(self, rows: Sequence[JournalRow]) -> None:
+        """Push rows to the denylist and mark them done."""
+        if not rows:
+            return
+        sessions = [
+            (row.sub, row.entry.value) for row in rows if row.entry.kind is Kind.SESSION and row.sub
+        ]
+        for sub, sid in sessions:
+            self._families.mark(sub, sid, Status.ENDING)
+        self._denylist.add([row.entry for row in rows])
+        for sub, sid in sessions:
+            self._families.mark(sub, sid, Status.ENDED)
+        self._journal.mark_done([row.id for row in rows])
+
+    def complete_undone(self) -> int:
+        """Push every undone row, oldest first; returns how many."""
+        total = 0
+        while rows := self._journal.undone():
+            self.complete(rows)
+            total += len(rows)
+        return total
+
+    def complete_subject(self, sub: str) -> None:
+        """Push a subject's undone rows, so that a login after a half-done change is in order."""
+        self.complete(self._journal.undone_of(sub))
+
+    def fill(self) -> None:
+        """Put everything in force back into the denylist, and say that it is ready."""
+        self._denylist.initialise(watermark=0)
+        rows = self._journal.in_force()
+        for start in range(0, len(rows), _REPLAY_BATCH):
+            batch = rows[start : start + _REPLAY_BATCH]
+            self._denylist.add([row.entry for row in batch])
+        self._denylist.mark_ready()
+        if rows:
+            log.info("denylist_filled", entries=len(rows))

@@ -1,0 +1,178 @@
+"""The issuer's parts, wired in one place from its settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from keys import DirectoryStore, KeyRing, KeyStore, NoActiveKey, RotationScheduler, UnknownKey
+from keys import Key as RingKey
+from revocation import Denylist, open_denylist
+from tokens import AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
+
+from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .clients import Clients
+from .database import open_engine
+from .families import FamilyStore, RotationRules, open_families
+from .journal import Journal
+from .pulse import Pulse
+from .resets import ResetDesk, load_sender
+from .revoker import Revoker
+from .settings import Mode, Settings
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a use case may need; built once for each process."""
+
+    settings: Settings
+    clock: Clock
+    engine: sa.Engine
+    accounts: SqlAccounts
+    clients: Clients
+    journal: Journal
+    families: FamilyStore
+    denylist: Denylist
+    revoker: Revoker
+    key_store: KeyStore
+    keys: RotationScheduler
+    sealer: RefreshSealer
+    verifier: AccessVerifier
+    resets: ResetDesk
+    pulse: Pulse
+
+    def signing_key(self) -> RingKey:
+        """The active key of the first configured algorithm that has one. Raises `NoActiveKey`."""
+        ring = self.keys.ring
+        for algorithm in self.settings.algorithms:
+            try:
+                return ring.active(algorithm)
+            except NoActiveKey:
+                # A newly configured algorithm is still being published.
+                continue
+        for key in ring.verification_keys().values():
+            if key.private is not None and key.activated is not None:
+                return key
+        raise NoActiveKey(self.settings.algorithms[0])
+
+    def start(self) -> None:
+        """Start the background threads of this process."""
+        self.keys.start()
+        self.pulse.start()
+        self.resets.start()
+
+    def stop(self) -> None:
+        """Stop them, and release connections."""
+        self.pulse.stop()
+        self.keys.stop()
+        self.resets.stop()
+        self.denylist.close()
+        self.families.close()
+        self.engine.dispose()
+
+
+def build_services(settings: Settings, *, clock: Clock | None = None) -> Services:
+    """Wire the parts; connects to nothing yet but the key directory.
+
+    `clock` replaces the issuer's and the stores' time, for tests. Raises `keys.KeyStoreError`.
+    """
+    now = clock or time.time
+    engine = open_engine(settings.database_url, pool_size=settings.threads)
+    hashing = settings.hashing
+    hasher = PasswordHasher(
+        time_cost=hashing.time_cost,
+        memory_cost=hashing.memory_cost,
+        parallelism=hashing.parallelism,
+        concurrency=hashing.concurrency,
+    )
+    policy = PasswordPolicy(settings.password_min_length, context=("gatepass",))
+    accounts = SqlAccounts(engine, hasher, policy, now)
+    rules = RotationRules(settings.reuse_interval, settings.retry_window)
+    families = open_families(settings.redis_url, rules, namespace=settings.namespace, clock=clock)
+    denylist = open_denylist(settings.denylist, namespace=settings.namespace, clock=clock)
+    journal = Journal(engine, now)
+    revoker = Revoker(
+        journal,
+        denylist,
+        families,
+        longest_access=settings.longest_access,
+        longest_session=settings.longest_session,
+        margin=settings.leeway + settings.issuer_skew,
+        clock=now,
+    )
+    key_store = open_key_store(settings)
+    keys = RotationScheduler(key_store, settings.rotation_policy(), clock=now)
+    keys.tick()
+    pulse = Pulse(
+        denylist,
+        journal,
+        revoker,
+        heartbeat_interval=settings.heartbeat_interval,
+        access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
+    )
+    return Services(
+        settings=settings,
+        clock=now,
+        engine=engine,
+        accounts=accounts,
+        clients=Clients(settings.clients, engine, now),
+        journal=journal,
+        families=families,
+        denylist=denylist,
+        revoker=revoker,
+        key_store=key_store,
+        keys=keys,
+        sealer=RefreshSealer(settings.issuer, lambda: keys.ring),
+        verifier=AccessVerifier(
+            issuer=settings.issuer,
+            # The issuer knows every token of its own, whichever API it is for.
+            audience=[client.audience for client in settings.clients.values()],
+            find_key=RingKeys(lambda: keys.ring),
+            leeway=settings.leeway,
+            max_lifetime=settings.longest_access,
+            clock=now,
+        ),
+        resets=ResetDesk(accounts, load_sender(settings.reset_sender)),
+        pulse=pulse,
+    )
+
+
+def open_key_store(settings: Settings) -> KeyStore:
+    """The key directory of these settings. Raises `keys.KeyStoreError`."""
+    secret = settings.keys_secret
+    return DirectoryStore(
+        settings.keys_dir,
+        None if secret is None else secret.get_secret_value(),
+        development=settings.mode is Mode.DEVELOPMENT,
+    )
+
+
+class RingKeys:
+    """Finds verification keys in the issuer's own ring, made ready once for each ring."""
+
+    def __init__(self, ring: Callable[[], KeyRing]) -> None:
+        self._ring = ring
+        self._known: tuple[KeyRing, dict[str, VerificationKey]] | None = None
+
+    def __call__(self, kid: str) -> VerificationKey:
+        ring = self._ring()
+        known = self._known
+        if known is None or known[0] is not ring:
+            known = self._known = (ring, _ready(ring))
+        try:
+            return known[1][kid]
+        except (KeyError, UnknownKey):
+            raise UnknownKid(kid) from None
+
+
+def _ready(ring: KeyRing) -> dict[str, VerificationKey]:
+    return {
+        kid: VerificationKey.of(kid, key.alg, key.public)
+        for kid, key in ring.verification_keys().items()
+        if key.public is not None
+    }

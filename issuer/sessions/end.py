@@ -1,0 +1,56 @@
+"""End sessions: log out here, one of one's own, or everywhere (ASVS 7.4.1, 7.5.2)."""
+
+from __future__ import annotations
+
+from tokens import AccessClaims, TokenError
+
+from ..errors import OAuthError
+from ..journal import Reason
+from ..services import Services
+
+
+def logout(services: Services, *, refresh_token: str) -> bool:
+    """End the session of a refresh token of any generation; False if there is none to end.
+
+    A token that is not ours, or past its end, has nothing to end, and that is no error
+    (RFC 7009 section 2.2).
+    """
+    try:
+        claims = services.sealer.open(refresh_token, services.clock())
+    except TokenError:
+        return False
+    services.revoker.end_session(
+        claims.sub, claims.sid, reason=Reason.LOGOUT, absolute_end=claims.exp
+    )
+    return True
+
+
+def logout_bearer(services: Services, claims: AccessClaims) -> None:
+    """End the session of an access token that has been verified."""
+    _end(services, claims.sub, claims.sid, Reason.LOGOUT)
+
+
+def end_own(services: Services, *, sub: str, sid: str) -> None:
+    """End one of a person's own sessions. Raises `OAuthError` 404 if it is not theirs."""
+    family = services.families.get(sub, sid)
+    if family is None:
+        raise OAuthError(404, "not_found", "there is no such session")
+    _end(services, sub, sid, Reason.LOGOUT)
+
+
+def _end(services: Services, sub: str, sid: str, reason: Reason) -> None:
+    family = services.families.get(sub, sid)
+    services.revoker.end_session(
+        sub, sid, reason=reason, absolute_end=None if family is None else family.absolute_end
+    )
+
+
+def end_all(services: Services, *, sub: str, reason: Reason = Reason.LOGOUT_EVERYWHERE) -> None:
+    """End every session of a person, in one step however many there are.
+
+    Raises `UnknownAccount`.
+    """
+    change = services.accounts.raise_versions(
+        sub, expires=services.revoker.entry_expiry(), reason=str(reason)
+    )
+    services.revoker.complete_id(change.journal_id)

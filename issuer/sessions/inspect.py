@@ -1,0 +1,110 @@
+"""Revocation (RFC 7009) and introspection (RFC 7662) of single tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from revocation import Entry
+from tokens import AccessClaims, RefreshClaims, TokenError
+
+from ..errors import OAuthError
+from ..families import Status
+from ..journal import Reason
+from ..services import Services
+from ..settings import Client
+from .bearer import authenticate
+
+_INACTIVE: dict[str, Any] = {"active": False}
+
+
+def revoke_token(services: Services, *, token: str, client_id: str | None) -> None:
+    """Revoke an access token, or end the session of a refresh token (RFC 7009 section 2.1).
+
+    `client_id` is the authenticated or named client, None where none was given: then the token
+    must be a public client's. An unknown token is no error. Raises `OAuthError`.
+    """
+    found = _read(services, token)
+    if found is None:
+        return
+    _require_own(services, found.client_id, client_id)
+    if isinstance(found, RefreshClaims):
+        services.revoker.end_session(
+            found.sub, found.sid, reason=Reason.RFC7009, absolute_end=found.exp
+        )
+        return
+    settings = services.settings
+    expires = found.exp + settings.leeway + settings.issuer_skew + 1
+    services.revoker.revoke(Entry.token(found.jti, expires), reason=Reason.RFC7009, sub=found.sub)
+
+
+def _read(services: Services, token: str) -> AccessClaims | RefreshClaims | None:
+    """The claims of a token of ours that could still be used, or None."""
+    try:
+        return services.verifier.verify(token)
+    except TokenError:
+        pass
+    try:
+        return services.sealer.open(token, services.clock())
+    except TokenError:
+        return None
+
+
+def _require_own(services: Services, owner: str, client_id: str | None) -> None:
+    if client_id == owner:
+        return
+    configured = services.clients.get(owner)
+    if client_id is None and (configured is None or configured.secret_sha256 is None):
+        return
+    raise OAuthError(400, "unauthorized_client", "the token was issued to another client")
+
+
+def introspect(services: Services, *, token: str, client: Client) -> dict[str, Any]:
+    """What a token is worth now (RFC 7662 section 2.2).
+
+    Inactive without a reason for whatever is not valid, and for tokens of another audience, so
+    that one API learns nothing of another's (section 4).
+    """
+    try:
+        claims = authenticate(services, token).claims
+    except OAuthError as error:
+        if error.status == 503:
+            raise
+        return _introspect_refresh(services, token, client)
+    if client.audience not in claims.aud:
+        return _INACTIVE
+    return {"active": True, "token_type": "Bearer", **claims.to_payload()}
+
+
+def _introspect_refresh(services: Services, token: str, client: Client) -> dict[str, Any]:
+    try:
+        claims = services.sealer.open(token, services.clock())
+    except TokenError:
+        return _INACTIVE
+    owner = services.clients.get(claims.client_id)
+    if owner is None or owner.audience != client.audience:
+        return _INACTIVE
+    standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
+    family = services.families.get(claims.sub, claims.sid)
+    account = standing.account
+    if (
+        account is None
+        or not account.enabled
+        or standing.session_ended
+        or standing.client_disabled
+        or family is None
+        or family.status is not Status.LIVE
+        or family.end <= services.clock()
+        or family.credential_version != account.credential_version
+        or claims.gen != family.gen
+    ):
+        return _INACTIVE
+    return {
+        "active": True,
+        "token_type": "refresh_token",
+        "iss": claims.iss,
+        "sub": claims.sub,
+        "sid": claims.sid,
+        "client_id": claims.client_id,
+        "scope": family.scope,
+        "exp": int(family.end),
+    }

@@ -1,0 +1,54 @@
+"""A person's live sessions (ASVS 7.5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..accounts import Account
+from ..families import Family
+from ..services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One session as its owner sees it; times in seconds."""
+
+    sid: str
+    client_id: str
+    label: str
+    address: str
+    user_agent: str
+    created: int
+    last_active: int
+    last_refresh: int
+    idle_expires_in: int | None
+    absolute_expires_in: int
+
+
+def list_sessions(services: Services, account: Account) -> list[SessionInfo]:
+    """The sessions that a refresh would still continue, oldest first."""
+    now = services.clock()
+    ended = services.journal.ended_sessions(account.id)
+    return [
+        _info(family, now)
+        for family in services.families.of_subject(account.id)
+        if family.sid not in ended
+        and family.credential_version == account.credential_version
+        and family.end > now
+    ]
+
+
+def _info(family: Family, now: float) -> SessionInfo:
+    idle_end = family.idle_end
+    return SessionInfo(
+        sid=family.sid,
+        client_id=family.client_id,
+        label=family.label,
+        address=family.address,
+        user_agent=family.user_agent,
+        created=family.auth_time,
+        last_active=int(family.last_active),
+        last_refresh=int(family.last_refresh),
+        idle_expires_in=None if idle_end is None else int(idle_end - now),
+        absolute_expires_in=int(family.absolute_end - now),
+    )

@@ -1,0 +1,94 @@
+"""Change a password, or reset a forgotten one: every older token ends before the answer.
+
+ASVS 7.4.3 and 7.5.1: the current password is asked for, and every other session ends.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from tokens import AccessClaims
+
+from ..accounts import Account, BadCredentials, Conflict, InvalidReset, PasswordRefused
+from ..accounts.account import Change
+from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
+from ..journal import Reason
+from ..services import Services
+from .grant import Context, Grant
+from .login import start_session
+
+log = structlog.get_logger("gatepass.issuer")
+
+_ATTEMPTS = 3
+
+
+def change_password(
+    services: Services,
+    *,
+    claims: AccessClaims,
+    account: Account,
+    current_password: str,
+    new_password: str,
+    context: Context,
+) -> Grant:
+    """Set a new password, end every session, and start a new one for the caller.
+
+    `claims` and `account` are the caller's, already verified. Raises `OAuthError`: 409 where
+    another change came first.
+    """
+    instant = services.clock()
+    change = _change(services, account, current_password, new_password)
+    # No clock takes part: the entry says "least version", so that a login a millisecond later
+    # lives and one a millisecond earlier dies.
+    services.revoker.complete_id(change.journal_id)
+    log.info("password_changed", sub=account.id)
+    return start_session(
+        services,
+        change.account,
+        client_id=claims.client_id,
+        instant=instant,
+        context=context,
+    )
+
+
+def _change(
+    services: Services, account: Account, current_password: str, new_password: str
+) -> Change:
+    version = account.credential_version
+    for _ in range(_ATTEMPTS):
+        try:
+            services.accounts.verify(account, current_password)
+        except BadCredentials:
+            raise invalid_grant("the current password is wrong") from None
+        try:
+            return services.accounts.change_password(
+                account,
+                new_password,
+                expires=services.revoker.entry_expiry(),
+                reason=str(Reason.PASSWORD_CHANGE),
+            )
+        except PasswordRefused as error:
+            raise invalid_request(str(error)) from None
+        except Conflict:
+            # A rehash by a login alters the row but not the credential; that is worth another try.
+            reread = services.accounts.by_id(account.id)
+            if reread is None or not reread.enabled:
+                raise invalid_token("the account is disabled or gone") from None
+            if reread.credential_version != version:
+                break
+            account = reread
+    raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
+
+
+def reset_password(services: Services, *, token: str, new_password: str) -> None:
+    """Spend a reset token, set a password and end every session. Raises `OAuthError`."""
+    try:
+        change = services.accounts.reset_password(
+            token, new_password, expires=services.revoker.entry_expiry()
+        )
+    except InvalidReset:
+        raise invalid_grant("the reset token is not valid any more; ask for a new one") from None
+    except PasswordRefused as error:
+        raise invalid_request(str(error)) from None
+    services.revoker.complete_id(change.journal_id)
+    log.info("password_reset", sub=change.account.id)

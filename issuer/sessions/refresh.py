@@ -1,0 +1,114 @@
+"""Refresh: the six rules of rotation, and what follows from each outcome.
+
+Implements RFC 6749 section 6 and RFC 9700 section 4.14.2.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from tokens import Expired, TokenError
+
+from ..accounts import Account
+from ..errors import OAuthError, invalid_grant
+from ..families import (
+    Current,
+    Family,
+    Gone,
+    RefreshReuseDetected,
+    RolledBack,
+    RotationOutcome,
+)
+from ..families import (
+    Reason as GoneReason,
+)
+from ..journal import Reason
+from ..services import Services
+from .grant import Grant, grant
+
+log = structlog.get_logger("gatepass.issuer")
+
+_GONE_TEXT = {
+    GoneReason.UNKNOWN: "the session is not known any more; log in again",
+    GoneReason.ENDED: "the session has been ended; log in again",
+    GoneReason.IDLE: "the session ended for want of activity; log in again",
+    GoneReason.ABSOLUTE: "the session has reached its end; log in again",
+    GoneReason.VERSION: "the password or the account has changed; log in again",
+}
+
+
+def refresh(services: Services, *, token: str, active_ago: float | None) -> Grant:
+    """The session's current tokens for a refresh token. Raises `OAuthError`.
+
+    `active_ago`: seconds since the person last did something, by the client's word; without it
+    the refresh counts as no activity (SP 800-63B-4: a background refresh is none).
+    """
+    instant = services.clock()
+    try:
+        claims = services.sealer.open(token, instant)
+    except Expired:
+        raise invalid_grant(_GONE_TEXT[GoneReason.ABSOLUTE]) from None
+    except TokenError as error:
+        log.info("refresh_refused", why=error.code)
+        raise invalid_grant("not a refresh token of this issuer") from None
+    if services.clients.get(claims.client_id) is None:
+        raise invalid_grant("the session's client is no longer configured")
+    standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
+    account = standing.account
+    if standing.session_ended:
+        _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
+        raise invalid_grant(_GONE_TEXT[GoneReason.ENDED])
+    if account is None or not account.enabled:
+        raise invalid_grant("the account is disabled or gone")
+    if standing.client_disabled:
+        raise OAuthError(400, "unauthorized_client", "the client is disabled")
+    outcome = services.families.rotate(
+        claims.sub,
+        claims.sid,
+        claims.gen,
+        credential_version=account.credential_version,
+        active_ago=active_ago,
+    )
+    return _answer(services, outcome, account, instant)
+
+
+def _answer(
+    services: Services, outcome: RotationOutcome, account: Account, instant: float
+) -> Grant:
+    match outcome:
+        case Current(family):
+            log.info(
+                "session_refreshed",
+                sub=family.sub,
+                sid=family.sid,
+                gen=family.gen,
+                outcome=type(outcome).__name__,
+            )
+            return grant(services, family, account, instant)
+        case RefreshReuseDetected(family):
+            log.warning("refresh_reuse_detected", sub=family.sub, sid=family.sid)
+            _end(services, family, Reason.REUSE)
+            raise invalid_grant("this refresh token was used before; the session has been ended")
+        case RolledBack(family):
+            log.error("families_went_back", sub=family.sub, sid=family.sid)
+            _end(services, family, Reason.ROLLBACK)
+            raise invalid_grant("the session's state was lost; log in again")
+        case Gone(reason, family):
+            if family is not None and reason is GoneReason.ENDED:
+                _apply_end_again(services, family.sub, family.sid, Reason.REUSE)
+            raise invalid_grant(_GONE_TEXT[reason])
+
+
+def _end(services: Services, family: Family, reason: Reason) -> None:
+    services.revoker.end_session(
+        family.sub, family.sid, reason=reason, absolute_end=family.absolute_end
+    )
+
+
+def _apply_end_again(services: Services, sub: str, sid: str, reason: Reason) -> None:
+    """Whoever meets an ended session completes its end: the one who began may have died."""
+    rows = services.journal.of_session(sid)
+    if rows:
+        services.revoker.complete([row for row in rows if not row.done])
+    else:
+        services.revoker.end_session(sub, sid, reason=reason)

@@ -1,0 +1,313 @@
+"""Settings, from the environment (`GATEPASS_…`), `.env` and `gatepass.toml`, in this order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
+from revocation import DEFAULT_HEARTBEAT_INTERVAL
+from tokens import InvalidClaim, Recipient
+
+ENV_PREFIX = "GATEPASS_"
+CONFIG_VARIABLE = "GATEPASS_CONFIG"
+DEFAULT_CONFIG = "gatepass.toml"
+LONGEST_ACCESS_LIFETIME = 3600
+
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
+_DATABASES = ("sqlite", "postgresql+psycopg")
+_STORES = ("redis", "rediss", "unix", "memory")
+
+
+class SettingsError(Exception):
+    """A setting that is missing or wrong; the text is one line for each and names it."""
+
+    code: ClassVar[str] = "bad_setting"
+
+
+class Mode(StrEnum):
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("is not an http(s) URL without query and fragment")
+    return url.rstrip("/")
+
+
+def _origin(url: str) -> str:
+    url = _http_url(url)
+    if urlsplit(url).path:
+        raise ValueError("is not an origin: scheme, host and port only")
+    return url
+
+
+def _store_url(url: str) -> str:
+    if urlsplit(url).scheme not in _STORES:
+        raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _STORES)}")
+    return url
+
+
+def _database_url(url: str) -> str:
+    if urlsplit(url).scheme not in _DATABASES:
+        raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _DATABASES)}")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Origin = Annotated[str, AfterValidator(_origin)]
+StoreUrl = Annotated[str, AfterValidator(_store_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+
+
+class Client(BaseModel):
+    """A relying party: who logs people in, or who asks about tokens. Durations in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    audience: str = Field(min_length=1, max_length=255)
+    """The API that its access tokens are for."""
+    scopes: tuple[str, ...] = ()
+    access_lifetime: int = Field(300, ge=1, le=LONGEST_ACCESS_LIFETIME)
+    idle: int | None = Field(1800, ge=1)
+    """A session ends after this long without a person's activity; none: never for that."""
+    absolute: int = Field(43_200, ge=1, le=30 * 86_400)
+    """A session ends this long after login, whatever happens (SP 800-63B-4: 30 days at AAL1)."""
+    secret_sha256: SecretStr | None = None
+    """SHA-256 of the client's secret, hexadecimal; set for confidential clients only."""
+    introspect: bool = False
+    """Whether it may ask about tokens of its audience (RFC 7662); needs a secret."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Client:
+        for scope in self.scopes:
+            if not _SCOPE.match(scope):
+                raise ValueError(f"scope {scope!r} is not of the form of RFC 6749 section 3.3")
+        if self.secret_sha256 and not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
+            raise ValueError("secret_sha256 is not 64 lower-case hexadecimal digits")
+        if self.introspect and self.secret_sha256 is None:
+            raise ValueError("introspect needs secret_sha256")
+        return self
+
+
+class Audience(BaseModel):
+    """An API that has registered a public key, so that its access tokens are sealed for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encryption_jwk: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _readable(self) -> Audience:
+        if "d" in self.encryption_jwk:
+            raise ValueError("encryption_jwk holds a private key; give the public one")
+        try:
+            self.recipient()
+        except InvalidClaim as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def recipient(self) -> Recipient:
+        return Recipient.from_jwk(self.encryption_jwk)
+
+
+class Hashing(BaseModel):
+    """argon2id; the defaults are OWASP's second choice of 19 MiB, two passes, one lane."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time_cost: int = Field(2, ge=1)
+    memory_cost: int = Field(19_456, ge=8)
+    """KiB."""
+    parallelism: int = Field(1, ge=1)
+    concurrency: int = Field(2, ge=1)
+    """Passwords hashed at once in each process."""
+
+
+class Settings(BaseSettings):
+    """Everything that an issuer is told. Durations in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    issuer: Origin
+    """The URL under which gateways and browsers reach it: `iss` of every token."""
+    mode: Mode = Mode.PRODUCTION
+    database_url: DatabaseUrl
+    redis_url: StoreUrl
+    """Where families live."""
+    denylist_url: StoreUrl | None = None
+    """Where the denylist lives; the same as `redis_url` unless given."""
+    namespace: str = Field("gatepass", pattern=r"^[A-Za-z0-9_.-]+$")
+    """Prefix of every Redis key."""
+    keys_dir: Path
+    keys_secret: SecretStr | None = None
+    """Passphrase for the key directory; required in production."""
+    algorithms: tuple[str, ...] = ("ES256",)
+    """The first signs; a further one is published and kept ready."""
+    signing_period: int = Field(30 * 86_400, ge=1)
+    sealing_period: int = Field(86_400, ge=1)
+    jwks_cache: int = Field(300, ge=0)
+    leeway: int = Field(10, ge=0, le=300)
+    """Clock skew that verifiers forgive."""
+    issuer_skew: int = Field(5, ge=0, le=300)
+    """How far the clocks of issuers and stores may differ."""
+    clients: dict[str, Client] = Field(min_length=1)
+    audiences: dict[str, Audience] = {}
+    allowed_origins: tuple[Origin, ...] = ()
+    """Origins beside the issuer's own that may use cookie mode."""
+    reuse_interval: float = Field(10.0, ge=0, le=60)
+    retry_window: float | None = Field(None, ge=0)
+    heartbeat_interval: float = Field(DEFAULT_HEARTBEAT_INTERVAL, gt=0, le=60)
+    password_min_length: int = Field(15, ge=8, le=64)
+    """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
+    hashing: Hashing = Hashing()
+    reset_sender: str = ""
+    """`module:function` called with a `ResetMessage`; without one there is no reset."""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    workers: int = Field(2, ge=1, le=256)
+    threads: int = Field(8, ge=1, le=256)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_tls_proxy: bool = False
+    """A proxy in front terminates TLS, and `X-Forwarded-For` of `trusted_proxies` hops counts."""
+    trusted_proxies: int = Field(0, ge=0, le=8)
+    graceful_timeout: int = Field(30, ge=1)
+    log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG)
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.algorithms or set(self.algorithms) - set(SIGNING_ALGORITHMS):
+            raise ValueError(f"algorithms: not a list out of {', '.join(SIGNING_ALGORITHMS)}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key: give both or neither")
+        shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}
+        if "memory" in shared_memory and self.workers > 1:
+            raise ValueError("workers: memory:// serves one process, so this must be 1")
+        try:
+            self.rotation_policy()
+        except InvalidPolicy as error:
+            raise ValueError(str(error)) from None
+        if self.mode is Mode.PRODUCTION:
+            self._require_production()
+        return self
+
+    def _require_production(self) -> None:
+        """Refuse what is only for a developer's machine: never silently weaker."""
+        if "memory" in {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}:
+            raise ValueError("redis_url: memory:// loses every session; not in production")
+        if self.keys_secret is None or len(self.keys_secret.get_secret_value()) < 22:
+            raise ValueError(
+                "keys_secret: production keys are encrypted; give 22 random characters or more"
+            )
+        if urlsplit(self.issuer).scheme != "https":
+            raise ValueError("issuer: production needs https://")
+        if self.tls_certificate is None and not self.behind_tls_proxy:
+            raise ValueError(
+                "tls_certificate: give tls_certificate and tls_key, or set behind_tls_proxy"
+            )
+
+    @property
+    def denylist(self) -> str:
+        """The denylist's URL."""
+        return self.denylist_url or self.redis_url
+
+    @property
+    def longest_access(self) -> int:
+        return max(client.access_lifetime for client in self.clients.values())
+
+    @property
+    def longest_session(self) -> int:
+        return max(client.absolute for client in self.clients.values())
+
+    def rotation_policy(self) -> RotationPolicy:
+        """Raises `InvalidPolicy`."""
+        return RotationPolicy(
+            algorithms=self.algorithms,
+            signing_period=self.signing_period,
+            sealing_period=self.sealing_period,
+            cache_lifetime=self.jwks_cache,
+            access_lifetime=self.longest_access,
+            refresh_lifetime=self.longest_session,
+            leeway=self.leeway + self.issuer_skew,
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises `SettingsError` with one line for each bad or missing setting, naming its variable but
+    never its value.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path}")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(detail) for detail in error.errors())) from None
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{DEFAULT_CONFIG}: cannot be read: {error}") from None
+
+
+def _line(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    location = ".".join(str(part) for part in detail["loc"])
+    if not location:
+        # A rule over several settings names its own in front.
+        name, _, text = message.partition(": ")
+        return f"{variable(name)} ({name}): {text}" if text else message
+    if detail["type"] == "missing":
+        message = "is missing"
+    elif detail["type"] == "extra_forbidden":
+        message = "is not a setting"
+    return f"{variable(location)} ({location}): {message}"
+
+
+def variable(location: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + location.replace(".", "__").upper()

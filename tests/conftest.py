@@ -1,0 +1,74 @@
+"""Real servers for every test: one of each for a session, made as good as new for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.postgres_server import PostgresServer
+from harness.redis_server import RedisServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let coverage, when it is on, also count the Python programs that tests start."""
+    if config.pluginmanager.hasplugin("_cov") and config.getoption("cov_source", None):
+        # coverage installs a .pth file that starts it in whoever sees the first of these two.
+        os.environ["COVERAGE_PROCESS_START"] = str(config.rootpath / "pyproject.toml")
+        os.environ["COVERAGE_FILE"] = str(config.rootpath / ".coverage")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One redis-server on a unix socket and a loopback port; `redis_url` hands it out empty."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The unix-socket URL of a Redis without data, whatever the last test did to it."""
+    redis_server.reset()
+    return redis_server.unix_url
+
+
+@pytest.fixture
+def private_redis() -> Iterator[RedisServer]:
+    """A redis-server of the test's own, to kill, pause or reconfigure."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _rediss() -> Iterator[RedisServer]:
+    with RedisServer(tls=True) as server:
+        yield server
+
+
+@pytest.fixture
+def rediss_server(_rediss: RedisServer) -> RedisServer:
+    """An empty redis-server behind TLS; its `url` names the authority to trust."""
+    _rediss.reset()
+    return _rediss
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL server; `postgres_url` hands out databases on it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database of the test's own."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The top of the tree that these tests belong to."""
+    return Path(__file__).resolve().parent.parent
