@@ -19,7 +19,7 @@ from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
 from .journal import Journal
 from .pulse import Pulse
-from .resets import ResetDesk, load_sender
+from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
 from .settings import Mode, Settings
 
@@ -76,10 +76,13 @@ class Services:
         self.engine.dispose()
 
 
-def build_services(settings: Settings, *, clock: Clock | None = None) -> Services:
+def build_services(
+    settings: Settings, *, clock: Clock | None = None, reset_sender: ResetSender | None = None
+) -> Services:
     """Wire the parts; connects to nothing yet but the key directory.
 
-    `clock` replaces the issuer's and the stores' time, for tests. Raises `keys.KeyStoreError`.
+    `clock` replaces the issuer's and the stores' time, for tests; `reset_sender` the one that the
+    settings name. Raises `keys.KeyStoreError`, `SettingsError`.
     """
     now = clock or time.time
     engine = open_engine(settings.database_url, pool_size=settings.threads)
@@ -137,7 +140,7 @@ def build_services(settings: Settings, *, clock: Clock | None = None) -> Service
             max_lifetime=settings.longest_access,
             clock=now,
         ),
-        resets=ResetDesk(accounts, load_sender(settings.reset_sender)),
+        resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),
         pulse=pulse,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -33,6 +34,8 @@ from tokens import InvalidClaim, Recipient
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
 DEFAULT_CONFIG = "gatepass.toml"
+DEMO_SETTINGS = "settings.json"
+"""Where the demo keeps its settings within its state directory."""
 LONGEST_ACCESS_LIFETIME = 3600
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
@@ -277,8 +280,32 @@ class Settings(BaseSettings):
         )
 
 
+class _GivenSettings(Settings):
+    """Settings from what is given alone, whatever the environment says."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of one JSON file, and of nothing else. Raises `SettingsError`."""
+    try:
+        given = json.loads(path.read_text("utf-8"))
+        return _checked(lambda: _GivenSettings(**given))
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {type(error).__name__}") from None
+
+
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings.
+    """Read the settings from their sources; `overrides` come before all of them.
 
     Raises `SettingsError` with one line for each bad or missing setting, naming its variable but
     never its value.
@@ -287,11 +314,16 @@ def load_settings(**overrides: Any) -> Settings:
     if path and not Path(path).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path}")
     try:
-        return Settings(**overrides)
+        return _checked(lambda: Settings(**overrides))
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{path or DEFAULT_CONFIG}: cannot be read: {error}") from None
+
+
+def _checked(make: Callable[[], Settings]) -> Settings:
+    try:
+        return make()
     except ValidationError as error:
         raise SettingsError("\n".join(_line(detail) for detail in error.errors())) from None
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{DEFAULT_CONFIG}: cannot be read: {error}") from None
 
 
 def _line(detail: Mapping[str, Any]) -> str:

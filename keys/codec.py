@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from .algorithms import SEALING_ALGORITHM, SEALING_KEY_BYTES, PrivateKey
+from .algorithms import SEALING_ALGORITHM, SEALING_KEY_BYTES, PrivateKey, check_fit
 from .errors import InvalidKey, InvalidRing
 from .jwk import (
     b64url_decode,
@@ -126,7 +126,7 @@ def _decode_asymmetric(entry: Mapping[str, object], state: KeyState) -> Key:
             raise InvalidKey("a retiring key has a private half")
         return replace(bare, public=public)
     private = _load_private(entry["private"])
-    if public_members(private.public_key()) != public_members(public):
+    if public_members(check_fit(alg, private.public_key())) != public_members(public):
         raise InvalidKey("the private half belongs to another key")
     return replace(bare, public=public, private=private)
 

@@ -19,8 +19,7 @@ MOST_BYTES: Final = 4 * 2**20
 
 # OWASP Password Storage Cheat Sheet: PBKDF2-HMAC-SHA512 with 210,000 iterations.
 _PBKDF2_COUNT: Final = 210_000
-# A planted file must not choose how long an issuer computes (RFC 8725 section 3.9 asks as much of
-# other inputs); joserfc's own bound is the same.
+# A planted file must not choose how long an issuer computes; joserfc's own bound is the same.
 _PBKDF2_MOST: Final = 300_000
 # NIST SP 800-63B-4 section 3.1.1.2: the least for a password that is the only factor.
 _PASSPHRASE_CHARACTERS: Final = 15
@@ -120,7 +119,7 @@ class Envelope:
         return opened.plaintext
 
     def _check_header(self, octets: bytes) -> None:
-        # Canonical in every segment: joserfc ignores unused bits, and a changed file is refused.
+        # Canonical in every segment, whatever the JWE library of the day lets pass.
         segments = octets.decode("ascii").split(".")
         decoded = [b64url_decode(segment) for segment in segments]
         if len(decoded[0]) > _HEADER_BYTES:

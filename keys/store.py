@@ -77,7 +77,7 @@ class DirectoryStore:
         self._crash_point = crash_point
         # What was read last, so that the scheduler's many loads of an unchanged file cost neither
         # PBKDF2 nor the parsing of keys. One tuple, so that threads see both halves or neither.
-        self._last: tuple[bytes, KeyRing] = (b"", KeyRing())
+        self._last: tuple[bytes, KeyRing] | None = None
         if not self._envelope.encrypts:
             _log.warning("keys in %s are stored in the clear: for development only", self._path)
 
@@ -202,9 +202,9 @@ class DirectoryStore:
             octets = file.read(MOST_BYTES + 1)
         if len(octets) > MOST_BYTES:
             raise UnreadableRing(self._file, f"is larger than {MOST_BYTES} bytes: no key ring")
-        last_octets, last_ring = self._last
-        if octets == last_octets:
-            return last_ring
+        last = self._last
+        if last is not None and last[0] == octets:
+            return last[1]
         ring = self._envelope.open(octets)
         self._last = (octets, ring)
         return ring

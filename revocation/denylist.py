@@ -43,8 +43,11 @@ class Denylist(Protocol):
         before it are refused. A new epoch is not ready: it vouches for nothing until `mark_ready`.
         """
 
-    def mark_ready(self) -> None:
-        """Say that everything acknowledged earlier has been added again: heartbeats may begin."""
+    def mark_ready(self, epoch: str | None = None) -> None:
+        """Say that everything acknowledged earlier has been added again: heartbeats may begin.
+
+        `epoch` is the one that was filled. Raises `DenylistReplaced` where there is another by now.
+        """
 
     def state(self) -> DenylistState:
         """Where the denylist stands now."""
@@ -59,7 +62,8 @@ class Denylist(Protocol):
     def lookup(self, probe: Probe) -> Kind | None:
         """The kind of entry that refuses the token, or None; a direct question to the store.
 
-        Raises `DenylistNotReady` before `mark_ready`.
+        Raises `DenylistNotReady` before `mark_ready`, and `DenylistReplaced` where the probe was
+        made for another epoch, whose salt finds nothing here.
         """
 
     def heartbeat(self, interval: float) -> Position:
@@ -88,7 +92,10 @@ def open_denylist(
 
     `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        raise BadDenylistUrl("a denylist URL that cannot be taken apart") from None
     if scheme == MEMORY_SCHEME:
         from .memory_denylist import MemoryDenylist
 
@@ -97,6 +104,11 @@ def open_denylist(
         from .redis_client import connect
         from .redis_denylist import RedisDenylist
 
-        return RedisDenylist(connect(url), namespace=namespace, clock=clock)
+        try:
+            client = connect(url)
+        except ValueError:
+            # Without the cause: it quotes parts of the URL, which may hold a password.
+            raise BadDenylistUrl(f"a broken {scheme}:// URL, or one with an unknown option") from None
+        return RedisDenylist(client, namespace=namespace, clock=clock)
     known = ", ".join(f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES}))
     raise BadDenylistUrl(f"a denylist URL starts with one of {known}, not {scheme or 'nothing'!r}")

@@ -60,6 +60,11 @@ class Entry:
     level: int
     expires: int
 
+    def __post_init__(self) -> None:
+        # Redis scripts count in doubles, exact up to here.
+        if not (0 <= self.level <= NEVER and 0 <= self.expires <= NEVER):
+            raise ValueError(f"level and expiry of an entry lie between 0 and {NEVER}")
+
     @classmethod
     def token(cls, jti: str, expires: int) -> Entry:
         return cls(Kind.TOKEN, jti, 1, expires)
@@ -165,8 +170,9 @@ class Revocable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A token's record keys, ready to be looked up."""
+    """A token's record keys, ready to be looked up in the denylist that `salt` belongs to."""
 
+    salt: bytes
     token: bytes
     session: bytes
     subject: bytes
@@ -178,6 +184,7 @@ class Probe:
     @classmethod
     def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
         return cls(
+            salt=salt,
             token=record_key(Kind.TOKEN, claims.jti, salt),
             session=record_key(Kind.SESSION, claims.sid, salt),
             subject=record_key(Kind.SUBJECT, claims.sub, salt),

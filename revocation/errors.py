@@ -56,6 +56,15 @@ class DenylistNotReady(DenylistUnavailable):
         super().__init__("the denylist is being filled from the journal")
 
 
+class DenylistReplaced(DenylistUnavailable):
+    """The denylist has another epoch than the one that the caller has just read: ask again."""
+
+    code = "denylist_replaced"
+
+    def __init__(self) -> None:
+        super().__init__("the denylist was replaced by a new one meanwhile")
+
+
 class FeedGap(RevocationError):
     """The feed does not continue where the reader stood; a new snapshot is needed."""
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
-from .errors import DenylistLost, DenylistNotReady, FeedGap
+from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, FeedGap
 from .feed import DenylistState, FeedItem, Position, next_chain
 
 
@@ -52,9 +52,12 @@ class MemoryDenylist:
                 )
             return self._state
 
-    def mark_ready(self) -> None:
+    def mark_ready(self, epoch: str | None = None) -> None:
         with self._changed:
-            self._state = replace(self._require_state(), ready=True)
+            state = self._require_state()
+            if epoch not in (None, state.position.epoch):
+                raise DenylistReplaced
+            self._state = replace(state, ready=True)
 
     def _require_ready(self) -> DenylistState:
         state = self._require_state()
@@ -110,8 +113,10 @@ class MemoryDenylist:
 
     def lookup(self, probe: Probe) -> Kind | None:
         with self._changed:
-            watermark = self._require_ready().watermark
-            return refusal(probe, self._level, watermark)
+            state = self._require_ready()
+            if probe.salt != state.salt:
+                raise DenylistReplaced
+            return refusal(probe, self._level, state.watermark)
 
     def _level(self, key: bytes) -> int:
         record = self._records.get(key)

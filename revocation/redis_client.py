@@ -21,8 +21,9 @@ def connect(url: str) -> redis.Redis:
     """A client for `redis://`, `rediss://` or `unix://` with bounded waiting.
 
     Connecting is lazy. Retries are few, since every caller can answer 503 and be asked again.
+    Raises `ValueError` for a URL that names no server or has an unknown option.
     """
-    return redis.Redis.from_url(
+    client = redis.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=ANSWER_TIMEOUT,
@@ -31,6 +32,15 @@ def connect(url: str) -> redis.Redis:
         protocol=2,
         decode_responses=False,
     )
+    pool = client.connection_pool
+    try:
+        # Not connected yet: it only looks whether the options are known.
+        connection = pool.connection_class(**pool.connection_kwargs)
+    except TypeError:
+        raise ValueError("an unknown option") from None
+    if getattr(connection, "path", None) == "":
+        raise ValueError("a unix socket without a path")
+    return client
 
 
 def evicting_policy(client: redis.Redis) -> str | None:

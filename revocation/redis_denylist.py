@@ -10,9 +10,15 @@ import redis
 
 from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import NEVER, Entry, Kind, Probe, Record, pack, refusal, to_record
-from .errors import DenylistLost, DenylistNotReady, DenylistUnavailable, FeedGap
+from .errors import (
+    DenylistLost,
+    DenylistNotReady,
+    DenylistReplaced,
+    DenylistUnavailable,
+    FeedGap,
+)
 from .feed import DenylistState, FeedItem, Position
-from .redis_client import load_script, unavailable_as
+from .redis_client import ANSWER_TIMEOUT, load_script, unavailable_as
 
 _BATCH = 512
 _TAIL_COUNT = 1000
@@ -40,11 +46,11 @@ class RedisDenylist:
         self._shards = f"{base}:shards"
         self._forever = f"{base}:forever"
         self._meta = base
-        self._keys = [self._meta, self._feed, self._shards, self._forever]
+        self._keys = [self._meta, self._feed, self._shards, self._forever, f"{base}:buckets"]
         prelude = load_script("revocation", "prelude")
-        self._initialise, self._add, self._heartbeat, self._lookup = (
+        self._initialise, self._mark_ready, self._add, self._heartbeat, self._lookup = (
             client.register_script(prelude + load_script("revocation", name))
-            for name in ("initialise", "add", "heartbeat", "lookup")
+            for name in ("initialise", "mark_ready", "add", "heartbeat", "lookup")
         )
 
     def _run(self, script: Any, *args: Any) -> Any:
@@ -57,16 +63,16 @@ class RedisDenylist:
                     raise DenylistLost from None
                 if "NOTREADY" in str(error):
                     raise DenylistNotReady from None
+                if "REPLACED" in str(error):
+                    raise DenylistReplaced from None
                 raise
 
     def initialise(self, watermark: int) -> DenylistState:
         epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
         return _state(self._run(self._initialise, epoch, watermark, salt))
 
-    def mark_ready(self) -> None:
-        self.state()
-        with unavailable_as(DenylistUnavailable):
-            self._client.hset(self._meta, "ready", 1)
+    def mark_ready(self, epoch: str | None = None) -> None:
+        self._run(self._mark_ready, epoch or "")
 
     def state(self) -> DenylistState:
         with unavailable_as(DenylistUnavailable):
@@ -78,10 +84,10 @@ class RedisDenylist:
     def add(self, entries: Sequence[Entry]) -> Position:
         salt = self.state().salt
         blob = pack(to_record(entry, salt) for entry in entries)
-        return _position(self._run(self._add, blob, NEVER))
+        return _position(self._run(self._add, blob, NEVER, salt))
 
     def lookup(self, probe: Probe) -> Kind | None:
-        watermark, *levels = self._run(self._lookup, *probe.keys)
+        watermark, *levels = self._run(self._lookup, probe.salt, *probe.keys)
         found = dict(zip(probe.keys, levels, strict=True))
         return refusal(probe, found.__getitem__, watermark)
 
@@ -113,6 +119,8 @@ class RedisDenylist:
                         yield Record(key, int(level), int(expires))
 
     def tail(self, after: Position, block: float) -> list[FeedItem]:
+        # A block as long as the client's own timeout would look like a dead server.
+        block = min(block, ANSWER_TIMEOUT / 2)
         # Asked first, so that a feed that was replaced is seen before its items are.
         state = self.state()
         _check_continues(after, state.position)

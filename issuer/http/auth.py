@@ -10,6 +10,7 @@ from ..errors import OAuthError, invalid_request, unavailable
 from ..sessions.end import logout_bearer
 from .answers import grant_answer
 from .body import Fields, read_json
+from .client_auth import proven_client
 from .cookies import TRANSPORTS, clear_refresh_cookie, refresh_cookie, require_own_origin
 from .current import bearer_token, caller, context, services
 
@@ -18,6 +19,7 @@ blueprint = Blueprint("auth", __name__)
 LONGEST_NAME = 320
 LONGEST_CLIENT = 255
 LONGEST_LABEL = 64
+LONGEST_RESET_TOKEN = 256
 DEFAULT_CLIENT = "demo"
 
 
@@ -36,6 +38,7 @@ def login() -> Response:
         username=username,
         password=password,
         client_id=client_id or DEFAULT_CLIENT,
+        proven_client=proven_client(),
         context=context(_label(fields)),
     )
     return grant_answer(grant, transport)
@@ -57,7 +60,9 @@ def refresh() -> Response:
         if token is None:
             raise invalid_request("a refresh token is required, in the body or as the cookie")
         require_own_origin(services().settings)
-    grant = sessions.refresh(services(), token=token, active_ago=active_ago)
+    grant = sessions.refresh(
+        services(), token=token, active_ago=active_ago, proven_client=proven_client()
+    )
     return grant_answer(grant, transport)
 
 
@@ -117,7 +122,7 @@ def forgot() -> tuple[Response, int]:
 @blueprint.post("/password/reset")
 def reset() -> Response:
     fields = read_json()
-    token = fields.text("token", longest=256)
+    token = fields.text("token", longest=LONGEST_RESET_TOKEN)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
     sessions.reset_password(services(), token=token, new_password=new_password)
     return jsonify({"changed": True})

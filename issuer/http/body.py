@@ -19,7 +19,7 @@ MAX_BODY = 16_384
 """Bytes; far above any honest request (ASVS 4.3.1 asks for a limit)."""
 
 _MOST_FIELDS = 16
-_LONGEST_TEXT = 8192
+LONGEST_TEXT = 8192
 _UNSUPPORTED = 415
 
 
@@ -77,7 +77,7 @@ class Fields:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
-    def text(self, name: str, *, longest: int = _LONGEST_TEXT) -> str:
+    def text(self, name: str, *, longest: int = LONGEST_TEXT) -> str:
         """A non-empty string. Raises `OAuthError` 400 naming the field, never its value."""
         if self._values.get(name) is None:
             raise invalid_request(f"{name} is missing")

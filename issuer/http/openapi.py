@@ -1,13 +1,276 @@
 """The OpenAPI document, kept beside the views that it describes."""
 
-from typing import Any
+from __future__ import annotations
+
+from importlib import metadata
+
+from ..accounts.passwords import MAX_PASSWORD
+from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
+from .body import LONGEST_TEXT, MAX_BODY
+from .cookies import TRANSPORTS
+from .openapi_parts import (
+    REFUSALS,
+    SID_PATTERN,
+    Node,
+    answer,
+    components,
+    header,
+    json_content,
+    members,
+    ref,
+    text,
+)
+
+_BEARER: Node = {"bearer": []}
+_COOKIE: Node = {"refreshCookie": []}
+_BASIC: Node = {"clientSecretBasic": []}
+_OPEN: Node = {}
+
+_OF_A_BODY = ("400", "413", "415")
 
 
-def document(issuer: str) -> dict[str, Any]:
+def document(issuer: str) -> Node:
     """The OpenAPI 3.1 document of this issuer."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Gatepass", "version": "0"},
-        "paths": {},
+        "info": {
+            "title": "Gatepass issuer",
+            "version": metadata.version("gatepass"),
+            "description": (
+                "Logs people in, rotates refresh tokens, and takes tokens back at once. Durations"
+                " are in seconds, times in seconds since the epoch. Every refusal has the same"
+                f" form, `Error`. A body has at most {MAX_BODY} bytes and names no member twice."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
         "servers": [{"url": issuer}],
+        "paths": {**_session_paths(), **_password_paths(), **_token_paths(), **_discovery_paths()},
+        "components": components(),
     }
+
+
+def _operation(
+    tag: str,
+    name: str,
+    summary: str,
+    answers: Node,
+    *refusals: str,
+    body: Node | None = None,
+    security: tuple[Node, ...] = (),
+) -> Node:
+    """One operation; `refusals` name responses of the components by their status."""
+    node: Node = {
+        "operationId": name,
+        "summary": summary,
+        "tags": [tag],
+        "security": list(security),
+        "responses": {
+            **answers,
+            **{status: ref("responses", REFUSALS[status]) for status in ("405", *refusals)},
+            "default": ref("responses", "Unexpected"),
+        },
+    }
+    return node if body is None else {**node, "requestBody": body}
+
+
+def _json_body(properties: Node, *, optional: tuple[str, ...] = (), required: bool = True) -> Node:
+    return {"required": required, "content": json_content(members(properties, optional=optional))}
+
+
+def _form_body(properties: Node, *, optional: tuple[str, ...]) -> Node:
+    schema = members(properties, optional=optional)
+    return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}}
+
+
+def _grant_answer() -> Node:
+    cookie = header("In cookie mode: the refresh token.")
+    return {"200": answer("Tokens.", ref("schemas", "Grant"), {"Set-Cookie": cookie})}
+
+
+def _done(description: str, **properties: Node) -> Node:
+    return answer(description, members(dict(properties)))
+
+
+def _password(description: str) -> Node:
+    return text(description, MAX_PASSWORD, format="password")
+
+
+_TRUE: Node = {"const": True}
+_TRANSPORT: Node = {"enum": list(TRANSPORTS), "description": "How the refresh token travels."}
+_LABEL = text("A name for the device, shown in the list of sessions.", LONGEST_LABEL)
+_USERNAME = text("Compared after NFKC and case folding.", LONGEST_NAME)
+_ACTIVE_AGO: Node = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1e9,
+    "description": "Seconds since the person last did something, by the client's word; absent:"
+    " not since the last refresh.",
+}
+_SID_IN_PATH: Node = {
+    "name": "sid",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": SID_PATTERN},
+}
+
+
+def _session_paths() -> Node:
+    token = {"refresh_token": text("Of any generation.", LONGEST_TEXT)}
+    login = {
+        "username": _USERNAME,
+        "password": _password("The person's password."),
+        "client_id": text("Where the person logs in; `demo` unless given.", LONGEST_CLIENT),
+        "transport": {**_TRANSPORT, "default": "cookie"},
+        "label": _LABEL,
+    }
+    rotate = {**token, "active_ago": _ACTIVE_AGO}
+    sessions = members({"sessions": {"type": "array", "items": ref("schemas", "Session")}})
+    logged_out = {"200": _done("Logged out, or there was nothing to end.", logged_out=_TRUE)}
+    of_all = {"200": _done("Every session has ended.", ended={"const": "all"})}
+    of_one = {"200": _done("It has ended.", ended=text("Its sid.", pattern=SID_PATTERN))}
+    return {
+        "/login": {
+            "post": _operation(
+                "sessions", "login", "Start a session",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                security=(_OPEN, _BASIC),
+                body=_json_body(login, optional=("client_id", "transport", "label")),
+            )
+        },
+        "/refresh": {
+            "post": _operation(
+                "sessions", "refresh", "Renew a session's tokens",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                security=(_COOKIE, _OPEN, _BASIC),
+                body=_json_body(rotate, optional=tuple(rotate), required=False),
+            )
+        },
+        "/logout": {
+            "post": _operation(
+                "sessions", "logout", "End this session",
+                logged_out, *_OF_A_BODY, "401", "403", "503",
+                security=(_COOKIE, _BEARER, _OPEN),
+                body=_json_body(token, optional=tuple(token), required=False),
+            )
+        },
+        "/sessions": {
+            "get": _operation(
+                "sessions", "listSessions", "One's own live sessions",
+                {"200": answer("Oldest first.", sessions)}, "401", "503", security=(_BEARER,),
+            ),
+            "delete": _operation(
+                "sessions", "endAllSessions", "Log out everywhere",
+                of_all, "401", "503", security=(_BEARER,),
+            ),
+        },
+        "/sessions/{sid}": {
+            "parameters": [_SID_IN_PATH],
+            "delete": _operation(
+                "sessions", "endSession", "End one of one's own",
+                of_one, "401", "404", "503", security=(_BEARER,),
+            ),
+        },
+    }  # fmt: skip
+
+
+def _password_paths() -> Node:
+    change = {
+        "current_password": _password("The present one."),
+        "new_password": _password("Checked for length and against a blocklist."),
+        "transport": _TRANSPORT,
+        "label": _LABEL,
+    }
+    reset = {
+        "token": text("As it was delivered; good for one use.", LONGEST_RESET_TOKEN),
+        "new_password": _password("Checked as at a change."),
+    }
+    heard = _done("Heard; says nothing of whether the name is known.", accepted=_TRUE)
+    return {
+        "/password": {
+            "post": _operation(
+                "passwords", "changePassword", "Change the password and end every session",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "503",
+                security=(_BEARER,),
+                body=_json_body(change, optional=("transport", "label")),
+            )
+        },
+        "/password/forgot": {
+            "post": _operation(
+                "passwords", "forgotPassword", "Have a reset token delivered",
+                {"202": heard}, *_OF_A_BODY, "404", "503",
+                body=_json_body({"username": _USERNAME}),
+            )
+        },
+        "/password/reset": {
+            "post": _operation(
+                "passwords", "resetPassword", "Set a password by reset token, end every session",
+                {"200": _done("The password is set.", changed=_TRUE)}, *_OF_A_BODY, "503",
+                body=_json_body(reset),
+            )
+        },
+    }  # fmt: skip
+
+
+def _token_paths() -> Node:
+    token = {
+        "token": text("An access or a refresh token.", LONGEST_TEXT),
+        "token_type_hint": {"type": "string", "description": "Not needed, and ignored."},
+    }
+    revoke = {**token, "client_id": text("A public client's id.", LONGEST_CLIENT)}
+    names = ("ActiveAccessToken", "ActiveRefreshToken", "Inactive")
+    found = {"oneOf": [ref("schemas", name) for name in names]}
+    return {
+        "/revoke": {
+            "post": _operation(
+                "tokens", "revokeToken", "Revoke a token (RFC 7009)",
+                {"200": _done("Revoked, or it was worth nothing.")}, *_OF_A_BODY, "401", "503",
+                security=(_BASIC, _OPEN),
+                body=_form_body(revoke, optional=("token_type_hint", "client_id")),
+            )
+        },
+        "/introspect": {
+            "post": _operation(
+                "tokens", "introspectToken", "Ask about a token of one's own audience (RFC 7662)",
+                {"200": answer("What it is worth now.", found)}, *_OF_A_BODY, "401", "503",
+                security=(_BASIC,),
+                body=_form_body(token, optional=("token_type_hint",)),
+            )
+        },
+    }  # fmt: skip
+
+
+def _discovery_paths() -> Node:
+    caching = {"Cache-Control": header("For how long it may be kept.")}
+    tagged = {**caching, "ETag": header("For `If-None-Match`.")}
+    keys: Node = {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "alg"]}}
+    readiness = ref("schemas", "Readiness")
+    again = {"Retry-After": header("Seconds.", pattern="^[0-9]+$")}
+    # RFC 8414 and OpenAPI say what is in theirs.
+    free_form: Node = {"type": "object", "minProperties": 1}
+
+    def get(name: str, summary: str, answers: Node) -> Node:
+        return {"get": _operation("discovery", name, summary, answers)}
+
+    return {
+        "/.well-known/jwks.json": get(
+            "jwks", "Public keys (RFC 7517)",
+            {
+                "200": answer("The key set.", members({"keys": keys}), tagged),
+                "304": {"description": "As the caller has it already.", "headers": tagged},
+            },
+        ),
+        "/.well-known/oauth-authorization-server": get(
+            "metadata", "Metadata (RFC 8414)", {"200": answer("Metadata.", free_form, caching)}
+        ),
+        "/openapi.json": get(
+            "openapi", "This document", {"200": answer("OpenAPI 3.1.", free_form, caching)}
+        ),
+        "/healthz": get(
+            "health", "Whether the process is alive",
+            {"200": _done("The process answers.", status={"const": "ok"})},
+        ),
+        "/readyz": get(
+            "readiness", "Whether every store answers",
+            {"200": answer("Ready.", readiness), "503": answer("Not ready.", readiness, again)},
+        ),
+    }  # fmt: skip

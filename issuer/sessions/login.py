@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from ..accounts import Account, BadCredentials
-from ..errors import OAuthError, invalid_grant
+from ..errors import OAuthError, invalid_client, invalid_grant
 from ..families import NewFamily, Status
 from ..services import Services
 from .grant import Context, Grant, grant, random_id
@@ -17,14 +17,20 @@ PASSWORD_METHODS = ("pwd",)
 
 
 def login(
-    services: Services, *, username: str, password: str, client_id: str, context: Context
+    services: Services,
+    *,
+    username: str,
+    password: str,
+    client_id: str,
+    proven_client: str | None,
+    context: Context,
 ) -> Grant:
     """A new session for the right password (ASVS 7.2.4: a new one at every login).
 
-    Raises `OAuthError`.
+    `proven_client` is the client that has authenticated, if one did. Raises `OAuthError`.
     """
     instant = services.clock()
-    client_of(services, client_id)
+    require_client(services, client_id, proven_client)
     if services.clients.is_disabled(client_id):
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     try:
@@ -38,10 +44,16 @@ def login(
     return start_session(services, account, client_id=client_id, instant=instant, context=context)
 
 
-def client_of(services: Services, client_id: str) -> None:
-    """Raise `OAuthError` unless the client is configured."""
-    if services.clients.get(client_id) is None:
+def require_client(services: Services, client_id: str, proven_client: str | None) -> None:
+    """Raise `OAuthError` unless the client is configured and, if confidential, has proved itself.
+
+    RFC 6749 sections 3.2.1 and 6.
+    """
+    client = services.clients.get(client_id)
+    if client is None:
         raise OAuthError(400, "invalid_client", "there is no client of this id")
+    if client.secret_sha256 is not None and proven_client != client_id:
+        raise invalid_client("this client must authenticate with HTTP Basic")
 
 
 def start_session(

@@ -25,6 +25,7 @@ from ..families import (
 from ..journal import Reason
 from ..services import Services
 from .grant import Grant, grant
+from .login import require_client
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -37,7 +38,13 @@ _GONE_TEXT = {
 }
 
 
-def refresh(services: Services, *, token: str, active_ago: float | None) -> Grant:
+def refresh(
+    services: Services,
+    *,
+    token: str,
+    active_ago: float | None,
+    proven_client: str | None = None,
+) -> Grant:
     """The session's current tokens for a refresh token. Raises `OAuthError`.
 
     `active_ago`: seconds since the person last did something, by the client's word; without it
@@ -51,8 +58,7 @@ def refresh(services: Services, *, token: str, active_ago: float | None) -> Gran
     except TokenError as error:
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
-    if services.clients.get(claims.client_id) is None:
-        raise invalid_grant("the session's client is no longer configured")
+    require_client(services, claims.client_id, proven_client)
     standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
     account = standing.account
     if standing.session_ended:

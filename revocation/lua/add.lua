@@ -1,40 +1,45 @@
 -- ARGV[2] records, 33 bytes each: key (17), level (8), expires (8), big endian.
--- Merges each by maximum and appends those that changed something to the feed.
--- ARGV[3] the expiry of an entry that stays for good.
+-- Merges each by maximum and appends those that changed something to the feed, as they now stand.
+-- ARGV[3] the expiry of an entry that stays for good. ARGV[4] the salt that the keys were made with.
 if redis.call('HEXISTS', meta, 'epoch') == 0 then
   return redis.error_reply('NOEPOCH')
 end
+if redis.call('HGET', meta, 'salt') ~= ARGV[4] then
+  return redis.error_reply('REPLACED')
+end
 local never = tonumber(ARGV[3])
 local changed = {}
+
+local function announce(key, level, expires)
+  changed[#changed + 1] = struct.pack('>c17I8I8', key, level, expires)
+end
+
 for at = 1, #ARGV[2], 33 do
-  local record = string.sub(ARGV[2], at, at + 32)
-  local key, level, expires = struct.unpack('>c17I8I8', record)
-  local kind = string.sub(key, 1, 1)
-  if kind == 'e' then
+  local key, level, expires = struct.unpack('>c17I8I8', string.sub(ARGV[2], at, at + 32))
+  if string.sub(key, 1, 1) == 'e' then
     if level > tonumber(redis.call('HGET', meta, 'watermark')) then
       redis.call('HSET', meta, 'watermark', string.format('%.0f', level))
-      changed[#changed + 1] = record
+      announce(key, level, expires)
     end
-  elseif expires >= never then
-    if level > tonumber(redis.call('HGET', forever, key) or 0) then
-      redis.call('HSET', forever, key, string.format('%.0f', level))
-      changed[#changed + 1] = record
-    end
-  elseif expires * 1000 > now then
-    local bucket = math.ceil(expires / WIDTH)
-    local old_level, old_bucket = find(key)
-    if level > old_level or bucket > old_bucket then
-      bucket = math.max(bucket, old_bucket)
-      local name = shard_name(bucket, key)
-      if redis.call('HSET', name, key, string.format('%.0f', math.max(level, old_level))) == 1
-        and redis.call('HLEN', name) == 1 then
-        redis.call('PEXPIREAT', name, string.format('%.0f', bucket * WIDTH * 1000))
-        redis.call('ZADD', shards, string.format('%.0f', bucket * WIDTH), name)
+  else
+    local kept = tonumber(redis.call('HGET', forever, key) or -1)
+    if expires >= never or kept >= 0 then
+      -- What stays for good takes in every timed level, or it would be lower once that expires.
+      level = math.max(level, (find(key)))
+      if level > kept then
+        redis.call('HSET', forever, key, string.format('%.0f', level))
+        announce(key, level, never)
       end
-      if bucket > tonumber(redis.call('HGET', meta, 'max_bucket')) then
-        redis.call('HSET', meta, 'max_bucket', string.format('%.0f', bucket))
+    elseif expires * 1000 > now then
+      local old_level, old_bucket = find(key)
+      local bucket = math.ceil(expires / WIDTH)
+      if level > old_level or bucket > old_bucket then
+        bucket, level = math.max(bucket, old_bucket), math.max(level, old_level)
+        store(bucket, key, string.format('%.0f', level))
+        -- Announced until the bucket's end: a later entry of the same bucket changes nothing here,
+        -- so a replica that went by the first one's expiry would let go too early.
+        announce(key, level, bucket * WIDTH)
       end
-      changed[#changed + 1] = record
     end
   end
 end

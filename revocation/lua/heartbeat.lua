@@ -23,6 +23,8 @@ if now - last >= tonumber(ARGV[2]) or now < last then
     redis.call('XTRIM', feed, 'MINID', string.format('%.0f', keep_from) .. '-0')
   end
   redis.call('XTRIM', feed, 'MAXLEN', '~', ARGV[4])
-  redis.call('ZREMRANGEBYSCORE', shards, '-inf', string.format('%.0f', math.floor(now / 1000)))
+  local passed = string.format('%.0f', math.floor(now / 1000))
+  redis.call('ZREMRANGEBYSCORE', shards, '-inf', passed)
+  redis.call('ZREMRANGEBYSCORE', buckets, '-inf', passed)
 end
 return position()

@@ -1,15 +1,16 @@
 -- Shared by every script of the denylist.
--- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, max_bucket, ready
+-- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, ready
 -- KEYS[2] feed      stream: ids are <seq>-0; fields r (records), c (chain), t (milliseconds)
 -- KEYS[3] shards    sorted set: names of live shards by the end of their bucket (seconds)
 -- KEYS[4] forever   hash: records without expiry
+-- KEYS[5] buckets   sorted set: numbers of live buckets by their end (seconds)
 -- ARGV[1] the time in milliseconds, or '' for the server's own
 -- A record of expiry E lives in bucket ceil(E / WIDTH), in one of SHARDS small hashes of it, which
 -- Redis packs (listpack) and which expire as a whole.
 local WIDTH = 60
 local SHARDS = 4096
 
-local meta, feed, shards, forever = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, feed, shards, forever, buckets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -22,19 +23,34 @@ local function shard_name(bucket, key)
   return meta .. ':' .. bucket .. ':' .. ((high * 256 + low) % SHARDS)
 end
 
--- The highest level and the latest bucket of a record, over the buckets that still live.
+-- The highest level and the latest bucket of a record, over the buckets that still live. Only
+-- buckets that hold something are visited: one entry far ahead must not make every search long.
+local live = nil
 local function find(key)
   local level, bucket = 0, 0
-  local first = math.floor(now / 1000 / WIDTH)
-  local last = tonumber(redis.call('HGET', meta, 'max_bucket') or 0)
-  for b = first, last do
+  live = live or redis.call(
+    'ZRANGEBYSCORE', buckets, '(' .. string.format('%.0f', math.floor(now / 1000)), '+inf')
+  for _, b in ipairs(live) do
     local found = redis.call('HGET', shard_name(b, key), key)
     if found then
       level = math.max(level, tonumber(found))
-      bucket = b
+      bucket = tonumber(b)
     end
   end
   return level, bucket
+end
+
+-- Puts a record into its bucket, which lives until its end.
+local function store(bucket, key, level)
+  local number, ends = string.format('%.0f', bucket), string.format('%.0f', bucket * WIDTH)
+  local name = shard_name(number, key)
+  if redis.call('HSET', name, key, level) == 1 and redis.call('HLEN', name) == 1 then
+    redis.call('PEXPIREAT', name, ends .. '000')
+    redis.call('ZADD', shards, ends, name)
+    if redis.call('ZADD', buckets, ends, number) == 1 then
+      live = nil
+    end
+  end
 end
 
 local function append(records)

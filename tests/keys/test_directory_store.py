@@ -468,6 +468,8 @@ def test_a_changed_file_is_refused_after_a_good_load(
         b64(b'{"alg":"dir","enc":"A256GCM","cty":"gatepass-keyring+json"}') + b"....",
         b64(b'{"alg":"dir","cty":"gatepass-keyring+json"}') + b".AA.AA.AA.AA",
         b"0" * (4 * 2**20 + 1),
+        b"{",
+        b'{"a":' * 100_000,
     ],
 )
 @pytest.mark.parametrize("secret", [SECRET, None])
@@ -585,3 +587,18 @@ def test_a_large_ring_fits(directory: Path) -> None:
     DirectoryStore(directory, SECRET).update(lambda _: ring)
     assert ring_file(directory).stat().st_size > 65_536
     assert DirectoryStore(directory, SECRET).load() == ring
+
+
+def test_unused_bits_are_no_second_spelling(store: DirectoryStore, directory: Path) -> None:
+    """A change that a lax base64url decoder would not see is refused too (RFC 7515 section 2)."""
+    good = ring_file(directory).read_bytes()
+    # The tag's 16 octets leave four unused bits in its last character.
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    same_octets = good[:-1] + alphabet[(at := alphabet.index(good[-1])) + 1 : at + 2]
+    assert len(good.split(b".")[4]) == 22
+    assert base64.urlsafe_b64decode(good[-22:] + b"==") == base64.urlsafe_b64decode(
+        same_octets[-22:] + b"=="
+    )
+    ring_file(directory).write_bytes(same_octets)
+    with pytest.raises(UnreadableRing):
+        DirectoryStore(directory, SECRET).load()

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from harness import keystore_child
 
-from keys import DirectoryStore, KeyRing, StoreBusy
+from keys import DirectoryStore, StoreBusy
 
 SECRET = keystore_child.SECRET
 
@@ -143,19 +143,3 @@ def test_threads_with_one_store_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert not errors
     assert len(stored(tmp_path / "keys")) == 40
-
-
-def test_a_lost_lock_would_lose_updates(tmp_path: Path) -> None:
-    """The race above is a real one: an update from a ring read before the lock undoes another."""
-    directory = tmp_path / "keys"
-    store = DirectoryStore(directory, SECRET)
-    store.update(keystore_child.add_key)
-    read_early = store.load()
-    store.update(keystore_child.add_key)
-
-    def from_before(_: KeyRing) -> KeyRing:
-        return keystore_child.add_key(read_early)
-
-    unlocked: Callable[[KeyRing], KeyRing] = from_before
-    store.update(unlocked)
-    assert len(stored(directory)) == 2

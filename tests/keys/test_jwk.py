@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keys import (
@@ -23,6 +24,7 @@ from keys import (
     public_jwk,
     thumbprint,
 )
+from keys.algorithms import check_fit
 
 RFC7638_3_1 = {
     "kty": "RSA",
@@ -241,3 +243,19 @@ def test_an_ed25519_key_reads_back_its_octets() -> None:
     """RFC 8037 appendix A.2's public key is read to the same 32 octets."""
     _, _, public = load_public_jwk({**RFC8037_A_2, "kid": "a", "alg": "EdDSA"})
     assert b64(public.public_bytes(Encoding.Raw, PublicFormat.Raw)) == RFC8037_A_2["x"]
+
+
+@pytest.mark.parametrize(
+    ("alg", "private"),
+    [
+        ("ES256", ec.generate_private_key(ec.SECP384R1())),
+        ("EdDSA", ec.generate_private_key(ec.SECP256R1())),
+        ("RS256", ed25519.Ed25519PrivateKey.generate()),
+        ("HS256", ed25519.Ed25519PrivateKey.generate()),
+        ("EdDSA", x25519.X25519PrivateKey.generate()),
+    ],
+)
+def test_one_key_one_algorithm(alg: str, private: Any) -> None:
+    """A key object is refused for an algorithm that is not its own (RFC 8725 section 3.1)."""
+    with pytest.raises(InvalidKey):
+        check_fit(alg, private.public_key())

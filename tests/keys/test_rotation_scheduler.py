@@ -23,7 +23,7 @@ from keys import (
     rotate,
 )
 
-POLICY = RotationPolicy(signing_period=1000, sealing_period=1000)
+POLICY = RotationPolicy(signing_period=1000, sealing_period=1000, refresh_lifetime=9000)
 START = 1_000_000
 
 

@@ -1,0 +1,5 @@
+"""The `gatepass` command."""
+
+from .main import main
+
+__all__ = ["main"]

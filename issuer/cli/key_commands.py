@@ -1,0 +1,77 @@
+"""`gatepass keys`: the ring's keys and their states."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+import keys as key_ring
+
+from ..services import open_key_store
+from .administration import moment
+from .output import Cli, command_options
+from .revoking import revoke_key_everywhere
+
+
+@click.group()
+def keys() -> None:
+    """The key ring: list, rotate, revoke, export the public half."""
+
+
+@keys.command("list")
+@command_options
+def keys_list(cli: Cli) -> None:
+    """List the keys with their states."""
+    ring = open_key_store(cli.settings()).load()
+    rows: list[dict[str, object]] = [
+        {
+            "kid": key.kid,
+            "alg": key.alg,
+            "state": str(key.state),
+            "created": key.created if cli.as_json else moment(key.created),
+            "activated": _when(cli, key.activated),
+            "gone_at": _when(cli, key.gone_at),
+        }
+        for key in ring.keys
+    ]
+    cli.table("keys", rows, "no keys yet: the issuer makes the first ones when it starts")
+
+
+def _when(cli: Cli, seconds: int | None) -> object:
+    return seconds if seconds is None or cli.as_json else moment(seconds)
+
+
+@keys.command("rotate")
+@command_options
+def keys_rotate(cli: Cli) -> None:
+    """Take every step of rotation that is due now; the issuer does so by itself."""
+    settings = cli.settings()
+    store = open_key_store(settings)
+    before = store.load()
+    policy = settings.rotation_policy()
+    import time
+
+    ring = store.update(lambda ring: key_ring.rotate(ring, int(time.time()), policy))
+    old, new = ({key.kid: key.state for key in one.keys} for one in (before, ring))
+    changed = sorted(kid for kid in old.keys() | new.keys() if old.get(kid) != new.get(kid))
+    cli.emit(
+        {"changed": changed, "keys": len(ring.keys)},
+        f"{len(changed)} keys changed" if changed else "nothing is due",
+    )
+
+
+@keys.command("revoke")
+@click.argument("kid")
+@command_options
+def keys_revoke(cli: Cli, kid: str) -> None:
+    """Compromise: refuse every token under a key at once, and take it out of the ring."""
+    revoke_key_everywhere(cli, kid)
+
+
+@keys.command("export")
+@command_options
+def keys_export(cli: Cli) -> None:
+    """Print the JWKS (RFC 7517): public keys only."""
+    ring = open_key_store(cli.settings()).load()
+    click.echo(json.dumps(ring.jwks(), indent=None if cli.as_json else 2))

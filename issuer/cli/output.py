@@ -1,0 +1,135 @@
+"""How commands print, how they fail, and the exit codes that a script can go by."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from keys import KeyRingError
+from revocation import RevocationError
+
+from ..accounts.account import AccountError, UnknownAccount
+from ..accounts.passwords import HashingBusy
+from ..database import DatabaseUnavailable, SchemaOutdated
+from ..embedded import EmbeddedRedisError
+from ..errors import OAuthError
+from ..families import FamilyUnavailable
+from ..services import Services, build_services
+from ..settings import DEMO_SETTINGS, Settings, SettingsError, load_settings, read_settings
+
+REFUSED = 1
+"""Understood, and not done."""
+BAD_SETTINGS = 2
+"""A wrong command line (click's own code) or setting."""
+NOT_FOUND = 3
+UNAVAILABLE = 4
+"""A store does not answer; the same command may succeed later."""
+
+
+class NotFound(Exception):
+    """What a command names does not exist."""
+
+
+class Refused(Exception):
+    """A command that will not be carried out."""
+
+
+@dataclass(slots=True)
+class Cli:
+    """What every command has: its settings and its way of printing."""
+
+    as_json: bool
+    state_dir: Path | None
+
+    def settings(self) -> Settings:
+        """The settings, from the demo's state directory if one is named."""
+        if self.state_dir is None:
+            return load_settings()
+        path = self.state_dir / DEMO_SETTINGS
+        if not path.is_file():
+            raise SettingsError(f"--state-dir: {self.state_dir} holds no demo (no {path.name})")
+        return read_settings(path)
+
+    def services(self) -> Services:
+        return build_services(self.settings())
+
+    def emit(self, result: dict[str, Any], text: str) -> None:
+        """Print a result: one JSON object, or a line for a person."""
+        click.echo(json.dumps(result) if self.as_json else text)
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]], empty: str) -> None:
+        """Print rows: one JSON object holding a list, or a table."""
+        if self.as_json:
+            click.echo(json.dumps({name: rows}))
+            return
+        if not rows:
+            click.echo(empty)
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in rows[0]:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(value) for value in row.values()))
+        # As wide as it needs where nobody's terminal is: a pipe must not fold identifiers.
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width, highlight=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(str(item) for item in value) or "-"
+    return str(value)
+
+
+def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--json` and `--state-dir`, and hand it a `Cli` as its first argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option(
+        "--state-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Work on the demo whose state is here, instead of the settings' issuer.",
+    )
+    def wrapped(as_json: bool, state_dir: Path | None, **arguments: Any) -> Any:  # noqa: FBT001
+        return function(Cli(as_json, state_dir), **arguments)
+
+    # Options that the command itself declared stay first in its help.
+    wrapped.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    options = wrapped.__click_params__  # type: ignore[attr-defined]
+    update_wrapper(wrapped, function, updated=())
+    wrapped.__click_params__ = options  # type: ignore[attr-defined]
+    return wrapped
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """The exit code of an expected error, None for one that nobody expected."""
+    if isinstance(error, SettingsError):
+        return BAD_SETTINGS
+    if isinstance(error, NotFound | UnknownAccount):
+        return NOT_FOUND
+    if isinstance(
+        error,
+        DatabaseUnavailable
+        | RevocationError
+        | FamilyUnavailable
+        | EmbeddedRedisError
+        | HashingBusy
+        | SchemaOutdated,
+    ):
+        return UNAVAILABLE
+    if isinstance(error, Refused | AccountError | KeyRingError | OAuthError):
+        return REFUSED
+    return None

@@ -1,0 +1,129 @@
+"""`gatepass revoke`: takes back at once what has been issued."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import keys as key_ring
+from revocation import Entry
+from tokens import TokenError
+
+from ..journal import Reason
+from ..sessions.inspect import revoke_token
+from .administration import account_of
+from .output import Cli, NotFound, Refused, command_options
+
+
+@click.group()
+def revoke() -> None:
+    """Revoke a token, a session, a person's tokens, a key or a client.
+
+    When the command returns, the revocation is journalled and in the denylist; gateways refuse
+    within milliseconds, and at the latest when their replica would be too old.
+    """
+
+
+@revoke.command("token")
+@click.argument("token", required=False)
+@command_options
+def revoke_one_token(cli: Cli, token: str | None) -> None:
+    """Revoke one access token, or the session of a refresh token.
+
+    Reads the token from standard input unless it is given; a command line is seen by others.
+    """
+    text = (token or sys.stdin.readline()).strip()
+    services = cli.services()
+    try:
+        client_id = services.verifier.verify(text).client_id
+    except TokenError:
+        try:
+            client_id = services.sealer.open(text, services.clock()).client_id
+        except TokenError as error:
+            raise Refused(f"not a token that could still be used: {error.code}") from None
+    revoke_token(services, token=text, client_id=client_id)
+    cli.emit({"revoked": "token"}, "revoked the token")
+
+
+@revoke.command("session")
+@click.argument("sid")
+@click.option("--user", "username", help="Whose it is, so that its record is ended too.")
+@command_options
+def revoke_session(cli: Cli, sid: str, username: str | None) -> None:
+    """End a session: its refreshes and every access token of it."""
+    services = cli.services()
+    sub = None if username is None else account_of(services, username).id
+    services.revoker.end_session(sub, sid, reason=Reason.OPERATOR)
+    cli.emit({"revoked": "session", "sid": sid}, f"ended session {sid}")
+
+
+@revoke.command("subject")
+@click.argument("username")
+@command_options
+def revoke_subject(cli: Cli, username: str) -> None:
+    """Refuse every token that a person has now, and end their sessions."""
+    services = cli.services()
+    account = account_of(services, username)
+    change = services.accounts.raise_versions(
+        account.id, expires=services.revoker.entry_expiry(), reason=str(Reason.OPERATOR)
+    )
+    services.revoker.complete_id(change.journal_id)
+    cli.emit(
+        {"revoked": "subject", "username": account.username, "sub_ver": change.account.sub_ver},
+        f"revoked every token of {account.username}",
+    )
+
+
+@revoke.command("key")
+@click.argument("kid")
+@command_options
+def revoke_key(cli: Cli, kid: str) -> None:
+    """Refuse every token under a key, for good, and take it out of the ring."""
+    revoke_key_everywhere(cli, kid)
+
+
+def revoke_key_everywhere(cli: Cli, kid: str) -> None:
+    """Denylist first: gateways refuse the key before its successor signs."""
+    services = cli.services()
+    try:
+        services.key_store.load().get(kid)
+    except key_ring.UnknownKey:
+        raise NotFound(f"there is no key {kid!r} in the ring") from None
+    services.revoker.revoke(Entry.key(kid), reason=Reason.KEY)
+    policy = services.settings.rotation_policy()
+    now = int(services.clock())
+    ring = services.key_store.update(lambda ring: _without(ring, kid, now, policy))
+    cli.emit(
+        {"revoked": "key", "kid": kid, "keys": len(ring.keys)},
+        f"revoked key {kid}; its successor signs as soon as each issuer has read the ring",
+    )
+
+
+def _without(
+    ring: key_ring.KeyRing, kid: str, now: int, policy: key_ring.RotationPolicy
+) -> key_ring.KeyRing:
+    try:
+        return key_ring.revoke(ring, kid, now, policy)
+    except key_ring.UnknownKey:
+        return ring  # a retry finds it gone already
+
+
+@revoke.command("client")
+@click.argument("client_id")
+@command_options
+def revoke_client(cli: Cli, client_id: str) -> None:
+    """Disable a client, and refuse every token issued to it (or for an audience) until now."""
+    services = cli.services()
+    known = set(services.settings.clients) | {
+        client.audience for client in services.settings.clients.values()
+    }
+    if client_id not in known:
+        raise NotFound(f"there is no client or audience {client_id!r}")
+    # An issuer whose clock is ahead may have stamped a token later than this.
+    watermark = int(services.clock()) + services.settings.issuer_skew
+    row_id = services.clients.disable(
+        client_id, watermark=watermark, expires=services.revoker.entry_expiry()
+    )
+    services.revoker.complete_id(row_id)
+    cli.emit({"revoked": "client", "client_id": client_id}, f"disabled {client_id}")

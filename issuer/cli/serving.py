@@ -1,0 +1,216 @@
+"""`gatepass serve` and `gatepass demo`."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from revocation.redis_client import connect, evicting_policy
+
+from ..app import create_app
+from ..database import migrate, open_engine, require_schema
+from ..demo import Demo
+from ..logs import configure_logs
+from ..server import run
+from ..services import Services, build_services, open_key_store
+from ..settings import Mode, Settings, SettingsError, load_settings, variable
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from gateway import Verifier
+
+log = structlog.get_logger("gatepass.issuer")
+
+_IN_STEP_TIMEOUT = 15.0
+
+
+@click.command()
+def serve() -> None:
+    """Run the issuer from its settings, for production.
+
+    SIGTERM or Ctrl-C finishes the requests under way and stops; SIGHUP reads settings and
+    certificates afresh without losing a request.
+    """
+    settings = load_settings()
+    configure_logs(settings.log_level, as_json=settings.mode is Mode.PRODUCTION)
+    check_deployment(settings)
+    worker = _IssuerWorker()
+    run(
+        worker.build,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        threads=settings.threads,
+        tls_certificate=settings.tls_certificate,
+        tls_key=settings.tls_key,
+        graceful_timeout=settings.graceful_timeout,
+        on_ready=lambda: log.info("serving", issuer=settings.issuer, workers=settings.workers),
+        on_worker_start=worker.start,
+        on_worker_stop=worker.stop,
+    )
+
+
+class _IssuerWorker:
+    """What one worker process holds; a reload builds it anew, from settings read afresh."""
+
+    def __init__(self) -> None:
+        self._services: Services | None = None
+
+    def build(self) -> WSGIApplication:
+        settings = load_settings()
+        self._services = build_services(settings)
+        return create_app(settings, services=self._services)
+
+    def start(self) -> None:
+        if self._services is not None:
+            self._services.start()
+
+    def stop(self) -> None:
+        if self._services is not None:
+            self._services.stop()
+
+
+def check_deployment(settings: Settings) -> None:
+    """Refuse to start on what would lose data or work wrongly.
+
+    Raises `SettingsError`, `SchemaOutdated`, `keys.KeyStoreError`; a store that is merely down is
+    no reason, since it may come back.
+    """
+    open_key_store(settings).load()
+    engine = open_engine(settings.database_url)
+    try:
+        if settings.mode is Mode.DEVELOPMENT:
+            migrate(engine)
+        require_schema(engine)
+    finally:
+        engine.dispose()
+    for name, url in (("redis_url", settings.redis_url), ("denylist_url", settings.denylist)):
+        if url.startswith("memory:"):
+            log.warning("in_memory_store", setting=name, lost="with this process")
+            continue
+        _refuse_eviction(name, url)
+
+
+def _refuse_eviction(name: str, url: str) -> None:
+    import redis
+
+    with connect(url) as client:
+        try:
+            policy = evicting_policy(client)
+        except (redis.RedisError, OSError) as error:
+            log.warning("redis_unreachable", setting=name, error=type(error).__name__)
+            return
+    if policy is not None:
+        raise SettingsError(
+            f"{variable(name)} ({name}): the server's maxmemory-policy is {policy}, which may drop"
+            " a revocation; set it to noeviction"
+        )
+
+
+def default_state_dir() -> Path:
+    """Where the demo keeps its state unless told otherwise (XDG base directory specification)."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "gatepass" / "demo"
+
+
+@click.command()
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port on loopback; 0 takes a free one.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything is kept.  [default: ~/.local/state/gatepass/demo]",
+)
+@click.option("--tls", is_flag=True, help="Serve https with a self-signed certificate.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object when ready, instead of text."
+)
+def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Run issuer and example API on the embedded default: nothing to install by hand.
+
+    SQLite, a private Redis, development keys and one account with a random password, kept in the
+    state directory, so that starting again keeps accounts and sessions. Stop it with Ctrl-C.
+    """
+    configure_logs("WARNING" if as_json else "INFO")
+    host = "127.0.0.1"
+    port = _usable_port(host, port)
+    running = Demo(state_dir or default_state_dir(), host=host, port=port, tls=tls)
+    try:
+        running.prepare()
+        worker = _DemoWorker(running, as_json=as_json)
+        run(
+            worker.build,
+            host=host,
+            port=port,
+            workers=1,
+            threads=running.settings.threads,
+            tls_certificate=running.settings.tls_certificate,
+            tls_key=running.settings.tls_key,
+            on_worker_start=worker.start,
+            on_worker_stop=worker.stop,
+        )
+    finally:
+        running.stop()
+
+
+def _usable_port(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises `SettingsError` if somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"--port: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+class _DemoWorker:
+    """The demo's one serving process."""
+
+    def __init__(self, demo: Demo, *, as_json: bool) -> None:
+        self._demo = demo
+        self._as_json = as_json
+        self._services: Services | None = None
+        self._verifier: Verifier | None = None
+        # Shared with a worker that takes over from a dead one: what was printed stays printed.
+        self._announced = mmap.mmap(-1, 1)
+
+    def build(self) -> WSGIApplication:
+        application, self._services, self._verifier = self._demo.build()
+        return application
+
+    def start(self) -> None:
+        if self._services is None or self._verifier is None:
+            return
+        if self._demo.redis is not None:
+            self._demo.redis.watch()
+        self._services.start()
+        self._verifier.start()
+        self._verifier.replica.wait_in_step(_IN_STEP_TIMEOUT)
+        if self._announced[0] == 0:
+            self._announced[0] = 1
+            described = self._demo.described()
+            click.echo(json.dumps(described) if self._as_json else self._demo.banner())
+
+    def stop(self) -> None:
+        if self._demo.redis is not None:
+            self._demo.redis.stop_watching()
+        if self._verifier is not None:
+            self._verifier.stop()
+        if self._services is not None:
+            self._services.stop()

@@ -1,0 +1,260 @@
+"""The embedded default: one command, nothing to install by hand, everything kept in one directory.
+
+SQLite, a private Redis, development keys, one account, the issuer and an example API that
+verifies locally. For a developer's machine; production runs `gatepass serve`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from gateway import Verifier
+from gateway.example_api import example_api
+from gateway.jwks import fetch_json
+
+from .accounts import BadCredentials
+from .app import create_app
+from .certificates import write_self_signed
+from .database import migrate
+from .embedded import EmbeddedRedis, find_server
+from .resets import ResetMessage
+from .services import Services, build_services
+from .settings import DEMO_SETTINGS, Mode, Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+USERNAME = "demo"
+CLIENT_ID = "demo"
+AUDIENCE = "demo-api"
+INTROSPECTOR = "demo-api"
+API_PATH = "/api"
+_SECRETS = "demo.json"
+
+
+class DemoBusy(SettingsError):
+    """Another demo runs on the same state."""
+
+
+@dataclass(slots=True)
+class _Secrets:
+    """What the demo must remember to be able to print it again; readable by its owner alone."""
+
+    password: str
+    next_password: str
+    introspection_secret: str
+
+
+class Demo:
+    """A demo on a state directory; `prepare` first, then serve `build` in one process."""
+
+    def __init__(self, state_dir: Path, *, host: str, port: int, tls: bool) -> None:
+        self.state_dir = state_dir.absolute()
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._lock: IO[str] | None = None
+        self._secrets = _Secrets("", "", "")
+        self._password_known = True
+        self.redis: EmbeddedRedis | None = None
+        self.settings: Settings
+
+    @property
+    def base_url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        return self.base_url + API_PATH
+
+    def prepare(self) -> None:
+        """Make what is missing: directory, Redis, database, keys, account. Keeps what is there.
+
+        Raises `SettingsError`, `EmbeddedRedisError`.
+        """
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.state_dir.chmod(0o700)
+        self._take_lock()
+        self._secrets = self._load_secrets()
+        server = find_server()
+        if server is not None:
+            self.redis = EmbeddedRedis(server, self.state_dir / "redis")
+            self.redis.start()
+        self.settings = self._write_settings()
+        services = build_services(self.settings)
+        try:
+            migrate(services.engine)
+            self._ensure_account(services)
+        finally:
+            services.stop()
+
+    def _take_lock(self) -> None:
+        self._lock = (self.state_dir / "demo.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoBusy(f"--state-dir: another demo is running on {self.state_dir}") from None
+
+    def _load_secrets(self) -> _Secrets:
+        path = self.state_dir / _SECRETS
+        if path.is_file():
+            with suppress(ValueError, TypeError):
+                return _Secrets(**json.loads(path.read_text("utf-8")))
+        made = _Secrets(*(secrets.token_urlsafe(16) for _ in range(3)))
+        self._save_secrets(made)
+        return made
+
+    def _save_secrets(self, values: _Secrets) -> None:
+        _write_private(self.state_dir / _SECRETS, asdict(values))
+
+    def _write_settings(self) -> Settings:
+        redis_url = self.redis.url if self.redis else "memory://demo"
+        secret_digest = hashlib.sha256(self._secrets.introspection_secret.encode()).hexdigest()
+        values: dict[str, Any] = {
+            "mode": Mode.DEVELOPMENT.value,
+            "issuer": self.base_url,
+            "database_url": f"sqlite:///{self.state_dir / 'gatepass.sqlite'}",
+            "redis_url": redis_url,
+            "keys_dir": str(self.state_dir / "keys"),
+            "host": self._host,
+            "port": self._port,
+            "workers": 1,
+            "threads": 16,
+            # Quicker than the default, so that the demo is ready sooner.
+            "heartbeat_interval": 0.25,
+            "clients": {
+                CLIENT_ID: {"audience": AUDIENCE, "scopes": ["read", "write"]},
+                INTROSPECTOR: {
+                    "audience": AUDIENCE,
+                    "secret_sha256": secret_digest,
+                    "introspect": True,
+                },
+            },
+            # The same machine under its other name.
+            "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self._port}"],
+        }
+        if self._tls:
+            certificate, key = write_self_signed(self.state_dir / "tls", self._host)
+            values |= {"tls_certificate": str(certificate), "tls_key": str(key)}
+        path = self.state_dir / DEMO_SETTINGS
+        _write_private(path, values)
+        return read_settings(path)
+
+    def _ensure_account(self, services: Services) -> None:
+        """One account, whose password we can still print unless somebody chose another."""
+        held = self._secrets
+        account = services.accounts.by_username(USERNAME)
+        if account is None:
+            services.accounts.add(USERNAME, held.password)
+            return
+        for known in (held.password, held.next_password):
+            with suppress(BadCredentials):
+                services.accounts.verify(account, known)
+                if known != held.password:
+                    # The walk's fourth line has set it; offer a new one to change to.
+                    self._secrets = _Secrets(
+                        known, secrets.token_urlsafe(16), held.introspection_secret
+                    )
+                    self._save_secrets(self._secrets)
+                return
+        self._password_known = False
+
+    def build(self) -> tuple[WSGIApplication, Services, Verifier]:
+        """The application of the serving process: issuer, and example API under `/api`."""
+        services = build_services(self.settings, reset_sender=self._write_reset)
+        app = create_app(self.settings, services=services)
+        certificate = self.settings.tls_certificate
+        verifier = Verifier(
+            issuer=self.settings.issuer,
+            audience=AUDIENCE,
+            denylist=self.settings.denylist,
+            leeway=self.settings.leeway,
+            heartbeat_interval=self.settings.heartbeat_interval,
+            fetch=partial(fetch_json, cafile=str(certificate) if certificate else None),
+        )
+        api = example_api(verifier)
+        return DispatcherMiddleware(app, {API_PATH: api}), services, verifier
+
+    def described(self) -> dict[str, Any]:
+        """What `--json` prints: enough to drive the demo from a program."""
+        return {
+            "base_url": self.base_url,
+            "api_url": self.api_url,
+            "username": USERNAME,
+            "password": self._secrets.password if self._password_known else None,
+            "client_id": CLIENT_ID,
+            "audience": AUDIENCE,
+            "denylist_url": self.settings.denylist,
+            "introspection_client_id": INTROSPECTOR,
+            "introspection_client_secret": self._secrets.introspection_secret,
+            "state_dir": str(self.state_dir),
+        }
+
+    def walk(self) -> list[str]:
+        """Five lines for a shell: log in, call, refresh, change the password, be refused."""
+        url, api = self.base_url, self.api_url
+        curl = "curl -sS" + (f" --cacert {self.settings.tls_certificate}" if self._tls else "")
+        json_type = "-H 'Content-Type: application/json'"
+        old = self._secrets.password if self._password_known else "YOUR-PASSWORD"
+        new = self._secrets.next_password
+        login = json.dumps({"username": USERNAME, "password": old, "transport": "body"})
+        change = json.dumps({"current_password": old, "new_password": new})
+        field = """sed 's/.*"{0}":"\\([^"]*\\)".*/\\1/'"""
+        access, refresh = field.format("access_token"), field.format("refresh_token")
+        refresh_body = '-d "{\\"refresh_token\\":\\"$REFRESH\\"}"'
+        bearer = '-H "Authorization: Bearer $ACCESS"'
+        return [
+            f"LOGIN=$({curl} {url}/login {json_type} -d '{login}') && echo \"$LOGIN\"",
+            f'ACCESS=$(echo "$LOGIN" | {access}) && {curl} {api} {bearer}',
+            f'REFRESH=$(echo "$LOGIN" | {refresh}) &&'
+            f" {curl} {url}/refresh {json_type} {refresh_body}",
+            f"{curl} {url}/password {bearer} {json_type} -d '{change}'",
+            f"{curl} {api} {bearer}; {curl} {url}/refresh {json_type} {refresh_body}",
+        ]
+
+    def banner(self) -> str:
+        """What a person reads."""
+        lines = [f"Gatepass demo at {self.base_url}, example API at {self.api_url}"]
+        if self._password_known:
+            lines.append(f"Account: {USERNAME}, password: {self._secrets.password}")
+        else:
+            lines.append(f"Account: {USERNAME}, with the password that you have set")
+        lines.append(f"State: {self.state_dir} (delete it to start afresh)")
+        if self.redis is None:
+            lines.append(
+                "NO REDIS FOUND: sessions and the denylist are in memory and end with this"
+                " process. Install redis-server or `gatepass[embedded]` to keep them."
+            )
+        lines += ["", "Log in, call the API, refresh, change the password, be refused:", ""]
+        lines += self.walk()
+        return "\n".join([*lines, ""])
+
+    def _write_reset(self, message: ResetMessage) -> None:
+        """In place of a mail: a private file in the state directory."""
+        _write_private(self.state_dir / "reset.json", asdict(message))
+
+    def stop(self) -> None:
+        if self.redis is not None:
+            self.redis.stop()
+
+
+def _write_private(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON that its owner alone can read, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(values, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

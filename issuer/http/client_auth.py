@@ -1,0 +1,52 @@
+"""Which client is calling: a confidential one proves it, a public one says so."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_plus
+
+from flask import request
+
+from ..errors import invalid_client, invalid_request
+from ..settings import Client
+from .body import Fields
+from .current import services
+
+
+def proven_client() -> str | None:
+    """The client of an `Authorization: Basic` header, None without one (RFC 6749 section 2.3.1).
+
+    Raises `OAuthError` for wrong credentials.
+    """
+    given = request.authorization
+    if given is None or given.type != "basic":
+        return None
+    return authenticated_client()[0]
+
+
+def named_client(fields: Fields) -> str | None:
+    """The client that authenticates, or the public one that is named; None for neither."""
+    if request.headers.get("Authorization") is not None:
+        return authenticated_client()[0]
+    named = fields.optional_line("client_id", longest=255)
+    if named is None:
+        return None
+    client = services().clients.get(named)
+    if client is None or client.secret_sha256 is not None:
+        raise invalid_client("this client must authenticate")
+    return named
+
+
+def authenticated_client() -> tuple[str, Client]:
+    """The client of the `Authorization: Basic` header (RFC 6749 section 2.3.1)."""
+    given = request.authorization
+    if given is None or given.type != "basic":
+        raise invalid_client("the client must authenticate with HTTP Basic")
+    client_id, secret = given.username or "", given.password or ""
+    try:
+        client_id, secret = (unquote_plus(part, errors="strict") for part in (client_id, secret))
+    except UnicodeDecodeError:
+        raise invalid_request("the client credentials are not UTF-8") from None
+    client = services().clients.authenticate(client_id, secret)
+    if client is None or services().clients.is_disabled(client_id):
+        raise invalid_client("unknown client or wrong secret")
+    return client_id, client

@@ -1,0 +1,167 @@
+"""The production HTTP server, started by `gatepass serve`: gunicorn with threads.
+
+Chosen by measurement (docs/server.md). One listening socket lives in the supervising process and
+is shared by every worker, so that a connection waiting to be accepted survives any worker's end;
+a worker that stops answers what it has. What gunicorn lacks is added here and in
+`patient_worker`: a bad new configuration leaves the running workers alone, and Ctrl-C is as
+gentle as SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from .patient_worker import PatientWorker, TimedTlsSocket
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from gunicorn.workers.gthread import ThreadWorker
+
+IDLE_TIMEOUT = 15
+"""Seconds for which a kept-alive connection may stay silent."""
+BOOT_TIMEOUT = 60
+"""Seconds for the application to start when a reload is tried out."""
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 8190
+"""One field; a refresh token takes about 400 bytes, an access token below 1,000."""
+MAX_REQUEST_LINE = 4094
+
+AppFactory = Callable[[], "WSGIApplication"]
+Hook = Callable[[], None]
+
+
+def _nothing() -> None:
+    """The default hook."""
+
+
+class _Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no type hints
+    def handle_int(self) -> None:
+        # gunicorn drops requests on SIGINT; Ctrl-C and SIGTERM mean the same here. A second
+        # Ctrl-C while waiting still stops at once.
+        self.handle_term()
+
+    def handle_hup(self) -> None:
+        # A new worker that cannot boot makes gunicorn stop everything. Try the new
+        # configuration in a throw-away child first, and keep the last good workers.
+        if not self._would_boot():
+            self.log.error("Reload refused: the application does not start; serving as before")
+            return
+        super().handle_hup()
+
+    def _would_boot(self) -> bool:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            signal.alarm(BOOT_TIMEOUT)  # its default action ends the child: refused
+            try:
+                self.app.load()
+                status = 0
+            except BaseException:
+                self.log.exception("The application does not start")
+            finally:
+                os._exit(status)  # no clean-up: the sockets and locks are the parent's
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no type hints
+    def __init__(self, factory: AppFactory, options: dict[str, Any]) -> None:
+        self._factory = factory
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def reload(self) -> None:
+        super().reload()
+        self.callable = None
+
+    def load(self) -> WSGIApplication:
+        return self._factory()
+
+
+def run(
+    factory: AppFactory,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 2,
+    threads: int = 4,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    graceful_timeout: int = 30,
+    on_ready: Hook = _nothing,
+    on_worker_start: Hook = _nothing,
+    on_worker_stop: Hook = _nothing,
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads. Does not return: raises SystemExit.
+
+    The factory is called in each worker, after the fork, and reads its settings afresh, so a
+    reload takes changed settings, keys and certificates (not changed code: restart for that).
+    `on_worker_start` runs in each worker once the app is built: threads begin there, since a
+    thread does not survive a fork. The caller must have started no thread.
+    graceful_timeout: seconds for requests under way; a reload or stop waits no longer.
+    """
+
+    def post_worker_init(_worker: ThreadWorker) -> None:
+        on_worker_start()
+
+    def worker_exit(_supervisor: Arbiter, worker: ThreadWorker) -> None:
+        if worker.pid == os.getpid():  # gunicorn also calls it in the supervisor
+            on_worker_stop()
+
+    contexts: dict[int, ssl.SSLContext] = {}
+
+    def tls_context(_config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        # gunicorn asks once for each connection; reading the files each time costs milliseconds,
+        # and a reload has new workers, hence a new context, anyway.
+        context = contexts.get(os.getpid())
+        if context is None:
+            context = contexts[os.getpid()] = default()
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.sslsocket_class = TimedTlsSocket
+        return context
+
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    options: dict[str, Any] = {
+        "bind": address,
+        "workers": workers,
+        "threads": threads,
+        "worker_class": PatientWorker,
+        "worker_connections": 2000,
+        "backlog": 1024,
+        "keepalive": IDLE_TIMEOUT,
+        "timeout": 60,  # the worker's main loop silent for this long: replaced. Not per request.
+        "graceful_timeout": graceful_timeout,
+        "limit_request_line": MAX_REQUEST_LINE,
+        "limit_request_fields": MAX_HEADERS,
+        "limit_request_field_size": MAX_HEADER_BYTES,
+        "header_map": "refuse",  # Content_Length is not Content-Length
+        "forwarded_allow_ips": "",  # the application knows its proxies
+        "forwarder_headers": "",  # no client sets SCRIPT_NAME or PATH_INFO
+        "certfile": str(tls_certificate) if tls_certificate else None,
+        "keyfile": str(tls_key) if tls_key else None,
+        "ssl_context": tls_context,
+        "accesslog": None,  # request lines can hold tokens; the app logs what is safe
+        "loglevel": "info",
+        "control_socket_disable": True,  # a thread in the forking process, and one more door
+        "preload_app": False,  # settings, keys and connections belong to one worker
+        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108
+        "when_ready": lambda _supervisor: on_ready(),
+        "post_worker_init": post_worker_init,
+        "worker_exit": worker_exit,
+    }
+    try:
+        _Supervisor(_Application(factory, options)).run()
+    except RuntimeError as error:
+        sys.exit(f"gatepass serve: {error}")
