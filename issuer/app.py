@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .http import auth, discovery, oauth, session_list
 from .http.answers import register_errors, register_headers
-from .http.body import MAX_BODY
+from .http.body import MAX_BODY, refuse_ambiguous_framing
 from .http.current import attach
 from .services import Clock, Services, build_services
 from .settings import Settings
@@ -26,6 +26,7 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
     app.url_map.strict_slashes = False
     attach(app, services or build_services(settings, clock=clock))
+    app.before_request(refuse_ambiguous_framing)
     for module in (auth, session_list, oauth, discovery):
         app.register_blueprint(module.blueprint)
     register_errors(app)

@@ -19,6 +19,8 @@ from typing import ClassVar
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -136,7 +138,10 @@ class EmbeddedRedis:
 
     def _client(self) -> redis.Redis:
         return redis.Redis(
-            unix_socket_path=str(self._socket), socket_timeout=2.0, socket_connect_timeout=1.0
+            unix_socket_path=str(self._socket),
+            socket_timeout=2.0,
+            socket_connect_timeout=1.0,
+            retry=Retry(NoBackoff(), 0),
         )
 
     def _answers(self) -> bool:

@@ -147,6 +147,7 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
     configure_logs("WARNING" if as_json else "INFO")
     host = "127.0.0.1"
     port = _usable_port(host, port)
+    supervisor = os.getpid()
     running = Demo(state_dir or default_state_dir(), host=host, port=port, tls=tls)
     try:
         running.prepare()
@@ -163,7 +164,9 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
             on_worker_stop=worker.stop,
         )
     finally:
-        running.stop()
+        # A worker leaves through here too, being a fork of this process.
+        if os.getpid() == supervisor:
+            running.stop()
 
 
 def _usable_port(host: str, port: int) -> int:

@@ -74,6 +74,9 @@ def register_errors(app: Flask) -> None:
         for name, value in error.get_headers():
             if name == "Allow":
                 answer.headers[name] = value
+        if status == 413:
+            # The rest of the body is still on its way; it must not be read as a request.
+            answer.headers["Connection"] = "close"
         return answer
 
     @app.errorhandler(DatabaseUnavailable)

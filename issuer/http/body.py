@@ -13,7 +13,7 @@ from flask import request
 from tokens import Malformed
 from tokens.strict_json import loads_object
 
-from ..errors import invalid_request
+from ..errors import OAuthError, invalid_request
 
 MAX_BODY = 16_384
 """Bytes; far above any honest request (ASVS 4.3.1 asks for a limit)."""
@@ -21,6 +21,18 @@ MAX_BODY = 16_384
 _MOST_FIELDS = 16
 LONGEST_TEXT = 8192
 _UNSUPPORTED = 415
+
+
+def refuse_ambiguous_framing() -> None:
+    """Refuse a request whose end or whose target is a matter of opinion, before reading it.
+
+    A chunked body would be cut at the limit rather than refused, and may be the tail of a
+    smuggled request (RFC 9112 sections 6.1, 3.2). Raises `OAuthError` 411 or 400.
+    """
+    if "Transfer-Encoding" in request.headers:
+        raise OAuthError(411, "invalid_request", "give the body's length", {"Connection": "close"})
+    if not request.headers.get("Host"):
+        raise invalid_request("a Host header is required")
 
 
 def _raw() -> bytes:

@@ -70,8 +70,8 @@ def ready() -> tuple[Response, int]:
     checks = {
         "database": _works(lambda: require_schema(parts.engine)),
         "families": _works(parts.families.ping),
-        "denylist": _works(parts.denylist.state) and _works(_denylist_ready),
-        "keys": _works(parts.signing_key) and _works(parts.keys.ring.sealing),
+        "denylist": _works(_denylist_ready),
+        "keys": _works(_keys_ready),
     }
     everything = all(checks.values())
     response = jsonify(
@@ -83,6 +83,15 @@ def ready() -> tuple[Response, int]:
     if not everything:
         response.headers["Retry-After"] = "1"
     return response, 200 if everything else 503
+
+
+def _keys_ready() -> None:
+    parts = services()
+    parts.signing_key()
+    parts.keys.ring.sealing()
+    if parts.keys.staleness > parts.settings.rotation_policy().handover:
+        # By now another issuer may have retired the key that this one would sign with.
+        raise KeyRingError("the key ring has not been read for too long")
 
 
 def _denylist_ready() -> None:

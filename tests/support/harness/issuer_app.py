@@ -309,7 +309,6 @@ def migrated_sqlite(path: Path) -> Path:
     """A SQLite file with the present schema, to be copied."""
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    # The last connection takes the write-ahead log with it.
     engine.dispose()
     return path
