@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,7 +29,7 @@ from .accounts import BadCredentials
 from .app import create_app
 from .certificates import write_self_signed
 from .database import migrate
-from .embedded import EmbeddedRedis, find_server
+from .embedded_redis import EmbeddedRedis, find_server
 from .resets import ResetMessage
 from .services import Services, build_services
 from .settings import DEMO_SETTINGS, Mode, Settings, SettingsError, read_settings
@@ -41,6 +43,7 @@ AUDIENCE = "demo-api"
 INTROSPECTOR = "demo-api"
 API_PATH = "/api"
 _SECRETS = "demo.json"
+_IN_STEP_TIMEOUT = 15.0
 
 
 class DemoBusy(SettingsError):
@@ -245,8 +248,46 @@ class Demo:
         _write_private(self.state_dir / "reset.json", asdict(message))
 
     def stop(self) -> None:
+        """Stop what outlives the serving process."""
         if self.redis is not None:
             self.redis.stop()
+
+
+class DemoWorker:
+    """The demo's one serving process: issuer and example API, with their background work."""
+
+    def __init__(self, demo: Demo, announce: Callable[[], None]) -> None:
+        """`announce` is called once, when everything answers."""
+        self._demo = demo
+        self._announce = announce
+        self._services: Services | None = None
+        self._verifier: Verifier | None = None
+        # Shared with a worker that takes over from a dead one: what was printed stays printed.
+        self._announced = mmap.mmap(-1, 1)
+
+    def build(self) -> WSGIApplication:
+        application, self._services, self._verifier = self._demo.build()
+        return application
+
+    def start(self) -> None:
+        if self._services is None or self._verifier is None:
+            return
+        if self._demo.redis is not None:
+            self._demo.redis.watch()
+        self._services.start()
+        self._verifier.start()
+        self._verifier.replica.wait_in_step(_IN_STEP_TIMEOUT)
+        if self._announced[0] == 0:
+            self._announced[0] = 1
+            self._announce()
+
+    def stop(self) -> None:
+        if self._demo.redis is not None:
+            self._demo.redis.stop_watching()
+        if self._verifier is not None:
+            self._verifier.stop()
+        if self._services is not None:
+            self._services.stop()
 
 
 def _write_private(path: Path, values: dict[str, Any]) -> None:

@@ -96,8 +96,8 @@ class Client(BaseModel):
     """The API that its access tokens are for."""
     scopes: tuple[str, ...] = ()
     access_lifetime: int = Field(300, ge=1, le=LONGEST_ACCESS_LIFETIME)
-    idle: int | None = Field(1800, ge=1)
-    """A session ends after this long without a person's activity; none: never for that."""
+    idle: int = Field(1800, ge=0)
+    """A session ends after this long without a person's activity; 0: never for that reason."""
     absolute: int = Field(43_200, ge=1, le=30 * 86_400)
     """A session ends this long after login, whatever happens (SP 800-63B-4: 30 days at AAL1)."""
     secret_sha256: SecretStr | None = None
@@ -204,8 +204,9 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_tls_proxy: bool = False
-    """A proxy in front terminates TLS, and `X-Forwarded-For` of `trusted_proxies` hops counts."""
+    """A proxy in front terminates TLS."""
     trusted_proxies: int = Field(0, ge=0, le=8)
+    """How many hops of `X-Forwarded-For` and `X-Forwarded-Proto` are the deployment's own."""
     graceful_timeout: int = Field(30, ge=1)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 

@@ -108,7 +108,9 @@ def open_denylist(
             client = connect(url)
         except ValueError:
             # Without the cause: it quotes parts of the URL, which may hold a password.
-            raise BadDenylistUrl(f"a broken {scheme}:// URL, or one with an unknown option") from None
+            raise BadDenylistUrl(
+                f"a broken {scheme}:// URL, or one with an unknown option"
+            ) from None
         return RedisDenylist(client, namespace=namespace, clock=clock)
     known = ", ".join(f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES}))
     raise BadDenylistUrl(f"a denylist URL starts with one of {known}, not {scheme or 'nothing'!r}")

@@ -12,6 +12,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from .errors import DenylistUnavailable
+
 CONNECT_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 2.0
 """Seconds. Every script of ours takes well below a millisecond; two seconds is a sick server."""
@@ -43,15 +45,16 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
-def evicting_policy(client: redis.Redis) -> str | None:
+def evicting_policy(url: str) -> str | None:
     """The server's eviction policy if it may drop our keys, None if it may not or does not say.
 
-    A server that refuses `CONFIG` (a managed one) does not say.
+    A server that refuses `CONFIG` (a managed one) does not say. Raises `DenylistUnavailable`.
     """
-    try:
-        answer: Any = client.config_get("maxmemory-policy")
-    except redis.ResponseError:
-        return None
+    with unavailable_as(DenylistUnavailable), connect(url) as client:
+        try:
+            answer: Any = client.config_get("maxmemory-policy")
+        except redis.ResponseError:
+            return None
     policy = str(answer.get("maxmemory-policy", "noeviction"))
     return None if policy == "noeviction" else policy
 

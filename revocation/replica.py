@@ -24,6 +24,7 @@ DEFAULT_HEARTBEAT_INTERVAL = 1.0
 _SWEEP_INTERVAL = 30.0
 _FIRST_BACKOFF = 0.05
 _MAX_BACKOFF = 2.0
+_OLDER_SALTS = 8
 
 
 def suspension_aware_clock() -> float:
@@ -69,8 +70,10 @@ class Replica:
         self._expiries: dict[bytes, int] = {}
         self._watermark = -1
         self._salt = b""
+        self._older_salts: tuple[bytes, ...] = ()
         self._position: Position | None = None
         self._fresh_at: float | None = None
+        self._mark: tuple[float, int] | None = None
         self._stopping = threading.Event()
         self._in_step = threading.Event()
         self._thread: threading.Thread | None = None
@@ -83,7 +86,8 @@ class Replica:
         """Pass if no entry refuses the token.
 
         Raises `TokenRevoked`; `ReplicaStale` where the copy is too old and the policy (the
-        replica's own unless given) is `closed`; `DenylistUnavailable` under `ask`.
+        replica's own unless given) is `closed`, or where there is no copy yet;
+        `DenylistUnavailable` under `ask`.
         """
         stale = self.staleness() > self._max_staleness
         if stale:
@@ -93,10 +97,20 @@ class Replica:
         probe = Probe.of(claims, kid, self._salt)
         # What the copy refuses is refused, however old the copy.
         kind = refusal(probe, self._level_of, self._watermark)
+        if kind is None and self._older_salts:
+            kind = self._refusal_of_older_epochs(claims, kid)
         if kind is None and stale and policy is StalePolicy.ASK:
             kind = self._denylist.lookup(probe)
         if kind is not None:
             raise TokenRevoked(kind)
+
+    def _refusal_of_older_epochs(self, claims: Revocable, kid: str) -> Kind | None:
+        # Entries of an epoch that is gone are kept, and only its own salt finds them.
+        for salt in self._older_salts:
+            kind = refusal(Probe.of(claims, kid, salt), self._level_of, self._watermark)
+            if kind is not None:
+                return kind
+        return None
 
     def _level_of(self, key: bytes) -> int:
         # An entry outlives every token that it can hit, so an expired one needs no second look.
@@ -162,7 +176,9 @@ class Replica:
         if self._position is None:
             self._load()
             return
-        sent_at = self._clock()
+        if self.staleness() > self._max_staleness:
+            self._in_step.clear()
+        self._set_mark(self._position)
         try:
             items = self._denylist.tail(self._position, block)
             for item in items:
@@ -171,23 +187,50 @@ class Replica:
             log.warning("reading the denylist afresh: %s", gap)
             self._position = None
             return
-        if any(item.is_heartbeat for item in items):
-            self._fresh_at = sent_at
-            self._in_step.set()
+        self._note_heartbeats(items)
         self._sweep()
+
+    def _set_mark(self, reached: Position) -> None:
+        # A heartbeat that lay in the feed already may be the last word of a dead issuer, and one
+        # in a long backlog has more behind it. One that came after all that was there at the mark
+        # says that somebody wrote since then, and that this copy holds all from before.
+        if self._mark is not None:
+            asked_at, last_then = self._mark
+            waited = self._clock() - asked_at
+            if waited <= self._heartbeat_interval or reached.seq < last_then:
+                return
+        asked_at = self._clock()
+        self._mark = asked_at, self._denylist.state().position.seq
+
+    def _note_heartbeats(self, items: list[FeedItem]) -> None:
+        if self._mark is not None:
+            asked_at, last_then = self._mark
+            if any(item.is_heartbeat and item.seq > last_then for item in items):
+                self._fresh_at = asked_at
+                self._mark = None
+        if self.staleness() <= self._max_staleness:
+            self._in_step.set()
 
     def _load(self) -> None:
         # Until a heartbeat comes through the new feed, nothing says that it is alive.
         self._fresh_at = None
         self._in_step.clear()
+        asked_at = self._clock()
         snapshot = self._denylist.snapshot()
+        self._know_salt(snapshot.state.salt)
         # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
         for record in snapshot.records:
             self._merge(record)
         self._watermark = max(self._watermark, snapshot.state.watermark)
-        self._salt = snapshot.state.salt
         self._position = snapshot.state.position
+        self._mark = asked_at, self._position.seq
         log.info("the replica holds %d entries at feed item %d", len(self), self._position.seq)
+
+    def _know_salt(self, salt: bytes) -> None:
+        if self._salt and salt != self._salt:
+            older = (self._salt, *self._older_salts)
+            self._older_salts = tuple(old for old in older if old != salt)[:_OLDER_SALTS]
+        self._salt = salt
 
     def _apply(self, item: FeedItem) -> None:
         position = self._position

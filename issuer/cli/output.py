@@ -20,7 +20,7 @@ from revocation import RevocationError
 from ..accounts.account import AccountError, UnknownAccount
 from ..accounts.passwords import HashingBusy
 from ..database import DatabaseUnavailable, SchemaOutdated
-from ..embedded import EmbeddedRedisError
+from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
 from ..families import FamilyUnavailable
 from ..services import Services, build_services

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import socket
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
-from revocation.redis_client import connect, evicting_policy
+from revocation import DenylistUnavailable
+from revocation.redis_client import evicting_policy
 
 from ..app import create_app
 from ..database import migrate, open_engine, require_schema
-from ..demo import Demo
+from ..demo import Demo, DemoWorker
 from ..logs import configure_logs
 from ..server import run
 from ..services import Services, build_services, open_key_store
@@ -25,11 +25,8 @@ from ..settings import Mode, Settings, SettingsError, load_settings, variable
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from gateway import Verifier
 
 log = structlog.get_logger("gatepass.issuer")
-
-_IN_STEP_TIMEOUT = 15.0
 
 
 @click.command()
@@ -100,14 +97,11 @@ def check_deployment(settings: Settings) -> None:
 
 
 def _refuse_eviction(name: str, url: str) -> None:
-    import redis
-
-    with connect(url) as client:
-        try:
-            policy = evicting_policy(client)
-        except (redis.RedisError, OSError) as error:
-            log.warning("redis_unreachable", setting=name, error=type(error).__name__)
-            return
+    try:
+        policy = evicting_policy(url)
+    except DenylistUnavailable as error:
+        log.warning("redis_unreachable", setting=name, error=str(error))
+        return
     if policy is not None:
         raise SettingsError(
             f"{variable(name)} ({name}): the server's maxmemory-policy is {policy}, which may drop"
@@ -151,7 +145,7 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
     running = Demo(state_dir or default_state_dir(), host=host, port=port, tls=tls)
     try:
         running.prepare()
-        worker = _DemoWorker(running, as_json=as_json)
+        worker = DemoWorker(running, lambda: _announce(running, as_json=as_json))
         run(
             worker.build,
             host=host,
@@ -182,38 +176,5 @@ def _usable_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-class _DemoWorker:
-    """The demo's one serving process."""
-
-    def __init__(self, demo: Demo, *, as_json: bool) -> None:
-        self._demo = demo
-        self._as_json = as_json
-        self._services: Services | None = None
-        self._verifier: Verifier | None = None
-        # Shared with a worker that takes over from a dead one: what was printed stays printed.
-        self._announced = mmap.mmap(-1, 1)
-
-    def build(self) -> WSGIApplication:
-        application, self._services, self._verifier = self._demo.build()
-        return application
-
-    def start(self) -> None:
-        if self._services is None or self._verifier is None:
-            return
-        if self._demo.redis is not None:
-            self._demo.redis.watch()
-        self._services.start()
-        self._verifier.start()
-        self._verifier.replica.wait_in_step(_IN_STEP_TIMEOUT)
-        if self._announced[0] == 0:
-            self._announced[0] = 1
-            described = self._demo.described()
-            click.echo(json.dumps(described) if self._as_json else self._demo.banner())
-
-    def stop(self) -> None:
-        if self._demo.redis is not None:
-            self._demo.redis.stop_watching()
-        if self._verifier is not None:
-            self._verifier.stop()
-        if self._services is not None:
-            self._services.stop()
+def _announce(running: Demo, *, as_json: bool) -> None:
+    click.echo(json.dumps(running.described()) if as_json else running.banner())

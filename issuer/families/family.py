@@ -167,7 +167,8 @@ class FamilyStore(Protocol):
         """Apply the six rules to a presented generation.
 
         `active_ago` is how many seconds ago the person last did something; None: not since the
-        last refresh. Reuse and rollback leave the family `ENDING`; a retry sees the same again.
+        last refresh. Reuse and rollback leave the family `ENDING`; a retry gets `Gone` with the
+        record, so that it can apply the end again.
         """
 
     def get(self, sub: str, sid: str) -> Family | None:

@@ -107,7 +107,7 @@ class MemoryFamilies:
             elif name in {"rotated", "repeated", "resent", "retried_late"}:
                 active = record.family.last_active
                 if active_ago is not None:
-                    at = (now - int(active_ago * MILLISECONDS)) / MILLISECONDS
+                    at = (now - max(int(active_ago * MILLISECONDS), 0)) / MILLISECONDS
                     active = max(active, at)
                 record.family = replace(
                     record.family, last_active=active, last_refresh=now / MILLISECONDS
@@ -178,7 +178,7 @@ class MemoryFamilies:
     def mark(self, sub: str, sid: str, status: Status) -> None:
         with self._lock:
             record = self._records.get((sub, sid))
-            if record is not None and record.family.status is not Status.ENDED:
+            if record is not None and _is_forward(record.family.status, status):
                 record.family = replace(record.family, status=status)
 
     def ping(self) -> None:
@@ -188,8 +188,13 @@ class MemoryFamilies:
         """Nothing to release."""
 
 
+def _is_forward(old: Status, new: Status) -> bool:
+    return new is Status.ENDED or (new is Status.ENDING and old is Status.LIVE)
+
+
 def _past(family: Family, now: int) -> bool:
-    return now >= family.end * MILLISECONDS
+    # Rounded: the float of an end in whole milliseconds may lie on either side of it.
+    return now >= round(family.end * MILLISECONDS)
 
 
 def _why_gone(family: Family, credential_version: int, now: int) -> str | None:

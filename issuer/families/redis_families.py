@@ -95,7 +95,7 @@ class RedisFamilies:
             sid,
             gen,
             credential_version,
-            -1 if active_ago is None else int(active_ago * MILLISECONDS),
+            -1 if active_ago is None else max(int(active_ago * MILLISECONDS), 0),
             int(self._rules.reuse_interval * MILLISECONDS),
             -1 if retry_window is None else int(retry_window * MILLISECONDS),
         )

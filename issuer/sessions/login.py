@@ -75,7 +75,7 @@ def start_session(
             auth_time=now,
             amr=PASSWORD_METHODS,
             scope=" ".join(client.scopes),
-            idle=client.idle,
+            idle=client.idle or None,
             absolute_end=now + client.absolute,
             label=context.label,
             address=context.address,

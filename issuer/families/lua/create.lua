@@ -7,9 +7,14 @@ redis.call('HSET', family,
   'gen', 1, 'started', text(now), 'handed', text(now), 'confirmed', 0,
   'late_seen', 0, 'late_streak', 0, 'status', 'live',
   'active', text(now), 'refreshed', text(now))
-expire_at_its_end()
 redis.call('ZADD', index, text(absolute_end()), ARGV[2])
 redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now))
 local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
-redis.call('PEXPIREAT', index, text(tonumber(last[2])))
-return redis.call('HGETALL', family)
+-- Read before it expires: an end that has passed already takes the record, and its place in the
+-- index, at once.
+local created = redis.call('HGETALL', family)
+if last[2] then
+  redis.call('PEXPIREAT', index, text(tonumber(last[2])))
+end
+expire_at_its_end()
+return created

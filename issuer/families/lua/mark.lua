@@ -1,4 +1,7 @@
 -- ARGV[2] sid, ARGV[3] 'ending' or 'ended'. Only ever forward, and never makes a record.
+if ARGV[3] == 'live' then
+  return 0
+end
 local status = redis.call('HGET', family, 'status')
 if status == 'live' or (status == 'ending' and ARGV[3] == 'ended') then
   redis.call('HSET', family, 'status', ARGV[3])
