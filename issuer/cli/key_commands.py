@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 
 import click
 
@@ -43,22 +45,30 @@ def _when(cli: Cli, seconds: int | None) -> object:
 
 
 @keys.command("rotate")
+@click.option(
+    "--early",
+    is_flag=True,
+    help="Do not wait for the key's time: publish its successor now, and, run again once every"
+    " cached JWKS has run out, let that sign.",
+)
 @command_options
-def keys_rotate(cli: Cli) -> None:
-    """Take every step of rotation that is due now; the issuer does so by itself."""
+def keys_rotate(cli: Cli, early: bool) -> None:  # noqa: FBT001
+    """Take every step of rotation that is due; the issuer does so by itself.
+
+    For a key that somebody else may have, use `keys revoke`, which does not wait.
+    """
     settings = cli.settings()
     store = open_key_store(settings)
-    before = store.load()
     policy = settings.rotation_policy()
-    import time
-
+    if early:
+        # The shortest period that the policy allows makes a signing key's time come now.
+        policy = replace(policy, signing_period=policy.lead + 1)
+    before = store.load()
     ring = store.update(lambda ring: key_ring.rotate(ring, int(time.time()), policy))
-    old, new = ({key.kid: key.state for key in one.keys} for one in (before, ring))
-    changed = sorted(kid for kid in old.keys() | new.keys() if old.get(kid) != new.get(kid))
-    cli.emit(
-        {"changed": changed, "keys": len(ring.keys)},
-        f"{len(changed)} keys changed" if changed else "nothing is due",
-    )
+    old, new = ({key.kid: str(key.state) for key in one.keys} for one in (before, ring))
+    changed = {kid: new.get(kid, "gone") for kid in old | new if old.get(kid) != new.get(kid)}
+    told = ", ".join(f"{kid} is {state}" for kid, state in changed.items())
+    cli.emit({"changed": changed, "keys": len(ring.keys)}, told or "nothing is due")
 
 
 @keys.command("revoke")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +120,7 @@ def default_state_dir() -> Path:
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port on loopback; 0 takes a free one.",
+    help="Port on loopback; 0 takes that of last time, or a free one.",
 )
 @click.option(
     "--state-dir",
@@ -139,17 +138,16 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
     state directory, so that starting again keeps accounts and sessions. Stop it with Ctrl-C.
     """
     configure_logs("WARNING" if as_json else "INFO")
-    host = "127.0.0.1"
-    port = _usable_port(host, port)
+    os.umask(0o077)  # SQLite, Redis and whoever else writes to the state make private files
     supervisor = os.getpid()
-    running = Demo(state_dir or default_state_dir(), host=host, port=port, tls=tls)
+    running = Demo(state_dir or default_state_dir(), host="127.0.0.1", port=port, tls=tls)
     try:
         running.prepare()
         worker = DemoWorker(running, lambda: _announce(running, as_json=as_json))
         run(
             worker.build,
-            host=host,
-            port=port,
+            host=running.host,
+            port=running.port,
             workers=1,
             threads=running.settings.threads,
             tls_certificate=running.settings.tls_certificate,
@@ -161,19 +159,6 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
         # A worker leaves through here too, being a fork of this process.
         if os.getpid() == supervisor:
             running.stop()
-
-
-def _usable_port(host: str, port: int) -> int:
-    """The port, or a free one for 0. Raises `SettingsError` if somebody has it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(
-                f"--port: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 def _announce(running: Demo, *, as_json: bool) -> None:
