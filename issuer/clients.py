@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from revocation import Entry
 
-from .database.engine import reading, writing
+from .database.engine import insert_if_absent, reading, writing
 from .database.tables import disabled_clients
 from .journal import Reason, append_row
 from .settings import Client
@@ -56,11 +56,7 @@ class Clients:
         """
         now = int(self._clock())
         with writing(self._engine) as connection:
-            found = sa.exists().where(disabled_clients.c.client_id == client_id)
-            if not connection.scalar(sa.select(found)):
-                connection.execute(
-                    sa.insert(disabled_clients).values(client_id=client_id, since=now)
-                )
+            insert_if_absent(connection, disabled_clients, client_id=client_id, since=now)
             entry = Entry.client(client_id, watermark, expires)
             return append_row(connection, entry, reason=Reason.CLIENT, now=now)
 

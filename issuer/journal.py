@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from revocation import Entry, Kind
 
-from .database.engine import reading, writing
+from .database.engine import insert_if_absent, reading, writing
 from .database.tables import access_lifetimes, journal
 
 
@@ -133,7 +133,7 @@ class Journal:
                 .values(in_force_until=now)
             )
             if not updated.rowcount:
-                _insert_ignoring(connection, seconds, now)
+                insert_if_absent(connection, access_lifetimes, seconds=seconds, in_force_until=now)
 
     def longest_lifetime(self) -> int:
         """The longest lifetime of any access token that can still be out, seconds; 0 if none."""
@@ -144,17 +144,6 @@ class Journal:
                 sa.select(sa.func.max(access_lifetimes.c.seconds)).where(alive)
             )
             return int(longest or 0)
-
-
-def _insert_ignoring(connection: sa.Connection, seconds: int, now: int) -> None:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(
-        dialect.insert(access_lifetimes)
-        .values(seconds=seconds, in_force_until=now)
-        .on_conflict_do_nothing()
-    )
 
 
 def append_row(

@@ -27,7 +27,7 @@ def cli() -> None:
 
     Settings come from GATEPASS_* variables, .env and gatepass.toml; see `gatepass config check`.
     """
-    configure_logs("WARNING")
+    configure_logs("ERROR")
 
 
 for command in (

@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -96,6 +97,12 @@ def _translated() -> Iterator[None]:
         # The cause's text holds statement and parameters: not for a log line.
         kind = type(cause.__cause__ or cause).__name__
         raise DatabaseUnavailable(f"the database does not answer: {kind}") from None
+
+
+def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
+    """Insert a row unless its key is there already; two processes may do so at once."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
 
 
 def _alembic(engine: sa.Engine) -> Config:
