@@ -107,9 +107,9 @@ class Journal:
             )
             return frozenset(row.value for row in rows)
 
-    def of_session(self, sid: str) -> list[JournalRow]:
-        """The rows that ended a session; none if it was not ended."""
-        is_its = sa.and_(journal.c.kind == Kind.SESSION.value, journal.c.value == sid)
+    def find(self, kind: Kind, value: str) -> list[JournalRow]:
+        """The rows of one revocation; none if there was none."""
+        is_its = sa.and_(journal.c.kind == kind.value, journal.c.value == value)
         with reading(self._engine) as connection:
             return _rows(connection, is_its)
 

@@ -18,6 +18,7 @@ from .journal import Journal, JournalRow, Reason
 log = structlog.get_logger("gatepass.issuer")
 
 _REPLAY_BATCH = 500
+_ONCE = frozenset({Kind.TOKEN, Kind.SESSION, Kind.KEY})
 
 
 class Revoker:
@@ -61,8 +62,8 @@ class Revoker:
         """
         kept_until = absolute_end or int(self._clock()) + self._longest_session
         entry = Entry.session(sid, self.entry_expiry())
-        self.revoke(entry, reason=reason, kept_until=kept_until, sub=sub)
-        log.info("session_ended", sub=sub, sid=sid, reason=str(reason))
+        if self.revoke(entry, reason=reason, kept_until=kept_until, sub=sub):
+            log.info("session_ended", sub=sub, sid=sid, reason=str(reason))
 
     def revoke(
         self,
@@ -71,10 +72,21 @@ class Revoker:
         reason: Reason,
         kept_until: int | None = None,
         sub: str | None = None,
-    ) -> None:
-        """Journal an entry and push it."""
+    ) -> bool:
+        """Journal an entry and push it; False if that had been done already.
+
+        What is refused already is completed if need be, and not journalled again: no request
+        repeated a million times makes the journal grow. (A session that has ended mints nothing
+        more, so its first entry outlives every token of it.)
+        """
+        if entry.kind in _ONCE and (rows := self._journal.find(entry.kind, entry.value)):
+            self.complete([row for row in rows if not row.done])
+            if sub is not None and entry.kind is Kind.SESSION:
+                self._families.mark(sub, entry.value, Status.ENDED)
+            return False
         row_id = self._journal.append(entry, reason=reason, kept_until=kept_until, sub=sub)
         self.complete([JournalRow(row_id, entry, sub, str(reason))])
+        return True
 
     def complete_id(self, row_id: int) -> None:
         """Push a row that somebody else's transaction wrote."""

@@ -113,8 +113,4 @@ def _end(services: Services, family: Family, reason: Reason) -> None:
 
 def _apply_end_again(services: Services, sub: str, sid: str, reason: Reason) -> None:
     """Whoever meets an ended session completes its end: the one who began may have died."""
-    rows = services.journal.of_session(sid)
-    if rows:
-        services.revoker.complete([row for row in rows if not row.done])
-    else:
-        services.revoker.end_session(sub, sid, reason=reason)
+    services.revoker.end_session(sub, sid, reason=reason)
