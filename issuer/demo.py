@@ -12,6 +12,9 @@ import json
 import mmap
 import os
 import secrets
+import shlex
+import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from gateway import Verifier
@@ -44,6 +48,9 @@ INTROSPECTOR = "demo-api"
 API_PATH = "/api"
 _SECRETS = "demo.json"
 _IN_STEP_TIMEOUT = 15.0
+_LOCK_TIMEOUT = 5.0
+"""Seconds. The worker of a killed demo notices within one that it is alone, and ends."""
+_POLL = 0.05
 
 
 class DemoBusy(SettingsError):
@@ -63,9 +70,10 @@ class Demo:
     """A demo on a state directory; `prepare` first, then serve `build` in one process."""
 
     def __init__(self, state_dir: Path, *, host: str, port: int, tls: bool) -> None:
+        """`port` 0 is the port of last time, since the issuer's URL is in every token; or free."""
         self.state_dir = state_dir.absolute()
-        self._host = host
-        self._port = port
+        self.host = host
+        self.port = port
         self._tls = tls
         self._lock: IO[str] | None = None
         self._secrets = _Secrets("", "", "")
@@ -75,7 +83,7 @@ class Demo:
 
     @property
     def base_url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def api_url(self) -> str:
@@ -86,9 +94,16 @@ class Demo:
 
         Raises `SettingsError`, `EmbeddedRedisError`.
         """
-        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.state_dir.chmod(0o700)
-        self._take_lock()
+        try:
+            self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.state_dir.chmod(0o700)
+            self._take_lock()
+        except OSError as error:
+            raise SettingsError(
+                f"--state-dir: cannot keep state in {self.state_dir}:"
+                f" {os.strerror(error.errno or 0)}"
+            ) from None
+        self._take_port()
         self._secrets = self._load_secrets()
         server = find_server()
         if server is not None:
@@ -103,11 +118,39 @@ class Demo:
             services.stop()
 
     def _take_lock(self) -> None:
+        """Lock the directory twice: only the second lock is inherited by a worker."""
         self._lock = (self.state_dir / "demo.lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            deadline = time.monotonic() + _LOCK_TIMEOUT
+            while True:
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_POLL)
+                else:
+                    return
+        except BlockingIOError:
             raise DemoBusy(f"--state-dir: another demo is running on {self.state_dir}") from None
+
+    def _take_port(self) -> None:
+        """Make sure that the port is free, and choose one for 0."""
+        last = 0
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            last = int(json.loads((self.state_dir / DEMO_SETTINGS).read_text("utf-8"))["port"])
+        for port in [self.port] if self.port else [last, 0]:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.host, port))
+                except OSError as error:
+                    reason = os.strerror(error.errno or 0)
+                else:
+                    self.port = probe.getsockname()[1]
+                    return
+        raise SettingsError(f"--port: cannot listen on {self.host}:{self.port}: {reason}")
 
     def _load_secrets(self) -> _Secrets:
         path = self.state_dir / _SECRETS
@@ -127,11 +170,11 @@ class Demo:
         values: dict[str, Any] = {
             "mode": Mode.DEVELOPMENT.value,
             "issuer": self.base_url,
-            "database_url": f"sqlite:///{self.state_dir / 'gatepass.sqlite'}",
+            "database_url": _sqlite_url(self.state_dir / "gatepass.sqlite"),
             "redis_url": redis_url,
             "keys_dir": str(self.state_dir / "keys"),
-            "host": self._host,
-            "port": self._port,
+            "host": self.host,
+            "port": self.port,
             "workers": 1,
             "threads": 16,
             # Quicker than the default, so that the demo is ready sooner.
@@ -145,10 +188,10 @@ class Demo:
                 },
             },
             # The same machine under its other name.
-            "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self._port}"],
+            "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self.port}"],
         }
         if self._tls:
-            certificate, key = write_self_signed(self.state_dir / "tls", self._host)
+            certificate, key = write_self_signed(self.state_dir / "tls", self.host)
             values |= {"tls_certificate": str(certificate), "tls_key": str(key)}
         path = self.state_dir / DEMO_SETTINGS
         _write_private(path, values)
@@ -207,7 +250,8 @@ class Demo:
     def walk(self) -> list[str]:
         """Five lines for a shell: log in, call, refresh, change the password, be refused."""
         url, api = self.base_url, self.api_url
-        curl = "curl -sS" + (f" --cacert {self.settings.tls_certificate}" if self._tls else "")
+        certificate = shlex.quote(str(self.settings.tls_certificate))
+        curl = f"curl -sS --cacert {certificate}" if self._tls else "curl -sS"
         json_type = "-H 'Content-Type: application/json'"
         old = self._secrets.password if self._password_known else "YOUR-PASSWORD"
         new = self._secrets.next_password
@@ -288,6 +332,11 @@ class DemoWorker:
             self._verifier.stop()
         if self._services is not None:
             self._services.stop()
+
+
+def _sqlite_url(path: Path) -> str:
+    """The URL of a database file, whatever characters its path holds."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _write_private(path: Path, values: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
 import redis
 import structlog
@@ -65,12 +67,14 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     def start(self) -> None:
         """Start the server, or take over the one that runs. Raises `EmbeddedRedisError`."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._socket.parent != self._directory:
+            _require_private(self._socket.parent)
         if self._answers():
             return
         if self._alive():
@@ -81,13 +85,21 @@ class EmbeddedRedis:
         self._wait()
 
     def _alive(self) -> bool:
-        """Whether the process of the last launch, ours or a killed parent's, still runs."""
+        """Whether the process of the last launch, ours or a killed parent's, still runs.
+
+        Its number may by now be a zombie's or a stranger's, after a reboot above all: only a
+        process that works in our directory is the one.
+        """
+        if self._process is not None:
+            self._process.poll()  # a child that nobody reaps keeps its number
         try:
             pid = int(self._pid_file.read_text("ascii"))
-            os.kill(pid, 0)
+            if not Path("/proc/self/cwd").exists():  # no Linux
+                os.kill(pid, 0)
+                return True
+            return Path(f"/proc/{pid}/cwd").samefile(self._directory)
         except (OSError, ValueError):
             return False
-        return True
 
     @property
     def _pid_file(self) -> Path:
@@ -122,6 +134,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             # A Ctrl-C at the terminal is for us; we stop the child when we are done with it.
             start_new_session=True,
+            umask=0o077,
         )
 
     def _wait(self) -> None:
@@ -179,8 +192,6 @@ class EmbeddedRedis:
             return  # gone already, or never there
         deadline = time.monotonic() + START_TIMEOUT
         while self._alive() and time.monotonic() < deadline:
-            if self._process is not None:
-                self._process.poll()  # reap it, or it stays a zombie that looks alive
             time.sleep(_POLL)
 
 
@@ -190,3 +201,12 @@ def _socket_path(directory: Path) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"gatepass-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def _require_private(directory: Path) -> None:
+    """Refuse a socket's directory that somebody else made: it may be in a shared /tmp."""
+    held = directory.lstat()
+    if held.st_uid != os.getuid() or stat.S_IMODE(held.st_mode) & 0o022:
+        raise EmbeddedRedisError(
+            f"{directory} is not ours alone: the embedded Redis needs it (mode 0700)"
+        )

@@ -17,6 +17,9 @@ from revocation import Entry, Kind
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import access_lifetimes, journal
 
+OPEN_ENDED = (Kind.SESSION, Kind.SUBJECT, Kind.CLIENT)
+"""Kinds that hit tokens until the moment of their commit, and so must outlive the last of them."""
+
 
 class Reason(StrEnum):
     """Why something was revoked."""
@@ -72,11 +75,22 @@ class Journal:
         with reading(self._engine) as connection:
             return _rows(connection, journal.c.id.in_(row_ids))
 
-    def mark_done(self, row_ids: Sequence[int]) -> None:
-        """Note that rows have reached the denylist."""
+    def mark_done(self, row_ids: Sequence[int], *, least_expires: int) -> None:
+        """Note that rows have reached the denylist, with this expiry where theirs was earlier."""
+
+        def at_least(column: sa.Column[int]) -> sa.ColumnElement[int]:
+            earlier = sa.and_(journal.c.kind.in_(OPEN_ENDED), column < least_expires)
+            return sa.case((earlier, least_expires), else_=column)
+
         with writing(self._engine) as connection:
             connection.execute(
-                sa.update(journal).where(journal.c.id.in_(row_ids)).values(done=True)
+                sa.update(journal)
+                .where(journal.c.id.in_(row_ids))
+                .values(
+                    done=True,
+                    expires=at_least(journal.c.expires),
+                    kept_until=at_least(journal.c.kept_until),
+                )
             )
 
     def undone(self, *, limit: int = 500) -> list[JournalRow]:
@@ -97,12 +111,12 @@ class Journal:
         with reading(self._engine) as connection:
             return _rows(connection, journal.c.expires > int(self._clock()))
 
-    def ended_sessions(self, sub: str) -> frozenset[str]:
-        """The sids of a subject's ended sessions that are still remembered."""
+    def ended_among(self, sids: Sequence[str]) -> frozenset[str]:
+        """Those of some sessions that have been ended."""
         with reading(self._engine) as connection:
             rows = connection.execute(
                 sa.select(journal.c.value).where(
-                    journal.c.kind == Kind.SESSION, journal.c.sub == sub
+                    journal.c.kind == Kind.SESSION, journal.c.value.in_(sids)
                 )
             )
             return frozenset(row.value for row in rows)

@@ -7,13 +7,14 @@ between any two; whoever finds the row, or the family, goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from revocation import Denylist, Entry, Kind
 
 from .families import FamilyStore, Status
-from .journal import Journal, JournalRow, Reason
+from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -101,10 +102,13 @@ class Revoker:
         ]
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDING)
-        self._denylist.add([row.entry for row in rows])
+        # Reckoned again, now that the rows are committed: until that moment tokens were issued
+        # that these entries must outlive, however long the commit took.
+        least_expires = self.entry_expiry()
+        self._denylist.add([_lasting(row.entry, least_expires) for row in rows])
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
-        self._journal.mark_done([row.id for row in rows])
+        self._journal.mark_done([row.id for row in rows], least_expires=least_expires)
 
     def complete_undone(self) -> int:
         """Push every undone row, oldest first; returns how many."""
@@ -128,3 +132,9 @@ class Revoker:
         self._denylist.mark_ready()
         if rows:
             log.info("denylist_filled", entries=len(rows))
+
+
+def _lasting(entry: Entry, least_expires: int) -> Entry:
+    if entry.kind not in OPEN_ENDED or entry.expires >= least_expires:
+        return entry
+    return replace(entry, expires=least_expires)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
+import sqlalchemy as sa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,7 +29,8 @@ from pydantic_settings import (
 )
 
 from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
-from revocation import DEFAULT_HEARTBEAT_INTERVAL
+from revocation import DEFAULT_HEARTBEAT_INTERVAL, BadDenylistUrl, open_denylist
+from revocation.denylist import REDIS_SCHEMES
 from tokens import InvalidClaim, Recipient
 
 ENV_PREFIX = "GATEPASS_"
@@ -41,7 +43,9 @@ LONGEST_ACCESS_LIFETIME = 3600
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
 _DATABASES = ("sqlite", "postgresql+psycopg")
-_STORES = ("redis", "rediss", "unix", "memory")
+# How pydantic-settings words a variable that it cannot take apart.
+_UNREAD_FIELD = re.compile(r'error parsing value for field "(\w+)"')
+_STORES = (*sorted(REDIS_SCHEMES), "memory")
 
 
 class SettingsError(Exception):
@@ -72,12 +76,23 @@ def _origin(url: str) -> str:
 def _store_url(url: str) -> str:
     if urlsplit(url).scheme not in _STORES:
         raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _STORES)}")
+    if urlsplit(url).scheme == "memory":
+        return url
+    try:
+        open_denylist(url).close()  # connects to nothing yet
+    except BadDenylistUrl:
+        raise ValueError("is not a URL of a server that redis-py knows") from None
     return url
 
 
 def _database_url(url: str) -> str:
     if urlsplit(url).scheme not in _DATABASES:
         raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _DATABASES)}")
+    try:
+        sa.make_url(url)
+    except (ValueError, sa.exc.ArgumentError):
+        # Without the cause, which may quote a password.
+        raise ValueError("is not a database URL") from None
     return url
 
 
@@ -317,6 +332,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return _checked(lambda: Settings(**overrides))
     except (ValueError, OSError) as error:
+        unread = _UNREAD_FIELD.search(str(error))
+        if unread is not None:
+            name = unread[1]
+            raise SettingsError(f"{variable(name)} ({name}): is not JSON of its kind") from None
         raise SettingsError(f"{path or DEFAULT_CONFIG}: cannot be read: {error}") from None
 
 

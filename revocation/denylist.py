@@ -18,7 +18,17 @@ FEED_CAP = 1_000_000
 """Items at most in the feed, whatever their age: about 100 MB in Redis at one record each."""
 
 MEMORY_SCHEME = "memory"
-REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+REDIS_SCHEMES = frozenset(
+    {
+        "redis",
+        "rediss",
+        "unix",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Denylist(Protocol):
 def open_denylist(
     url: str, *, namespace: str = "gatepass", clock: Callable[[], float] | None = None
 ) -> Denylist:
-    """Open `redis://`, `rediss://`, `unix://` or `memory://`.
+    """Open `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`, `memory://`.
 
     `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
     """

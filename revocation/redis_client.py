@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
+from .denylist import REDIS_SCHEMES
 from .errors import DenylistUnavailable
 
 CONNECT_TIMEOUT = 1.0
@@ -19,21 +24,35 @@ ANSWER_TIMEOUT = 2.0
 """Seconds. Every script of ours takes well below a millisecond; two seconds is a sick server."""
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for `redis://`, `rediss://` or `unix://` with bounded waiting.
+_SENTINEL_SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel"})
+_CLUSTER_SCHEMES = frozenset({"redis+cluster", "rediss+cluster"})
 
-    Connecting is lazy. Retries are few, since every caller can answer 503 and be asked again.
-    Raises `ValueError` for a URL that names no server or has an unknown option.
+_SENTINEL_PORT = 26379
+_REDIS_PORT = 6379
+
+
+def connect(url: str) -> redis.Redis:
+    """A client with bounded waiting and few retries: every caller can answer 503.
+
+    `redis://`, `rediss://`, `unix://`; `redis+sentinel://[user:password@]host:port,.../service`
+    follows the master that the sentinels name; `redis+cluster://host:port,...` spreads by hash tag.
+    The query takes redis-py's options. Raises `ValueError` for a URL that names no server or has an
+    unknown option, and `DenylistUnavailable` where a cluster does not answer, which must be asked
+    for its layout first.
     """
-    client = redis.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=ANSWER_TIMEOUT,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=2),
-        health_check_interval=30,
-        protocol=2,
-        decode_responses=False,
-    )
+    scheme = url.partition("://")[0]
+    if scheme in _SENTINEL_SCHEMES:
+        return _sentinel_master(url)
+    if scheme in _CLUSTER_SCHEMES:
+        return _cluster(url)
+    if scheme not in REDIS_SCHEMES:
+        raise ValueError("no scheme of a Redis")
+    client = redis.Redis.from_url(url, **_bounded())
+    _check_options(client)
+    return client
+
+
+def _check_options(client: redis.Redis) -> None:
     pool = client.connection_pool
     try:
         # Not connected yet: it only looks whether the options are known.
@@ -42,7 +61,72 @@ def connect(url: str) -> redis.Redis:
         raise ValueError("an unknown option") from None
     if getattr(connection, "path", None) == "":
         raise ValueError("a unix socket without a path")
-    return client
+
+
+def _bounded() -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": ANSWER_TIMEOUT,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=2),
+        "health_check_interval": 30,
+        "protocol": 2,
+        "decode_responses": False,
+    }
+
+
+def _several(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+    """The hosts, the path and redis-py's options of a URL with several hosts."""
+    scheme, _, rest = url.partition("://")
+    location, _, query = rest.partition("?")
+    netloc, _, path = location.partition("/")
+    credentials, _, hosts = netloc.rpartition("@")
+    # redis-py reads everything but the hosts from a URL of its own form.
+    prefix = f"{credentials}@" if credentials else ""
+    plain = f"{scheme.partition('+')[0]}://{prefix}localhost/?{query}"
+    options = dict(redis.connection.parse_url(plain))  # type: ignore[no-untyped-call]
+    found = [_host(part, default_port) for part in hosts.split(",")]
+    options.pop("host", None)
+    if options.pop("connection_class", None) is not None:
+        options["ssl"] = True
+    return found, path, options
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    split = urlsplit(f"//{text}")
+    if split.hostname is None:
+        raise ValueError("no host")
+    return split.hostname, split.port or default_port
+
+
+def _sentinel_master(url: str) -> redis.Redis:
+    hosts, service, options = _several(url, _SENTINEL_PORT)
+    if not service:
+        raise ValueError("no name of a service")
+    # Sentinels get the timeouts and TLS, but not the credentials of the servers behind them.
+    own = {name: value for name, value in options.items() if name.startswith("ssl")}
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        hosts,
+        sentinel_kwargs={
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": ANSWER_TIMEOUT,
+            **own,
+        },
+    )
+    master = sentinel.master_for(  # type: ignore[no-untyped-call]
+        service, **{**_bounded(), **options}
+    )
+    return cast("redis.Redis", master)
+
+
+def _cluster(url: str) -> redis.Redis:
+    hosts, _, options = _several(url, _REDIS_PORT)
+    nodes = [ClusterNode(*host) for host in hosts]  # type: ignore[no-untyped-call]
+    settings = {**_bounded(), **options}
+    settings.pop("health_check_interval")
+    with unavailable_as(DenylistUnavailable):
+        client = RedisCluster(startup_nodes=nodes, **settings)
+    # The commands that we use are the same; the class is another branch of redis-py's tree.
+    return cast("redis.Redis", client)
 
 
 def evicting_policy(url: str) -> str | None:
@@ -69,7 +153,7 @@ def unavailable_as(error: Callable[[str], Exception]) -> Iterator[None]:
     """Turn every way in which Redis fails into one error of ours, without its address."""
     try:
         yield
-    except redis.RedisError as cause:
+    except (redis.RedisError, RedisClusterException) as cause:
         raise error(f"Redis does not answer: {type(cause).__name__}") from cause
     except OSError as cause:
         raise error(f"Redis cannot be reached: {os.strerror(cause.errno or 0)}") from cause

@@ -128,7 +128,7 @@ class RedisDenylist:
             answer: Any = self._client.xread(
                 {self._feed: f"{after.seq}-0"},
                 count=_TAIL_COUNT,
-                block=max(1, int(block * 1000)),
+                block=int(block * 1000) or None,
             )
         items = [_item(item_id, fields) for _, batch in answer or () for item_id, fields in batch]
         if items and items[0].seq != after.seq + 1:

@@ -75,9 +75,13 @@ class PasswordPolicy:
         if any(folded.strip("0123456789!.-_ ") == word.casefold() for word in own):
             return True
         # A long password is as weak as the pattern that it repeats, and its beginning shows it.
-        estimate = zxcvbn(password[:_ESTIMATOR_LIMIT], user_inputs=own)
+        with _estimating:
+            estimate = zxcvbn(password[:_ESTIMATOR_LIMIT], user_inputs=own)
         return bool(estimate["score"] <= 1)
 
+
+# The package keeps `user_inputs` in a dictionary of its module: two threads would mix theirs.
+_estimating = threading.Lock()
 
 _blocked: frozenset[str] = frozenset()
 

@@ -287,7 +287,8 @@ class SqlAccounts:
 
     def set_roles(self, sub: str, roles: tuple[str, ...], *, expires: int) -> Change | None:
         with writing(self._engine) as connection:
-            account = _one(connection, accounts.c.id == sub)
+            # Locked, so that a role given by a transaction that is under way counts as lost too.
+            account = _one(connection, accounts.c.id == sub, lock=True)
             if account is None:
                 raise UnknownAccount(sub)
             lost = set(account.roles) - set(roles)
@@ -310,8 +311,12 @@ def _unchanged(read: Account) -> sa.ColumnElement[bool]:
     )
 
 
-def _one(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Account | None:
-    row = connection.execute(sa.select(accounts).where(where)).one_or_none()
+def _one(
+    connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool = False
+) -> Account | None:
+    query = sa.select(accounts).where(where)
+    # SQLite's writers take turns from BEGIN on.
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return None if row is None else _account(row)
 
 

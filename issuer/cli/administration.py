@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import secrets
 import sys
+import unicodedata
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
 
-from ..accounts import Account
+from ..accounts import Account, UsernameTaken
 from ..accounts.passwords import MAX_PASSWORD
+from ..http.auth import LONGEST_NAME
 from ..journal import Reason
 from ..services import Services
 from ..sessions import list_sessions
-from .output import Cli, NotFound, command_options
+from .output import Cli, NotFound, Refused, command_options, read_line, session_id
+
+LONGEST_ROLE = 64
 
 
 def moment(seconds: float) -> str:
@@ -46,7 +50,8 @@ def _new_password(*, from_stdin: bool, generate: bool) -> tuple[str, bool]:
     if generate:
         return secrets.token_urlsafe(18), True
     if from_stdin:
-        return sys.stdin.readline(MAX_PASSWORD * 4).rstrip("\r\n"), False
+        # Read further than is allowed, so that a longer one is refused rather than cut.
+        return read_line(MAX_PASSWORD * 8), False
     if not sys.stdin.isatty():
         raise click.UsageError("no terminal to ask at: give --password-stdin or --generate")
     return click.prompt("Password", hide_input=True, confirmation_prompt=True), False
@@ -63,9 +68,38 @@ def users() -> None:
     """Accounts: add, list, disable, enable, set password or roles, see sessions."""
 
 
+def _name(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    """Refuse a name that nobody could log in with."""
+    if not given.strip() or len(given) > LONGEST_NAME or _has_controls(given):
+        raise click.BadParameter(
+            f"a name has 1 to {LONGEST_NAME} characters, none of them a control character"
+        )
+    return given
+
+
+def _roles(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse a role that no verifier would take from a token."""
+    for role in given:
+        if not role or len(role) > LONGEST_ROLE or _has_controls(role):
+            raise click.BadParameter(f"a role has 1 to {LONGEST_ROLE} characters")
+    return given
+
+
+def _has_controls(text: str) -> bool:
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
 @users.command("add")
-@click.argument("username")
-@click.option("--role", "roles", multiple=True, help="A role; may be given more than once.")
+@click.argument("username", callback=_name)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    callback=_roles,
+    help="A role; may be given more than once.",
+)
 @_PASSWORD_STDIN
 @_GENERATE
 @command_options
@@ -78,7 +112,10 @@ def users_add(
 ) -> None:
     """Make an account."""
     password, show = _new_password(from_stdin=password_stdin, generate=generate)
-    account = cli.services().accounts.add(username, password, roles)
+    try:
+        account = cli.services().accounts.add(username, password, roles)
+    except UsernameTaken:
+        raise Refused(f"there is already an account {username!r}") from None
     result = _described(account)
     text = f"added {account.username} ({account.id})"
     if show:
@@ -131,6 +168,8 @@ def users_passwd(cli: Cli, username: str, password_stdin: bool, generate: bool) 
     password, show = _new_password(from_stdin=password_stdin, generate=generate)
     services = cli.services()
     account = account_of(services, username)
+    if not account.enabled:
+        raise Refused(f"{account.username} is disabled: enable it first")
     change = services.accounts.change_password(
         account,
         password,
@@ -148,7 +187,7 @@ def users_passwd(cli: Cli, username: str, password_stdin: bool, generate: bool) 
 
 @users.command("roles")
 @click.argument("username")
-@click.argument("roles", nargs=-1)
+@click.argument("roles", nargs=-1, callback=_roles)
 @command_options
 def users_roles(cli: Cli, username: str, roles: tuple[str, ...]) -> None:
     """Set an account's roles to exactly these; a lost role takes effect at once."""
@@ -193,7 +232,7 @@ def sessions() -> None:
 
 
 @sessions.command("end")
-@click.argument("sid", required=False)
+@click.argument("sid", required=False, callback=session_id)
 @click.option("--user", "username", help="Whose session it is; without SID: all of theirs.")
 @command_options
 def sessions_end(cli: Cli, sid: str | None, username: str | None) -> None:

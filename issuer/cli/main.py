@@ -11,7 +11,7 @@ from ..logs import configure_logs
 from .administration import clients, denylist, journal, sessions, users
 from .config import config, migrate
 from .key_commands import keys
-from .output import exit_code_of
+from .output import BAD_SETTINGS, exit_code_of
 from .revoking import revoke
 from .serving import demo, serve
 
@@ -48,6 +48,11 @@ for command in (
 
 def main() -> None:
     """Run the command; an expected failure is one line on standard error, never a traceback."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        click.echo("gatepass: an argument is not text in this terminal's encoding", err=True)
+        sys.exit(BAD_SETTINGS)
     try:
         cli(prog_name="gatepass")
     except Exception as error:

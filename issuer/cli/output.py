@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from revocation import RevocationError
 
 from ..accounts.account import AccountError, UnknownAccount
 from ..accounts.passwords import HashingBusy
-from ..database import DatabaseUnavailable, SchemaOutdated
+from ..database import DatabaseUnavailable, SchemaOutdated, require_schema
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
 from ..families import FamilyUnavailable
@@ -29,10 +30,13 @@ from ..settings import DEMO_SETTINGS, Settings, SettingsError, load_settings, re
 REFUSED = 1
 """Understood, and not done."""
 BAD_SETTINGS = 2
-"""A wrong command line (click's own code) or setting."""
+"""A wrong command line (click's own code), setting or schema: a person has to mend it first."""
 NOT_FOUND = 3
 UNAVAILABLE = 4
 """A store does not answer; the same command may succeed later."""
+
+
+_SID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
 
 
 class NotFound(Exception):
@@ -60,7 +64,14 @@ class Cli:
         return read_settings(path)
 
     def services(self) -> Services:
-        return build_services(self.settings())
+        """The issuer's parts, released when the command ends.
+
+        Raises what building them raises, and `SchemaOutdated`.
+        """
+        services = build_services(self.settings())
+        click.get_current_context().call_on_close(services.stop)
+        require_schema(services.engine)
+        return services
 
     def emit(self, result: dict[str, Any], text: str) -> None:
         """Print a result: one JSON object, or a line for a person."""
@@ -82,6 +93,22 @@ class Cli:
         # As wide as it needs where nobody's terminal is: a pipe must not fold identifiers.
         width = None if sys.stdout.isatty() else 200
         Console(width=width, highlight=False).print(table)
+
+
+def read_line(longest: int) -> str:
+    """The first line of standard input without its end. Raises `click.UsageError`."""
+    raw = sys.stdin.buffer.readline(longest)
+    try:
+        return raw.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8") from None
+
+
+def session_id(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Refuse what cannot be a session's id: a slip of the pen must not look like a success."""
+    if given is not None and not _SID.match(given):
+        raise click.BadParameter("a session id has 22 characters; see `gatepass users sessions`")
+    return given
 
 
 def _cell(value: Any) -> str:
@@ -116,7 +143,7 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def exit_code_of(error: Exception) -> int | None:
     """The exit code of an expected error, None for one that nobody expected."""
-    if isinstance(error, SettingsError):
+    if isinstance(error, SettingsError | SchemaOutdated):
         return BAD_SETTINGS
     if isinstance(error, NotFound | UnknownAccount):
         return NOT_FOUND
@@ -126,8 +153,7 @@ def exit_code_of(error: Exception) -> int | None:
         | RevocationError
         | FamilyUnavailable
         | EmbeddedRedisError
-        | HashingBusy
-        | SchemaOutdated,
+        | HashingBusy,
     ):
         return UNAVAILABLE
     if isinstance(error, Refused | AccountError | KeyRingError | OAuthError):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 import keys as key_ring
 from revocation import Entry
 from tokens import TokenError
+from tokens.sealing import MAX_SEALED
 
 from ..journal import Reason
 from ..sessions.inspect import revoke_token
 from .administration import account_of
-from .output import Cli, NotFound, Refused, command_options
+from .output import Cli, NotFound, Refused, command_options, read_line, session_id
 
 
 @click.group()
@@ -33,7 +32,7 @@ def revoke_one_token(cli: Cli, token: str | None) -> None:
 
     Reads the token from standard input unless it is given; a command line is seen by others.
     """
-    text = (token or sys.stdin.readline()).strip()
+    text = (token or read_line(MAX_SEALED * 2)).strip()
     services = cli.services()
     try:
         client_id = services.verifier.verify(text).client_id
@@ -47,7 +46,7 @@ def revoke_one_token(cli: Cli, token: str | None) -> None:
 
 
 @revoke.command("session")
-@click.argument("sid")
+@click.argument("sid", callback=session_id)
 @click.option("--user", "username", help="Whose it is, so that its record is ended too.")
 @command_options
 def revoke_session(cli: Cli, sid: str, username: str | None) -> None:

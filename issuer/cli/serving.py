@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ class _IssuerWorker:
 
     def build(self) -> WSGIApplication:
         settings = load_settings()
+        require_certificate(settings)
         self._services = build_services(settings)
         return create_app(settings, services=self._services)
 
@@ -80,7 +82,9 @@ def check_deployment(settings: Settings) -> None:
     Raises `SettingsError`, `SchemaOutdated`, `keys.KeyStoreError`; a store that is merely down is
     no reason, since it may come back.
     """
-    open_key_store(settings).load()
+    require_certificate(settings)
+    # A write that changes nothing, so that a directory that cannot be made is found out now.
+    open_key_store(settings).update(lambda ring: ring)
     engine = open_engine(settings.database_url)
     try:
         if settings.mode is Mode.DEVELOPMENT:
@@ -93,6 +97,24 @@ def check_deployment(settings: Settings) -> None:
             log.warning("in_memory_store", setting=name, lost="with this process")
             continue
         _refuse_eviction(name, url)
+
+
+def require_certificate(settings: Settings) -> None:
+    """Try the certificate and its key, also at a reload, where they are read afresh.
+
+    Raises `SettingsError`.
+    """
+    if settings.tls_certificate is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SettingsError(
+            f"{variable('tls_certificate')} (tls_certificate): it and tls_key cannot be used:"
+            f" {reason or type(error).__name__}"
+        ) from None
 
 
 def _refuse_eviction(name: str, url: str) -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from revocation.denylist import REDIS_SCHEMES
+
 from .family import FamilyStore, RotationRules
 from .memory_families import MemoryFamilies
 from .redis_families import RedisFamilies
@@ -18,14 +20,14 @@ def open_families(
     namespace: str = "gatepass",
     clock: Callable[[], float] | None = None,
 ) -> FamilyStore:
-    """Open `redis://`, `rediss://`, `unix://` or `memory://`.
+    """Open a store of one of the kinds that the denylist has.
 
     `clock` replaces the store's own time, for tests. Raises `ValueError` for another scheme.
     """
     scheme = urlsplit(url).scheme
     if scheme == "memory":
         return MemoryFamilies.shared(url, rules, clock=clock or time.time)
-    if scheme in {"redis", "rediss", "unix"}:
+    if scheme in REDIS_SCHEMES:
         from revocation.redis_client import connect
 
         return RedisFamilies(connect(url), rules, namespace=namespace, clock=clock)

@@ -26,7 +26,7 @@ _COOKIE: Node = {"refreshCookie": []}
 _BASIC: Node = {"clientSecretBasic": []}
 _OPEN: Node = {}
 
-_OF_A_BODY = ("400", "413", "415")
+_OF_A_BODY = ("400", "411", "413", "415")
 
 
 def document(issuer: str) -> Node:

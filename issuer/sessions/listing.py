@@ -28,10 +28,11 @@ class SessionInfo:
 def list_sessions(services: Services, account: Account) -> list[SessionInfo]:
     """The sessions that a refresh would still continue, oldest first."""
     now = services.clock()
-    ended = services.journal.ended_sessions(account.id)
+    families = services.families.of_subject(account.id)
+    ended = services.journal.ended_among([family.sid for family in families])
     return [
         _info(family, now)
-        for family in services.families.of_subject(account.id)
+        for family in families
         if family.sid not in ended
         and family.credential_version == account.credential_version
         and family.end > now

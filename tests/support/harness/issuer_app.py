@@ -73,16 +73,14 @@ def default_clients() -> dict[str, dict[str, Any]]:
     confidential = {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}
     return {
         "demo": {"audience": "api", "scopes": ["read", "write"], "access_lifetime": 300},
-        "kiosk": {"audience": "kiosk-api", "idle": None, "absolute": 7200},
+        "kiosk": {"audience": "kiosk-api", "idle": 0, "absolute": 7200},
         "rs": {"audience": "api", "introspect": True, **confidential},
         "other": {"audience": "other-api", "introspect": True, **confidential},
         "backend": {"audience": "api", **confidential},
     }
 
 
-def issuer_settings(
-    database_url: str, store_url: str, directory: Path, **changes: Any
-) -> Settings:
+def issuer_settings(database_url: str, store_url: str, directory: Path, **changes: Any) -> Settings:
     """Settings for tests: cheap hashing, one worker, and whatever is changed."""
     given: dict[str, Any] = {
         "issuer": ISSUER,
@@ -109,9 +107,7 @@ class IssuerApp:
     sent: list[ResetMessage] = field(default_factory=list)
 
     @classmethod
-    def build(
-        cls, database_url: str, store_url: str, directory: Path, **changes: Any
-    ) -> IssuerApp:
+    def build(cls, database_url: str, store_url: str, directory: Path, **changes: Any) -> IssuerApp:
         """Migrate, wire, fill the denylist and add the account; nothing runs in the background."""
         settings = issuer_settings(database_url, store_url, directory, **changes)
         clock = MovableClock()
@@ -197,10 +193,13 @@ class IssuerApp:
         """Ask for a reset and have it delivered at once; the token that was sent, if any."""
         before = len(self.sent)
         assert self.post("/password/forgot", {"username": username}).status_code == 202
-        desk = self.services.resets
-        desk.start()
-        desk.stop()
+        self.deliver()
         return self.sent[-1].token if len(self.sent) > before else None
+
+    def deliver(self) -> None:
+        """Work off the waiting reset requests, as the background thread does."""
+        self.services.resets.start()
+        self.services.resets.stop()
 
     def revoke(self, token: str, client: str | None = None, **fields: Any) -> TestResponse:
         """RFC 7009 revocation, authenticated as `client` if one is given."""

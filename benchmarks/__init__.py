@@ -1,0 +1,1 @@
+"""`python -m benchmarks`: what Gatepass costs, beside its peers, in one run."""

@@ -1,0 +1,123 @@
+"""The benchmarks run to the end, and what they print is complete; how fast is no test's matter."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.processes import short_directory
+
+from benchmarks.command import GROUPS
+from benchmarks.timing import Contender, Row, Timing, measure
+
+RUN_TIMEOUT = 120
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of its own for everything temporary, short enough for a unix socket."""
+    directory = short_directory("gp-b-")
+    yield directory
+    shutil.rmtree(directory)
+
+
+def run(project_root: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m benchmarks`, without the coverage that slows down what it starts."""
+    env = {name: text for name, text in os.environ.items() if not name.startswith("COV")}
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=project_root,
+        env={**env, "TMPDIR": str(place), "GATEPASS_MODE": "no mode: settings must not leak in"},
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT,
+        check=False,
+    )
+
+
+def table_of(output: str) -> list[list[str]]:
+    """The cells of the markdown table's body."""
+    lines = [line for line in output.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def assert_figures(row: dict[str, Any]) -> None:
+    """Both sides have a name and positive figures that agree with the ratio."""
+    for side in ("ours", "peer"):
+        assert row[side]["name"]
+        assert row[side]["rounds"] >= 3
+        assert 0 < row[side]["fastest_us"] <= row[side]["median_us"] <= row[side]["slowest_us"]
+        assert math.isfinite(row[side]["slowest_us"])
+    assert row["ratio"] == pytest.approx(row["peer"]["median_us"] / row["ours"]["median_us"])
+
+
+def test_quick_run_prints_every_benchmark_beside_its_peers(
+    project_root: Path, tmp_path: Path, place: Path
+) -> None:
+    """One command measures everything with its peers in one run, and leaves nothing behind."""
+    file = tmp_path / "figures.json"
+
+    done = run(project_root, place, "--quick", "--json", str(file))
+
+    assert done.returncode == 0, done.stderr
+    document = json.loads(file.read_text())
+    assert document["environment"]["cpus"] == os.cpu_count()
+    assert document["environment"]["versions"]["Flask-JWT-Extended"]
+    rows = document["rows"]
+    for row in rows:
+        assert_figures(row)
+    assert {row["group"] for row in rows} == set(GROUPS)
+    peers = {name: {row["peer"]["name"] for row in rows if row["group"] == name} for name in GROUPS}
+    assert peers["sign"] == {"PyJWT", "joserfc"}
+    assert peers["verify"] == {"PyJWT", "joserfc", "cryptography alone"}
+    assert "PyJWT + redis-py GET" in peers["revocation"]
+    assert peers["seal"] == {"joserfc"}
+    assert peers["refresh-http"] == {"flask-jwt-extended, HS256", "flask-jwt-extended, ES256"}
+    assert [cells[0] for cells in table_of(done.stdout)] == [row["case"] for row in rows]
+    assert document["environment"]["date"] in done.stdout
+    assert list(place.iterdir()) == []
+
+
+def test_only_runs_the_named_ones(project_root: Path, place: Path) -> None:
+    """`--only` may be given more than once, and nothing else is measured."""
+    done = run(project_root, place, "--quick", "--only", "seal", "--only", "sign")
+
+    assert done.returncode == 0, done.stderr
+    words = {cells[0].split()[0].strip(",") for cells in table_of(done.stdout)}
+    assert words == {"sign", "seal", "unseal"}
+
+
+def test_help_tells_of_every_benchmark(project_root: Path, place: Path) -> None:
+    """`--help` names each benchmark that `--only` takes; an unknown one is refused."""
+    done = run(project_root, place, "--help")
+    assert done.returncode == 0
+    assert [name for name in GROUPS if f"  {name} " not in done.stdout] == []
+    assert run(project_root, place, "--only", "nothing").returncode == 2
+
+
+def test_rounds_are_interleaved() -> None:
+    """Contenders take turns, each with its next inputs, after one round that is not counted."""
+    seen: list[str] = []
+    contenders = [
+        Contender("a", lambda item: seen.append(f"a{item}"), [1, 2, 3, 4, 5, 6]),
+        Contender("b", lambda item: seen.append(f"b{item}"), [1, 2, 3]),
+    ]
+
+    timings = measure(contenders, rounds=2, count=2)
+
+    assert " ".join(seen) == "a1 a2 b1 b2 a3 a4 b3 b1 a5 a6 b2 b3"
+    assert [(timing.name, len(timing.rounds)) for timing in timings] == [("a", 2), ("b", 2)]
+
+
+def test_ratio_above_one_means_ours_is_faster() -> None:
+    """The ratio is the peer's median over ours."""
+    row = Row("group", "case", Timing("ours", (9.0, 2.0, 1.0)), Timing("peer", (3.0, 5.0, 99.0)))
+    assert row.ratio == 2.5

@@ -1,0 +1,192 @@
+"""What an issuer does by itself: heartbeats, filling a lost denylist, housekeeping."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import redis
+from harness import stacks
+from harness.issuer_app import IssuerApp, granted, redis_dump, refused
+from harness.processes import until
+from harness.redis_server import RedisServer
+from structlog.testing import capture_logs
+
+from issuer.journal import Reason
+from issuer.pulse import Pulse
+from revocation import DenylistUnavailable, Entry, Position
+
+
+def restore(issuer: IssuerApp, dump: dict[bytes, tuple[bytes, int]]) -> None:
+    """Make Redis hold exactly what it held when `dump` was taken."""
+    client = redis.Redis.from_url(issuer.services.settings.redis_url)
+    client.flushall()
+    for key, (value, expiry) in dump.items():
+        client.restore(key, max(expiry, 0), value, absttl=True)
+    client.close()
+
+
+@stacks.on_redis
+def test_a_lost_denylist_is_filled_from_the_journal(
+    issuer: IssuerApp, redis_server: RedisServer
+) -> None:
+    """After FLUSHALL a beat makes a new epoch in which everything in force is refused again."""
+    revoked, ended, changed = issuer.grant(), issuer.grant(), issuer.grant()
+    granted(issuer.revoke(revoked["access_token"]))
+    granted(issuer.logout(ended["refresh_token"]))
+    new = granted(issuer.change_password(changed["access_token"]))
+    before = issuer.services.denylist.state()
+    redis_server.client().flushall()
+    issuer.services.pulse.beat()
+    after = issuer.services.denylist.state()
+    assert after.position.epoch != before.position.epoch
+    assert after.ready
+    # The journal alone says so: the versions and ends in SQL are not asked here.
+    from issuer.sessions.bearer import refused_by_denylist
+
+    services = issuer.services
+    kinds = [
+        refused_by_denylist(services, *services.verifier.verify_with_key(grant["access_token"]))
+        for grant in (revoked, ended, changed, new)
+    ]
+    assert kinds == ["token", "session", "subject", None]
+    # Families are not in the journal: whoever was logged in logs in again.
+    refused(issuer.refresh(new["refresh_token"]), 400, "invalid_grant")
+    assert granted(issuer.sessions(new["access_token"]))
+
+
+@stacks.on_redis
+def test_a_session_that_was_ended_stays_ended_in_a_redis_from_the_past(
+    issuer: IssuerApp,
+) -> None:
+    """A Redis that lost the last writes brings back neither an ended session nor its tokens."""
+    ended, alive = issuer.grant(), issuer.grant()
+    past = redis_dump(issuer.services)
+    granted(issuer.logout(ended["refresh_token"]))
+    issuer.clock.advance(2)
+    issuer.services.pulse.beat()
+    restore(issuer, past)
+    refused(issuer.refresh(ended["refresh_token"]), 400, "invalid_grant")
+    refused(issuer.sessions(ended["access_token"]), 401, "invalid_token")
+    sessions = granted(issuer.sessions(alive["access_token"]))["sessions"]
+    assert [session["sid"] for session in sessions] == [alive["session"]["sid"]]
+    assert granted(issuer.refresh(alive["refresh_token"]))
+
+
+@stacks.on_redis
+def test_a_denylist_that_went_back_is_corrected(issuer: IssuerApp) -> None:
+    """A lower `seq` than seen before has the journal replayed into it."""
+    past = redis_dump(issuer.services)
+    token = issuer.grant()["access_token"]
+    granted(issuer.revoke(token))
+    for _ in range(3):
+        issuer.clock.advance(2)
+        issuer.services.pulse.beat()
+    restore(issuer, past)
+    with capture_logs() as lines:
+        issuer.services.pulse.beat()
+    events = [line["event"] for line in lines]
+    assert events == ["denylist_went_back", "denylist_filled"]
+    assert granted(issuer.introspect(token)) == {"active": False}
+
+
+def test_a_heartbeat_comes_once_an_interval(issuer: IssuerApp) -> None:
+    """However often an issuer beats, the feed gets one heartbeat each interval."""
+    denylist, pulse = issuer.services.denylist, issuer.services.pulse
+    start = denylist.state().position.seq
+    for _ in range(5):
+        pulse.beat()
+    assert denylist.state().position.seq == start
+    issuer.clock.advance(issuer.services.settings.heartbeat_interval)
+    for _ in range(5):
+        pulse.beat()
+    assert denylist.state().position.seq == start + 1
+
+
+def test_a_first_beat_completes_what_others_began(issuer: IssuerApp) -> None:
+    """Starting up, an issuer pushes undone rows and drops those past their time."""
+    services = issuer.services
+    now = int(issuer.clock())
+    services.journal.append(Entry.session("A" * 22, now + 1000), reason=Reason.OPERATOR)
+    old = services.journal.append(Entry.session("B" * 22, now - 1), reason=Reason.OPERATOR)
+    services.journal.mark_done([old], least_expires=0)
+    pulse = Pulse(
+        services.denylist,
+        services.journal,
+        services.revoker,
+        heartbeat_interval=1.0,
+        access_lifetimes=frozenset({300, 900}),
+    )
+    pulse.beat()
+    assert [(row["value"], row["done"]) for row in issuer.rows("journal")] == [("A" * 22, True)]
+    assert {300, 900} <= {row["seconds"] for row in issuer.rows("access_lifetimes")}
+    assert services.journal.longest_lifetime() == 900
+
+
+def test_housekeeping_waits_its_time(issuer: IssuerApp) -> None:
+    """Between two housekeepings lies the interval, by the clock that counts running time."""
+    services = issuer.services
+    running = [0.0]
+    pulse = Pulse(
+        services.denylist,
+        services.journal,
+        services.revoker,
+        heartbeat_interval=1.0,
+        access_lifetimes=frozenset(),
+        clock=lambda: running[0],
+    )
+    pulse.beat()
+    services.journal.append(Entry.session("A" * 22, 2_000_000_000), reason=Reason.OPERATOR)
+    running[0] = 29.9
+    pulse.beat()
+    assert issuer.undone() == ["operator"]
+    running[0] = 30.0
+    pulse.beat()
+    assert issuer.undone() == []
+
+
+@stacks.anywhere
+def test_the_background_thread_outlives_a_store_that_is_down(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says once that it fails, goes on trying, and says that it recovered."""
+    services = issuer.services
+    failures, beaten = [0], threading.Event()
+    heartbeat = services.denylist.heartbeat
+
+    def down(interval: float) -> Position:
+        failures[0] += 1
+        if failures[0] <= 3:
+            raise DenylistUnavailable("down")
+        beaten.set()
+        return heartbeat(interval)
+
+    monkeypatch.setattr(services.denylist, "heartbeat", down)
+    pulse = Pulse(
+        services.denylist,
+        services.journal,
+        services.revoker,
+        heartbeat_interval=0.002,
+        access_lifetimes=frozenset(),
+    )
+    with capture_logs() as lines:
+        pulse.start()
+        for _ in until(10, "recovery"):
+            if any(line["event"] == "pulse_recovered" for line in lines):
+                break
+        pulse.stop()
+    events = [line["event"] for line in lines]
+    assert events.count("pulse_failing") == 1
+    assert events.count("pulse_recovered") == 1
+    assert beaten.is_set()
+
+
+def test_services_start_and_stop(issuer: IssuerApp) -> None:
+    """The three background threads start, and stop without being asked twice."""
+    issuer.services.start()
+    names = {thread.name for thread in threading.enumerate()}
+    assert {"gatepass-pulse", "gatepass-resets"} <= names
+    assert issuer.ask("GET", "/readyz").status_code == 200
+    issuer.services.stop()
+    left = {thread.name for thread in threading.enumerate()}
+    assert not {"gatepass-pulse", "gatepass-resets"} & left

@@ -1,0 +1,91 @@
+"""POST /revoke (RFC 7009)."""
+
+from __future__ import annotations
+
+import pytest
+from harness import stacks
+from harness.issuer_app import SECRET, IssuerApp, basic, claims_of, granted, refused
+
+
+@stacks.everywhere
+def test_a_revoked_access_token_is_refused(issuer: IssuerApp) -> None:
+    """One access token ends; its session and its siblings go on."""
+    grant = issuer.grant()
+    sibling = granted(issuer.refresh(grant["refresh_token"]))["access_token"]
+    assert granted(issuer.revoke(grant["access_token"])) == {}
+    refused(issuer.sessions(grant["access_token"]), 401, "invalid_token")
+    assert granted(issuer.sessions(sibling))
+    assert granted(issuer.refresh(grant["refresh_token"]))
+    (row,) = issuer.rows("journal")
+    claims = claims_of(grant["access_token"])
+    assert (row["kind"], row["value"], row["done"]) == ("token", claims["jti"], True)
+    assert (row["reason"], row["sub"]) == ("rfc7009", claims["sub"])
+
+
+def test_the_entry_outlives_the_token(issuer: IssuerApp) -> None:
+    """A `jti` entry stays until the token's own `exp`, leeway and skew have passed."""
+    token = issuer.grant()["access_token"]
+    granted(issuer.revoke(token))
+    settings = issuer.services.settings
+    (row,) = issuer.rows("journal")
+    last_accepted = claims_of(token)["exp"] + settings.leeway + settings.issuer_skew
+    assert row["expires"] == last_accepted + 1
+    issuer.clock.advance_to(claims_of(token)["exp"] + settings.leeway - 1)
+    text = refused(issuer.sessions(token), 401, "invalid_token")
+    assert text == "the token has been revoked"
+    issuer.clock.advance(1)
+    assert refused(issuer.sessions(token), 401, "invalid_token") == "the token has expired"
+
+
+@stacks.everywhere
+def test_a_revoked_refresh_token_ends_its_session(issuer: IssuerApp) -> None:
+    """Revoking a refresh token ends the access tokens of the same grant too (section 2.1)."""
+    grant = issuer.grant()
+    granted(issuer.revoke(grant["refresh_token"], token_type_hint="access_token"))
+    refused(issuer.refresh(grant["refresh_token"]), 400, "invalid_grant")
+    refused(issuer.sessions(grant["access_token"]), 401, "invalid_token")
+    assert [row["reason"] for row in issuer.rows("journal")] == ["rfc7009"]
+
+
+@pytest.mark.parametrize("token", ["nothing", "a.b.c", "a.b.c.d.e", "é", "x" * 8000])
+@stacks.anywhere
+def test_an_unknown_token_is_no_error(issuer: IssuerApp, token: str) -> None:
+    """What is not valid needs no revoking (section 2.2)."""
+    assert granted(issuer.revoke(token)) == {}
+    assert issuer.rows("journal") == []
+
+
+def test_revoking_twice_is_no_error(issuer: IssuerApp) -> None:
+    """Both answers are 200, and both are true."""
+    token = issuer.grant()["refresh_token"]
+    for _ in range(2):
+        granted(issuer.revoke(token))
+
+
+def test_a_public_client_may_name_itself(issuer: IssuerApp) -> None:
+    """The public client of the token may be named; another client's id is refused."""
+    token = issuer.grant()["access_token"]
+    refused(issuer.revoke(token, client_id="kiosk"), 400, "unauthorized_client")
+    refused(issuer.revoke(token, client_id="backend"), 401, "invalid_client")
+    refused(issuer.revoke(token, client_id="nobody's"), 401, "invalid_client")
+    assert granted(issuer.sessions(token))
+    assert granted(issuer.revoke(token, client_id="demo")) == {}
+
+
+def test_the_token_of_a_confidential_client_needs_its_secret(issuer: IssuerApp) -> None:
+    """Only the client that a token was issued to revokes it (section 2.1)."""
+    token = issuer.grant(client_id="backend", headers=basic("backend"))["access_token"]
+    refused(issuer.revoke(token), 400, "unauthorized_client")
+    refused(issuer.revoke(token, client="rs"), 400, "unauthorized_client")
+    assert granted(issuer.sessions(token))
+    assert granted(issuer.revoke(token, client="backend")) == {}
+    refused(issuer.sessions(token), 401, "invalid_token")
+
+
+def test_wrong_credentials_are_refused_before_the_token_is_looked_at(issuer: IssuerApp) -> None:
+    """A wrong secret is 401 with a challenge, whatever the token."""
+    for token in (issuer.grant()["access_token"], "nothing"):
+        headers = basic("backend", SECRET + "x")
+        answer = issuer.ask("POST", "/revoke", data={"token": token}, headers=headers)
+        refused(answer, 401, "invalid_client")
+        assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")

@@ -1,0 +1,48 @@
+"""Every kind of denylist, empty for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness.denylists import HandClock, Store
+
+ADDRESSES = {
+    "memory": lambda request: "memory://tests",
+    "redis": lambda request: (
+        request.getfixturevalue("redis_url") and request.getfixturevalue("redis_server").tcp_url
+    ),
+    "unix": lambda request: request.getfixturevalue("redis_url"),
+    "rediss": lambda request: request.getfixturevalue("rediss_server").url,
+}
+
+
+def make(request: pytest.FixtureRequest) -> Iterator[Store]:
+    url = ADDRESSES[request.param](request)
+    store = Store(request.param, url, *((1,) if request.param == "memory" else ())).fresh()
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=ADDRESSES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty denylist store of each kind that a URL can name."""
+    yield from make(request)
+
+
+@pytest.fixture(params=["memory", "unix"])
+def near_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store of each implementation, for what does not depend on the connection."""
+    yield from make(request)
+
+
+@pytest.fixture(params=["unix"])
+def redis_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store on Redis."""
+    yield from make(request)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """A clock moved by hand."""
+    return HandClock()

@@ -1,0 +1,530 @@
+"""The denylist on a real Redis: how it connects, what it leaves there, and how it fails."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import re
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from harness import denylists
+from harness.certificates import make_certificates
+from harness.denylists import (
+    BUCKET,
+    CALLS,
+    KID,
+    HandClock,
+    Store,
+    Token,
+    contents,
+    feed,
+    in_threads,
+    strings_in,
+)
+from harness.processes import Process, until
+from harness.redis_server import RedisServer
+
+from revocation import (
+    BadDenylistUrl,
+    Denylist,
+    DenylistLost,
+    DenylistReplaced,
+    DenylistUnavailable,
+    Entry,
+    Kind,
+    open_denylist,
+)
+from revocation.feed import next_chain
+from revocation.redis_client import ANSWER_TIMEOUT, evicting_policy
+from revocation.redis_denylist import RedisDenylist
+
+SUPPORT = Path(denylists.__file__).resolve().parent.parent
+ALL_CALLS: dict[str, Callable[[Denylist], object]] = {
+    **CALLS,
+    "initialise": lambda denylist: denylist.initialise(watermark=0),
+}
+
+
+def impatient(server: RedisServer, **options: object) -> RedisDenylist:
+    """A denylist that gives a silent server a fifth of a second."""
+    return RedisDenylist(server.client(socket_timeout=0.2, retry=None, **options))
+
+
+def ready(url: str) -> Denylist:
+    """An initialised, ready denylist."""
+    denylist = open_denylist(url)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    return denylist
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "denylist",
+        "http://127.0.0.1/",
+        "redis:/127.0.0.1",
+        "redis://[::1",
+        "redis://127.0.0.1:port/0",
+        "redis://:hunter:2@127.0.0.1:99999/0",
+        "redis://127.0.0.1/0?socket_timeout=hunter2",
+        "redis://127.0.0.1/0?hunter2=1",
+        "unix://",
+        "unix://?db=0",
+        "rediss://127.0.0.1/0?ssl_ca_cert=hunter2",
+    ],
+)
+def test_a_url_that_means_nothing_is_refused_at_once(url: str) -> None:
+    """A broken URL is told on opening, without quoting what may be a password."""
+    with pytest.raises(BadDenylistUrl) as refusal:
+        open_denylist(url)
+    assert "hunter" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.code == "bad_denylist_url"
+
+
+def test_namespaces_are_apart(redis_url: str) -> None:
+    """Two denylists on one Redis share neither epoch nor entries."""
+    one, two = (open_denylist(redis_url, namespace=name) for name in ("one", "two"))
+    with contextlib.closing(one), contextlib.closing(two):
+        one.initialise(watermark=0)
+        one.add([Entry.key("k")])
+        with pytest.raises(DenylistLost):
+            two.state()
+        two.initialise(watermark=0)
+        assert contents(two) == {}
+
+
+def test_tls_needs_the_authority_of_the_url(rediss_server: RedisServer, tmp_path: Path) -> None:
+    """`ssl_ca_certs` names whom to trust; another authority, none, or a missing file is refused."""
+    trusted = ready(rediss_server.tls_url)
+    trusted.add([Entry.key("k")])
+    assert len(contents(trusted)) == 1
+    trusted.close()
+    bare = rediss_server.tls_url.partition("?")[0]
+    stranger = make_certificates(tmp_path).authority
+    for query in ("", f"?ssl_ca_certs={stranger}", f"?ssl_ca_certs={tmp_path / 'none.pem'}"):
+        refused = open_denylist(bare + query)
+        with pytest.raises(DenylistUnavailable) as refusal:
+            refused.state()
+        assert str(tmp_path) not in str(refusal.value)
+        refused.close()
+
+
+def test_plain_tcp_to_a_tls_port_is_refused(rediss_server: RedisServer) -> None:
+    """No TLS where the server wants it is a server that does not answer."""
+    denylist = open_denylist(f"redis://127.0.0.1:{rediss_server.tls_port}/0")
+    with contextlib.closing(denylist), pytest.raises(DenylistUnavailable):
+        denylist.state()
+
+
+def test_an_evicting_server_is_known(private_redis: RedisServer) -> None:
+    """The policy is named where it may drop our keys, and None where it may not or is secret."""
+    url, client = private_redis.unix_url, private_redis.client()
+    assert evicting_policy(url) is None
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    assert evicting_policy(url) == "allkeys-lru"
+    client.acl_setuser("managed", enabled=True, nopass=True, commands=["+@all", "-config"])
+    assert evicting_policy(f"unix://managed:any@{private_redis.socket}") is None
+    private_redis.kill()
+    with pytest.raises(DenylistUnavailable):
+        evicting_policy(url)
+
+
+# --- what it leaves in Redis ---------------------------------------------------------------------
+
+
+def test_every_key_has_the_tag_and_every_bucket_its_end(redis_server: RedisServer) -> None:
+    """One hash tag holds them all; what is timed expires with its bucket, by Redis itself."""
+    redis_server.reset()
+    clock = HandClock()
+    client = redis_server.client()
+    denylist = RedisDenylist(client, clock=clock)
+    denylist.initialise(watermark=0)
+    expiries = [clock.after(seconds) for seconds in (1, 60, 61, 299)]
+    denylist.add([Entry.session(f"s{expires}", expires) for expires in expiries])
+    denylist.add([Entry.key("k")])
+    names = {name.decode() for name in client.scan_iter()}
+    assert all(name.startswith("gatepass:{denylist}") for name in names)
+    timed = {name for name in names if re.search(r":\d+:\d+$", name)}
+    assert {name.removeprefix("gatepass:{denylist}") for name in names - timed} == {
+        "",
+        ":feed",
+        ":shards",
+        ":forever",
+        ":buckets",
+    }
+    ends = sorted(client.pexpiretime(name) for name in timed)
+    assert ends == sorted(-(-expires // BUCKET) * BUCKET * 1000 for expires in expiries)
+    assert {client.pexpiretime(name) for name in names - timed} == {-1}
+
+
+def test_names_of_what_has_passed_are_forgotten(redis_server: RedisServer) -> None:
+    """A heartbeat drops the names of buckets and shards that are over, and no others."""
+    redis_server.reset()
+    clock = HandClock()
+    client = redis_server.client()
+    denylist = RedisDenylist(client, clock=clock)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    denylist.add([Entry.session(f"s{n}", clock.after(60 * n)) for n in range(1, 6)])
+    clock.advance(180)
+    denylist.heartbeat(1)
+    for name in ("shards", "buckets"):
+        assert client.zcard(f"gatepass:{{denylist}}:{name}") == 2
+
+
+def test_the_server_s_own_clock_counts_where_no_other_is_given(redis_server: RedisServer) -> None:
+    """Without an injected clock, Redis says what has expired and when items were written."""
+    redis_server.reset()
+    client = redis_server.client()
+    denylist = RedisDenylist(client)
+    denylist.initialise(watermark=0)
+    seconds, micros = client.time()
+    denylist.add([Entry.session("gone", seconds), Entry.session("here", seconds + 600)])
+    (item,) = feed(denylist)
+    assert item.sent >= seconds * 1000 + micros // 1000
+    assert len(contents(denylist)) == 1
+
+
+def test_nobody_is_named(private_redis: RedisServer) -> None:
+    """No value, key, feed item or log of Redis holds a name, or a digest without the salt."""
+    denylist = ready(private_redis.unix_url)
+    names = ["ann@example.com", "shop-client", "signing-key-of-2030", "session/of/ann"]
+    late = 1 << 33
+    denylist.add(
+        [
+            Entry.subject(names[0], 3, late),
+            Entry.client(names[1], 1_000, late),
+            Entry.key(names[2]),
+            Entry.session(names[3], late),
+        ]
+    )
+    denylist.heartbeat(1)
+    denylist.lookup(Token(sub=names[0], client_id=names[1]).probe(denylist, names[2]))
+    stored = b"\0".join(strings_in(private_redis.client()))
+    logged = b"".join(path.read_bytes() for path in private_redis.directory.rglob("*.aof"))
+    assert b"feed" in stored
+    assert b"feed" in logged
+    for name in names:
+        raw = name.encode()
+        traces = {
+            raw,
+            *(word for word in re.findall(rb"\w{3,}", raw) if word not in {b"key", b"session"}),
+            raw.hex().encode(),
+            base64.b64encode(raw).rstrip(b"="),
+            *(
+                trace
+                for digest in (
+                    hashlib.sha256(raw),
+                    hashlib.sha1(raw),
+                    hashlib.md5(raw),
+                    hashlib.blake2b(raw, digest_size=16),
+                    *(hashlib.blake2b(raw, digest_size=16, person=p) for p in (b"u", b"c", b"k")),
+                )
+                for trace in (digest.digest()[:16], digest.hexdigest()[:32].encode())
+            ),
+        }
+        assert [trace for trace in traces if trace in stored or trace in logged] == []
+    denylist.close()
+
+
+def test_another_epoch_has_another_salt(redis_server: RedisServer) -> None:
+    """The same person stands under another key in a denylist that was made anew."""
+    redis_server.reset()
+    denylist = RedisDenylist(redis_server.client())
+    keys = []
+    for _ in range(2):
+        redis_server.client().flushall()
+        denylist.initialise(watermark=0)
+        denylist.add([Entry.subject("ann", 3, 1 << 33)])
+        keys += list(contents(denylist))
+    assert len(set(keys)) == 2
+
+
+def test_an_entry_far_ahead_slows_no_other(redis_server: RedisServer) -> None:
+    """A search visits only the buckets that hold something, wherever they lie."""
+    redis_server.reset()
+    client = redis_server.client()
+    denylist = RedisDenylist(client, clock=(clock := HandClock()))
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    ten_years = 10 * 365 * 86_400
+    denylist.add(
+        [Entry.session("far", clock.after(ten_years)), Entry.session("near", clock.after(9))]
+    )
+    client.config_resetstat()
+    denylist.lookup(Token().probe(denylist))
+    assert client.info("commandstats")["cmdstat_hget"]["calls"] < 40
+    clock.advance(ten_years - 1)
+    assert denylist.lookup(Token(sid="far").probe(denylist)) is Kind.SESSION
+
+
+# --- loss and failure ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_flushed_denylist_is_lost(
+    redis_store: Store, redis_server: RedisServer, call: str
+) -> None:
+    """After FLUSHALL every method says so instead of answering from nothing."""
+    denylist = redis_store.ready()
+    denylist.add([Entry.key(KID)])
+    redis_server.client().flushall()
+    with pytest.raises(DenylistLost) as loss:
+        CALLS[call](denylist)
+    assert loss.value.code == "denylist_lost"
+
+
+def test_a_new_epoch_takes_a_lost_one_s_place(
+    redis_store: Store, redis_server: RedisServer
+) -> None:
+    """After a loss `initialise` makes another epoch, which is empty and not ready."""
+    denylist = redis_store.ready()
+    denylist.add([Entry.key(KID)])
+    old = denylist.state()
+    redis_server.client().flushall()
+    new = denylist.initialise(watermark=77)
+    assert new.position.epoch != old.position.epoch
+    assert new.salt != old.salt
+    assert (new.position.seq, new.watermark, new.ready) == (0, 77, False)
+    assert contents(denylist) == {}
+
+
+def test_a_torn_store_starts_its_feed_anew(redis_store: Store, redis_server: RedisServer) -> None:
+    """A feed whose epoch was lost is not taken for the new epoch's."""
+    denylist = redis_store.ready()
+    for _ in range(3):
+        denylist.heartbeat(0)
+    redis_server.client().delete(f"{redis_store.name}:{{denylist}}")
+    denylist.initialise(watermark=0)
+    denylist.add([Entry.key(KID)])
+    assert [item.seq for item in feed(denylist)] == [1]
+
+
+def test_entries_made_for_a_lost_epoch_are_not_acknowledged(
+    redis_store: Store, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denylist that is replaced between reading its salt and adding refuses the entries."""
+    denylist = redis_store.ready()
+    old = denylist.state()
+    redis_server.client().flushall()
+    denylist.initialise(watermark=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(denylist, "state", lambda: old)
+        with pytest.raises(DenylistReplaced) as refusal:
+            denylist.add([Entry.subject("ann", 3, 1 << 33)])
+    assert isinstance(refusal.value, DenylistUnavailable)
+    assert (contents(denylist), feed(denylist)) == ({}, [])
+
+
+@pytest.mark.parametrize("call", ALL_CALLS)
+def test_a_server_that_is_down_is_told_without_its_address(
+    redis_server: RedisServer, call: str
+) -> None:
+    """Each method raises `DenylistUnavailable`; its text has no host, port, path or password."""
+    redis_server.reset()
+    port, socket = redis_server.port, redis_server.socket
+    redis_server.kill()
+    for url in (
+        f"redis://issuer:hunter2@127.0.0.1:{port}/0",
+        f"redis://issuer:hunter2@localhost:{port}/0",
+        f"unix://issuer:hunter2@{socket}?db=0",
+        f"unix://issuer:hunter2@{socket}.none",
+    ):
+        with contextlib.closing(open_denylist(url)) as denylist:
+            with pytest.raises(DenylistUnavailable) as refusal:
+                ALL_CALLS[call](denylist)
+            assert refusal.value.code == "denylist_unavailable"
+            assert not re.search(
+                rf"hunter2|issuer|127\.|localhost|{port}|sock\b|/", str(refusal.value)
+            )
+
+
+def test_a_wrong_password_is_told_without_it(private_redis: RedisServer) -> None:
+    """A server that wants another password is unavailable, and its answer is not passed on."""
+    private_redis.client().config_set("requirepass", "correct horse")
+    denylist = open_denylist(f"redis://:hunter2@127.0.0.1:{private_redis.port}/0")
+    with contextlib.closing(denylist), pytest.raises(DenylistUnavailable) as refusal:
+        denylist.state()
+    assert not re.search(r"hunter2|horse|127\.", str(refusal.value))
+
+
+def test_a_paused_server_is_unavailable(private_redis: RedisServer) -> None:
+    """A server that is silent for as long as the client waits is as good as down."""
+    denylist = impatient(private_redis)
+    denylist.initialise(watermark=0)
+    private_redis.pause()
+    for call in ALL_CALLS.values():
+        with pytest.raises(DenylistUnavailable):
+            call(denylist)
+    private_redis.resume()
+    denylist.add([Entry.key("k")])
+    assert len(contents(denylist)) == 1
+
+
+def test_a_quiet_feed_is_not_a_dead_server(redis_store: Store) -> None:
+    """A reader that would wait for longer than the client's own timeout gets an empty answer."""
+    denylist = redis_store.ready()
+    position = denylist.heartbeat(0)
+    assert denylist.tail(position, block=10 * ANSWER_TIMEOUT) == []
+
+
+def test_a_full_server_takes_an_entry_whole_or_not_at_all(private_redis: RedisServer) -> None:
+    """Without memory an entry is refused, and neither contents nor feed have a part of it."""
+    client = private_redis.client()
+    denylist = RedisDenylist(client)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    denylist.add([Entry.key("before")])
+    before = contents(denylist), feed(denylist), denylist.state()
+    client.config_set("maxmemory", "1")
+    for entry in (Entry.key("k"), Entry.session("s", 1 << 33), Entry.epoch("e", 5)):
+        with pytest.raises(DenylistUnavailable):
+            denylist.add([entry])
+    with pytest.raises(DenylistUnavailable):
+        denylist.heartbeat(0)
+    client.config_set("maxmemory", "0")
+    assert (contents(denylist), feed(denylist), denylist.state()) == before
+
+
+def test_scripts_come_back_by_themselves(redis_store: Store, redis_server: RedisServer) -> None:
+    """A server that forgot its scripts is given them again."""
+    denylist = redis_store.ready()
+    redis_server.client().script_flush()
+    assert denylist.add([Entry.key("k")]).seq == 1
+    redis_server.client().script_flush()
+    assert denylist.lookup(Token().probe(denylist, "k")) is Kind.KEY
+
+
+def test_sigkill_loses_nothing_that_was_acknowledged(private_redis: RedisServer) -> None:
+    """Four writers, a kill -9 in their midst, a new start: every answered entry is there."""
+    epoch = ready(private_redis.unix_url).state().position.epoch
+    acknowledged: list[Entry] = []
+    enough = threading.Event()
+
+    def write(number: int) -> None:
+        denylist = open_denylist(private_redis.unix_url)
+        with contextlib.closing(denylist), contextlib.suppress(DenylistUnavailable):
+            for n in range(100_000):
+                entry = Entry.session(f"{number}:{n}", (1 << 33) + n)
+                denylist.add([entry])
+                acknowledged.append(entry)
+                if len(acknowledged) > 300:
+                    enough.set()
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    assert enough.wait(60)
+    private_redis.kill()
+    for writer in writers:
+        writer.join()
+    private_redis.start()
+    with contextlib.closing(open_denylist(private_redis.unix_url)) as denylist:
+        state = denylist.state()
+        assert (state.position.epoch, state.ready) == (epoch, True)
+        model = denylists.Model(lambda expires: -(-expires // BUCKET) * BUCKET)
+        model.add(acknowledged)
+        held = contents(denylist)
+        assert model.contents(state.salt).items() <= held.items()
+        # The one entry of each writer that was under way may be there too.
+        assert len(acknowledged) <= len(held) == state.position.seq <= len(acknowledged) + 4
+        chain = ""
+        for item in feed(denylist):
+            chain = next_chain(chain, item.seq, item.records)
+            assert item.chain == chain
+        assert chain == state.position.chain
+
+
+CHILD = """
+import sys
+import redis
+from revocation import open_denylist
+url, number = sys.argv[1], int(sys.argv[2])
+denylist = open_denylist(url)
+client = redis.Redis.from_url(url)
+client.rpush("here", number)
+client.blpop("go")
+state = denylist.initialise(watermark=number)
+print(state.position.epoch, state.salt.hex(), state.watermark, flush=True)
+"""
+
+
+def test_twenty_processes_make_one_epoch(redis_url: str, redis_server: RedisServer) -> None:
+    """Twenty processes that initialise in one moment print one and the same state."""
+    client = redis_server.client()
+    with contextlib.ExitStack() as stack:
+        children = [
+            stack.enter_context(Process([sys.executable, "-c", CHILD, redis_url, str(number)]))
+            for number in range(20)
+        ]
+        for _ in until(60, "twenty processes"):
+            if client.llen("here") == 20:
+                break
+        client.rpush("go", *range(20))
+        lines = {child.wait_for_line(r"^\S+ \S+ \d+$").group() for child in children}
+        assert len(lines) == 1
+    with contextlib.closing(open_denylist(redis_url)) as denylist:
+        assert lines.pop().split()[0] == denylist.state().position.epoch
+
+
+def test_threads_share_one_denylist(redis_store: Store) -> None:
+    """Sixteen threads on one object each get their own answer."""
+    denylist = redis_store.ready()
+    denylist.add([Entry.key(f"k{n}") for n in range(0, 16, 2)])
+
+    def ask(number: int) -> list[Kind | None]:
+        return [denylist.lookup(Token().probe(denylist, f"k{number}")) for _ in range(20)]
+
+    answers = in_threads(16, ask)
+    assert answers == [[None if number % 2 else Kind.KEY] * 20 for number in range(16)]
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_a_hundred_thousand_entries_stay_packed(private_redis: RedisServer) -> None:
+    """Entries of one minute take at most 60 bytes each beside the feed, in packed hashes."""
+    count = 100_000
+    client = private_redis.client()
+    clock = HandClock()
+    denylist = RedisDenylist(client, clock=clock)
+    denylist.initialise(watermark=0)
+    expires = clock.after(300)
+    denylist.add([Entry.subject("first", 2, expires)])
+
+    def used() -> int:
+        client.delete("gatepass:{denylist}:feed")
+        return int(client.info("memory")["used_memory"])
+
+    before = used()
+    for start in range(0, count, 1_000):
+        denylist.add([Entry.subject(f"user-{start + n}", 2, expires) for n in range(1_000)])
+    per_entry = (used() - before) / count
+    assert sum(1 for _ in denylist.snapshot().records) == count + 1
+    shards = client.zrange("gatepass:{denylist}:shards", 0, 20)
+    assert {client.object("encoding", shard) for shard in shards} == {b"listpack"}
+    assert per_entry <= 60
+
+
+def test_a_redis_error_of_any_kind_becomes_ours(
+    redis_store: Store, redis_server: RedisServer
+) -> None:
+    """A key of another type under our name is an unavailable denylist, not a stray exception."""
+    denylist = redis_store.ready()
+    client: redis.Redis = redis_server.client()
+    client.set(f"{redis_store.name}:{{denylist}}", "not a hash")
+    for call in ALL_CALLS.values():
+        with pytest.raises(DenylistUnavailable):
+            call(denylist)

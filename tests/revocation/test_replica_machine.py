@@ -1,0 +1,487 @@
+"""Whatever happens on the way, a replica keeps its promises; and this would notice a breach.
+
+The oracle is a plain list of what was acknowledged when. Each mutant breaks one line of the real
+code, in Lua or in Python, and must be caught.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+import redis
+from harness.denylists import KID, FaultyDenylist, HandClock, Model, Token, contents, merged
+from harness.redis_server import RedisServer
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from revocation import (
+    NEVER,
+    DenylistLost,
+    DenylistUnavailable,
+    Entry,
+    FeedItem,
+    Kind,
+    Position,
+    Record,
+    Replica,
+    RevocationError,
+    StalePolicy,
+    TokenRevoked,
+    redis_denylist,
+)
+from revocation.entry import record_key, unpack
+from revocation.redis_client import load_script
+from revocation.redis_denylist import RedisDenylist
+
+NAMES = st.sampled_from(["ann", "bob"])
+LIFETIMES = st.sampled_from([1, 40, 60, 90, 300, 3_000])
+MAX_STALENESS = 5.0
+BUCKET = 60
+
+entries = st.lists(
+    st.tuples(st.sampled_from(Kind), NAMES, st.integers(1, 4), LIFETIMES), min_size=1, max_size=4
+)
+
+_namespaces = itertools.count()
+
+
+def end_of(expires: int) -> int:
+    """When Redis lets a record of that expiry go."""
+    return expires if expires == NEVER else -(-expires // BUCKET) * BUCKET
+
+
+def token_hit_by(kind: Kind, name: str, level: int) -> tuple[Token, str]:
+    """A token and its kid that an entry of that name and level refuses, and nothing else does."""
+    clean = {"sub_ver": 9, "iat": 9}
+    match kind:
+        case Kind.TOKEN:
+            return Token(jti=name, **clean), KID
+        case Kind.SESSION:
+            return Token(sid=name, **clean), KID
+        case Kind.SUBJECT:
+            return Token(sub=name, sub_ver=level - 1, iat=9), KID
+        case Kind.KEY:
+            return Token(**clean), name
+        case Kind.CLIENT:
+            return Token(client_id=name, sub_ver=9, iat=level), KID
+        case Kind.EPOCH:
+            return Token(sub_ver=9, iat=level), KID
+
+
+@dataclass
+class Acknowledged:
+    """An entry and when its `add` returned."""
+
+    entry: Entry
+    at: float
+    known: bool = field(default=False)
+    """Whether the replica has been seen to refuse by it."""
+
+
+class Following(RuleBasedStateMachine):
+    """One issuer, one Redis, one replica on a bad line."""
+
+    client: ClassVar[redis.Redis]
+    replica_class: ClassVar[type[Replica]] = Replica
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = HandClock()
+        self.namespace = f"machine-{next(_namespaces)}"
+        self.denylist = RedisDenylist(self.client, namespace=self.namespace, clock=self.clock)
+        self.line = FaultyDenylist(self.denylist)
+        self.replica = self.replica_class(
+            self.line,
+            max_staleness=MAX_STALENESS,
+            clock=self.clock,
+            wall_clock=self.clock,
+            policy=StalePolicy.OPEN,
+        )
+        self.acknowledged: list[Acknowledged] = []
+        self.salts: list[bytes] = []
+        self.refill()
+
+    def refill(self) -> None:
+        """What an issuer does with a new epoch: all that is in its journal, then ready."""
+        state = self.denylist.initialise(watermark=0)
+        self.salts.append(state.salt)
+        if self.acknowledged:
+            self.denylist.add([ack.entry for ack in self.acknowledged])
+        self.denylist.mark_ready(state.position.epoch)
+
+    # --- the issuer --------------------------------------------------------------------------
+
+    @rule(batch=entries)
+    def add(self, batch: list[tuple[Kind, str, int, int]]) -> None:
+        made = [
+            Entry(kind, name, level, NEVER if kind is Kind.KEY else self.clock.after(lifetime))
+            for kind, name, level, lifetime in batch
+        ]
+        self.denylist.add(made)
+        self.acknowledged += [Acknowledged(entry, self.clock.now) for entry in made]
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(data=st.data())
+    def add_again(self, data: st.DataObject) -> None:
+        again = data.draw(st.lists(st.sampled_from(self.acknowledged), min_size=1, max_size=5))
+        before = self.denylist.state().position
+        self.denylist.add([ack.entry for ack in again])
+        assert self.denylist.state().position == before
+
+    @rule(beats=st.integers(1, 4))
+    def beat(self, beats: int) -> None:
+        for _ in range(beats):
+            self.denylist.heartbeat(0)
+
+    # --- time and trouble --------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.25, 1, 3, 20, 61]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(what=st.sampled_from(["trim", "trim all", "lose", "lose the journal too"]))
+    def harm(self, what: str) -> None:
+        """The feed loses its oldest items, or the store loses everything."""
+        if what.startswith("trim"):
+            left = 0 if what == "trim all" else 1
+            self.client.xtrim(f"{self.namespace}:{{denylist}}:feed", left, approximate=False)
+        elif len(self.salts) < 4:
+            self.client.flushall()
+            with pytest.raises(DenylistLost):
+                self.denylist.state()
+            known, self.acknowledged = self.acknowledged, []
+            if what == "lose":
+                self.acknowledged = known
+            self.refill()
+            # What nobody can bring back can still be asked of a replica that knew it.
+            self.acknowledged = [ack for ack in known if ack.known or what == "lose"]
+
+    # --- the replica -------------------------------------------------------------------------
+
+    @rule(
+        batch=st.sampled_from([None, 1, 2]),
+        fault=st.sampled_from(["none", "none", "down", "lost", "swapped", "repeated", "torn"]),
+    )
+    def step(self, batch: int | None, fault: str) -> None:
+        faults: dict[str, Callable[[list[FeedItem]], list[FeedItem]]] = {
+            "lost": lambda items: items[1:],
+            "swapped": lambda items: items[::-1],
+            "repeated": lambda items: [items[0], *items],
+        }
+        self.line.batch = batch
+        self.line.disturb = faults.get(fault)
+        self.line.down = fault == "down"
+        self.line.snapshot_ends_after = 1 if fault == "torn" else None
+        try:
+            self.replica.step(block=0)
+        except DenylistUnavailable:
+            assert fault in ("down", "torn")
+        except RevocationError as error:
+            raise AssertionError(f"a step that nothing disturbed: {error!r}") from error
+        finally:
+            self.line.batch = self.line.disturb = self.line.snapshot_ends_after = None
+            self.line.down = False
+
+    @rule()
+    def catch_up(self) -> None:
+        """On a good line three steps and a heartbeat bring it in step, with all that is held."""
+        for _ in range(3):
+            self.replica.step(block=0)
+        self.denylist.heartbeat(0)
+        self.replica.step(block=0)
+        assert self.replica.staleness() <= MAX_STALENESS
+        held = self.held()
+        for key, (level, expires) in contents(self.denylist).items():
+            if expires > self.clock.now:
+                assert held.get(key, (0, 0)) >= (level, expires)
+
+    # --- what holds at any moment ------------------------------------------------------------
+
+    def held(self) -> dict[bytes, tuple[int, int]]:
+        replica = self.replica
+        assert replica._levels.keys() == replica._expiries.keys()
+        return {key: (level, replica._expiries[key]) for key, level in replica._levels.items()}
+
+    def refuses(self, entry: Entry) -> bool:
+        token, kid = token_hit_by(entry.kind, entry.value, entry.level)
+        try:
+            self.replica.check(token, kid, StalePolicy.OPEN)
+        except TokenRevoked:
+            return True
+        except RevocationError:
+            return False
+        return False
+
+    @invariant()
+    def what_was_acknowledged_before_its_age_is_known(self) -> None:
+        """The claim that staleness makes, taken by its word."""
+        horizon = self.clock.now - self.replica.staleness()
+        for ack in self.acknowledged:
+            if ack.at <= horizon and (self.in_force(ack.entry)):
+                assert self.refuses(ack.entry), (ack, self.replica.staleness())
+
+    @invariant()
+    def what_it_once_refused_it_refuses(self) -> None:
+        """Nothing known is forgotten before its time, however the store changes."""
+        for ack in self.acknowledged:
+            if not self.in_force(ack.entry):
+                continue
+            refuses = self.refuses(ack.entry)
+            assert refuses or not ack.known, ack
+            ack.known = refuses
+
+    def in_force(self, entry: Entry) -> bool:
+        return entry.kind is Kind.EPOCH or entry.expires > self.clock.now
+
+    @invariant()
+    def nothing_is_made_up(self) -> None:
+        """No level and no expiry is higher than somebody asked for."""
+        if not hasattr(self, "every"):
+            self.every: list[Entry] = []
+        known = set(map(id, self.every))
+        self.every += [ack.entry for ack in self.acknowledged if id(ack.entry) not in known]
+        model = Model(end_of)
+        model.add(self.every)
+        allowed = merged(
+            Record(key, level, expires)
+            for salt in self.salts
+            for key, (level, expires) in model.contents(salt).items()
+        )
+        for key, (level, expires) in self.held().items():
+            most = allowed[key]
+            assert level <= most[0]
+            assert expires <= most[1]
+        assert self.replica._watermark <= model.watermark
+
+
+# --- mutants -------------------------------------------------------------------------------------
+
+
+class IgnoresGaps(Replica):
+    """Takes whatever item comes next."""
+
+    def _apply(self, item: FeedItem) -> None:
+        assert self._position is not None
+        for record in unpack(item.records):
+            if record.kind is Kind.EPOCH:
+                self._watermark = max(self._watermark, record.level)
+            else:
+                self._merge(record)
+        self._position = Position(self._position.epoch, item.seq, item.chain)
+
+
+class IgnoresHistory(Replica):
+    """Looks at numbers alone: a feed of another history passes for a continuation."""
+
+    def _load(self) -> None:
+        if self._fresh_at is None:
+            super()._load()
+        else:
+            self._position = self._denylist.state().position
+
+
+class TakesTheLastWord(Replica):
+    """Overwrites instead of merging by maximum."""
+
+    def _merge(self, record: Record) -> None:
+        self._levels[record.key] = record.level
+        self._expiries[record.key] = record.expires
+
+
+class ForgetsTheWatermark(Replica):
+    """Skips the epoch's watermark in a snapshot."""
+
+    def _load(self) -> None:
+        before = self._watermark
+        super()._load()
+        self._watermark = before
+
+
+class SkipsEpochEntries(Replica):
+    """Skips the epoch's watermark in the feed."""
+
+    def _apply(self, item: FeedItem) -> None:
+        before = self._watermark
+        super()._apply(item)
+        self._watermark = before
+
+
+class StartsFromNothing(Replica):
+    """Drops its copy for a new snapshot."""
+
+    def _load(self) -> None:
+        self._levels.clear()
+        self._expiries.clear()
+        super()._load()
+
+
+class ForgetsOldSalts(Replica):
+    """Cannot find entries of an epoch that was lost."""
+
+    def _know_salt(self, salt: bytes) -> None:
+        self._salt = salt
+
+
+class CountsAnyHeartbeat(Replica):
+    """Is fresh by a heartbeat that had lain in the feed."""
+
+    def _note_heartbeats(self, items: list[FeedItem]) -> None:
+        if any(item.is_heartbeat for item in items):
+            self._fresh_at = self._clock()
+
+
+class SweepsEarly(Replica):
+    """Lets entries go a minute before their time."""
+
+    def _sweep(self) -> None:
+        for key in [k for k, expires in self._expiries.items() if expires <= self._clock() + 60]:
+            del self._levels[key], self._expiries[key]
+
+
+LUA_MUTANTS = {
+    "skips the feed": ("add", "append(table.concat(changed))", "redis.call('PING')"),
+    "announces the first record only": (
+        "add",
+        "append(table.concat(changed))",
+        "append(changed[1])",
+    ),
+    "announces what it was given": (
+        "add",
+        "announce(key, level, bucket * WIDTH)",
+        "announce(key, level, expires)",
+    ),
+    "announces everything": ("add", "if level > old_level or bucket > old_bucket then", "do"),
+    "overwrites the level": (
+        "add",
+        "math.max(bucket, old_bucket), math.max(level, old_level)",
+        "math.max(bucket, old_bucket), level",
+    ),
+    "merges by level alone": (
+        "add",
+        "if level > old_level or bucket > old_bucket then",
+        "if level > old_level then",
+    ),
+    "merges by expiry alone": (
+        "add",
+        "if level > old_level or bucket > old_bucket then",
+        "if bucket > old_bucket then",
+    ),
+    "skips the watermark": ("add", "redis.call('HSET', meta, 'watermark'", "redis.call('ECHO'"),
+    "does not announce the watermark": ("add", "announce(key, level, expires)\n", "\n"),
+    "rounds the expiry down": (
+        "add",
+        "math.ceil(expires / WIDTH)",
+        "math.floor(expires / WIDTH) + (expires % WIDTH > 50 and 1 or 0)",
+    ),
+    "skips a number": (
+        "prelude",
+        "redis.call('HINCRBY', meta, 'seq', 1)",
+        "redis.call('HINCRBY', meta, 'seq', 2)",
+    ),
+    "starts the hash anew": ("prelude", "redis.sha1hex(chain ..", "redis.sha1hex('' .."),
+    "forgets the level of what now stays for good": (
+        "add",
+        "level = math.max(level, (find(key)))",
+        "level = level",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def quick_redis() -> Iterator[redis.Redis]:
+    """A Redis that writes nothing to disk: thousands of steps, and no crash among them."""
+    with RedisServer(config={"appendonly": "no"}) as server:
+        yield server.client()
+
+
+def run(machine: type[Following], client: redis.Redis, replica: type[Replica], *, n: int) -> None:
+    """Run the machine on bounded, always equal examples."""
+
+    class Run(machine):  # type: ignore[misc, valid-type]
+        pass
+
+    Run.client, Run.replica_class = client, replica
+    run_state_machine_as_test(
+        Run,
+        settings=settings(
+            max_examples=n,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+CAUGHT = (AssertionError, KeyError, redis.ResponseError, RevocationError)
+
+
+def test_a_replica_keeps_its_promises(quick_redis: redis.Redis) -> None:
+    """Known in time, kept until its end, never made up: through loss, gaps and a bad line."""
+    run(Following, quick_redis, Replica, n=80)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        IgnoresGaps,
+        IgnoresHistory,
+        TakesTheLastWord,
+        ForgetsTheWatermark,
+        SkipsEpochEntries,
+        StartsFromNothing,
+        ForgetsOldSalts,
+        CountsAnyHeartbeat,
+        SweepsEarly,
+    ],
+)
+def test_a_replica_that_breaks_a_promise_is_caught(
+    quick_redis: redis.Redis, mutant: type[Replica]
+) -> None:
+    """The machine finds each of these replicas out."""
+    with pytest.raises(CAUGHT):
+        run(Following, quick_redis, mutant, n=400)
+
+
+@pytest.mark.parametrize("name", LUA_MUTANTS)
+def test_a_script_that_breaks_a_promise_is_caught(
+    quick_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The machine finds each of these scripts out."""
+    script, old, new = LUA_MUTANTS[name]
+
+    def mutated(package: str, wanted: str) -> str:
+        text = load_script(package, wanted)
+        if wanted != script:
+            return text
+        assert text.count(old) == 1
+        return text.replace(old, new)
+
+    monkeypatch.setattr(redis_denylist, "load_script", mutated)
+    with pytest.raises(CAUGHT):
+        run(Following, quick_redis, Replica, n=400)
+
+
+def test_the_oracle_s_tokens_are_hit_by_their_entry_alone() -> None:
+    """Each kind's token has that kind's key and not the others'."""
+    salt = b"salt"
+    for kind in set(Kind) - {Kind.EPOCH}:
+        token, kid = token_hit_by(kind, "ann", 1)
+        from revocation import Probe
+
+        keys: tuple[Any, ...] = Probe.of(token, kid, salt).keys
+        assert [other for other in Kind if record_key(other, "ann", salt) in keys] == [kind]

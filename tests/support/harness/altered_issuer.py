@@ -1,0 +1,96 @@
+"""`gatepass serve` with one thing changed: run as a program, it takes the changes as arguments.
+
+`clock=FILE`      time is the real one plus the seconds that the file holds
+`die-once=FILE`   the first process to complete a revocation dies by SIGKILL instead, while FILE is
+                  there: between the SQL commit and the denylist
+`no-denylist`     mutant: nothing reaches the denylist
+`no-condition`    mutant: accounts are written whatever was read before
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+def read_shift(path: Path) -> float:
+    """The seconds that a clock file holds."""
+    return float(path.read_text())
+
+
+def shifted_clock(path: Path) -> Callable[[], float]:
+    """Real time plus what the file holds at that moment."""
+    return lambda: time.time() + read_shift(path)
+
+
+def write_shift(path: Path, seconds: float) -> None:
+    """Set the file in one step, so that no reader sees half of it."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(repr(seconds))
+    fresh.replace(path)
+
+
+def _follow_clock(path: str) -> None:
+    from issuer.cli import serving
+
+    serving.build_services = partial(serving.build_services, clock=shifted_clock(Path(path)))
+
+
+def _die_once(path: str) -> None:
+    from issuer.revoker import Revoker
+
+    complete = Revoker.complete
+
+    def dies(self: Revoker, rows: Any) -> None:
+        try:
+            os.unlink(path)  # noqa: PTH108 - one of several processes wins
+        except FileNotFoundError:
+            complete(self, rows)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Revoker.complete = dies  # type: ignore[method-assign]
+
+
+def _drop_denylist(_: str) -> None:
+    from issuer.revoker import Revoker
+
+    Revoker.complete = lambda _self, _rows: None  # type: ignore[method-assign]
+
+
+def _drop_condition(_: str) -> None:
+    from issuer.accounts import sql_accounts
+    from issuer.database.tables import accounts
+
+    sql_accounts._unchanged = lambda read: accounts.c.id == read.id
+
+
+_ALTERATIONS = {
+    "clock": _follow_clock,
+    "die-once": _die_once,
+    "no-denylist": _drop_denylist,
+    "no-condition": _drop_condition,
+}
+
+
+def main(alterations: list[str]) -> None:
+    """Alter, then serve."""
+    for alteration in alterations:
+        name, _, value = alteration.partition("=")
+        _ALTERATIONS[name](value)
+    from issuer.cli import main as gatepass
+
+    sys.argv = ["gatepass", "serve"]
+    gatepass()
+
+
+if __name__ == "__main__":
+    # Only the installed packages: this directory's module names are the tests' own.
+    sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""Runs `gatepass` commands in forks of a process that has loaded it: 0.05 s each instead of 1 s.
+
+A program of its own, started by `gatepass_command.Gatepass`. Each connection brings one command:
+JSON with its arguments, environment and directory, and three descriptors for its streams. The
+answer is its exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+# Loaded before any fork, here and by these, as far as a command needs it.
+import zxcvbn  # noqa: F401
+
+from issuer.cli import main
+
+
+def next_command(listener: socket.socket) -> dict[str, Any]:
+    """Serve until told to stop; returns in the fork that shall run a command."""
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+            command: dict[str, Any] = json.loads(message)
+            child = os.fork()
+            if child == 0:
+                listener.close()
+                for number, descriptor in enumerate(descriptors):
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+                return command
+            for descriptor in descriptors:
+                os.close(descriptor)
+            status = os.waitpid(child, 0)[1]
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+if __name__ == "__main__":
+    with socket.socket(socket.AF_UNIX) as accepting:
+        accepting.bind(sys.argv[1])
+        accepting.listen()
+        os.write(1, b"listening\n")
+        taken = next_command(accepting)
+    os.environ.clear()
+    os.environ.update(taken["environment"])
+    os.chdir(taken["directory"])
+    sys.argv = ["gatepass", *taken["arguments"]]
+    # From here on it is what the console script is: its end is the interpreter's.
+    sys.exit(main())  # type: ignore[func-returns-value]

@@ -1,0 +1,304 @@
+"""Issuers as they are deployed: several `gatepass serve` on one database, Redis and key ring."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from harness import altered_issuer
+from harness.altered_issuer import read_shift, shifted_clock, write_shift
+from harness.processes import Process, ProcessError, free_port, until
+
+from gateway import Verifier
+from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
+from issuer.database import open_engine
+from keys import DirectoryStore
+from revocation import Position, Replica
+from tokens import RefreshClaims, RefreshSealer
+
+HOST = "127.0.0.1"
+AUDIENCE = "api"
+CLIENT_ID = "demo"
+GATEWAY_ID = "rs"
+GATEWAY_SECRET = "an introspecting client's secret"
+HEARTBEAT_INTERVAL = 0.25
+START_ATTEMPTS = 3
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer; `body` is its JSON object."""
+
+    status: int
+    body: dict[str, Any]
+
+    def granted(self) -> dict[str, Any]:
+        """The body of an answer that must be 200."""
+        assert self.status == 200, self
+        return self.body
+
+
+def http_request(
+    path: str, body: Mapping[str, Any] | None = None, token: str | None = None, method: str = ""
+) -> tuple[str, str, bytes, dict[str, str]]:
+    """Method, path, body and headers of a request in JSON, with a bearer token if one is given."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    if body is None:
+        return method or "GET", path, b"", headers
+    content = json.dumps(body).encode()
+    return method or "POST", path, content, {**headers, "Content-Type": "application/json"}
+
+
+class IssuerProcess:
+    """One `gatepass serve` with two workers, from environment variables alone."""
+
+    def __init__(
+        self, settings: Mapping[str, str], port: int, directory: Path, alterations: Sequence[str]
+    ) -> None:
+        """`alterations` are those of `altered_issuer`; without any it is the console script."""
+        self.port = port
+        self.url = f"http://{HOST}:{port}"
+        gatepass = [str(Path(sys.executable).parent / "gatepass"), "serve"]
+        altered = [sys.executable, str(Path(altered_issuer.__file__)), *alterations]
+        # No .env and no gatepass.toml of whoever runs the tests is read from here.
+        self.process = Process(
+            altered if alterations else gatepass,
+            cwd=directory,
+            env={**settings, "GATEPASS_HOST": HOST, "GATEPASS_PORT": str(port)},
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until every store answers through it."""
+        self.process.wait_for_url(f"{self.url}/readyz", timeout=READY_SECONDS)
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def ask(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        method: str = "",
+    ) -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request(*http_request(path, body, token, method))
+            answer = connection.getresponse()
+            return Answer(answer.status, json.loads(answer.read()))
+
+    def login(self, username: str, password: str) -> Answer:
+        """Log in, in body mode."""
+        return self.ask(
+            "/login", {"username": username, "password": password, "transport": "body"}
+        )
+
+    def refresh(self, token: str) -> Answer:
+        """Refresh in body mode."""
+        return self.ask("/refresh", {"refresh_token": token})
+
+    def lose_refresh(self, token: str) -> None:
+        """Send a refresh and be gone before the answer comes."""
+        method, path, body, headers = http_request("/refresh", {"refresh_token": token})
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+
+    def sessions(self, token: str) -> Answer:
+        """The sessions of an access token's owner; 401 once it is worth nothing."""
+        return self.ask("/sessions", token=token)
+
+    def change_password(self, token: str, current: str, new: str) -> Answer:
+        """Change the password in body mode."""
+        body = {"current_password": current, "new_password": new, "transport": "body"}
+        return self.ask("/password", body, token=token)
+
+    def introspect(self, token: str) -> bool:
+        """Whether RFC 7662 introspection calls the token active."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/introspect", f"token={token}", introspection_headers())
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            return bool(json.loads(answer.read())["active"])
+
+
+def introspection_headers() -> dict[str, str]:
+    """What the introspecting client sends along."""
+    pair = f"{GATEWAY_ID}:{GATEWAY_SECRET.replace(' ', '+')}"
+    return {
+        "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+
+@dataclass
+class IssuerFleet:
+    """Issuers that share everything but their port; tokens name the first one as issuer."""
+
+    database_url: str
+    redis_url: str
+    directory: Path
+    size: int = 2
+    alterations: Sequence[str] = ()
+    shifted: bool = False
+    """Whether time can be moved on, with `advance`."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings that differ from those of tests, by variable."""
+    issuer_settings: Sequence[Mapping[str, str]] = ()
+    """And those of one issuer only, in order."""
+    issuers: list[IssuerProcess] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.shifted:
+            write_shift(self._shift_file, 0.0)
+        for attempt in range(1, START_ATTEMPTS + 1):
+            self._build()
+            try:
+                # The first start of all: migration and the first keys are raced for, too.
+                for issuer in self.issuers:
+                    issuer.process.start()
+                for issuer in self.issuers:
+                    issuer.wait_ready()
+            except ProcessError as error:
+                self.stop()
+                if attempt == START_ATTEMPTS or "in use" not in str(error):
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+            else:
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop every issuer that runs, all at once."""
+        for issuer in self.issuers:
+            if issuer.process.running:
+                issuer.process.signal(signal.SIGTERM)
+        for issuer in self.issuers:
+            issuer.process.stop()
+
+    def _build(self) -> None:
+        ports: list[int] = []
+        while len(ports) < self.size:
+            port = free_port()
+            if port not in ports:
+                ports.append(port)
+        self.url = f"http://{HOST}:{ports[0]}"
+        secret = hashlib.sha256(GATEWAY_SECRET.encode()).hexdigest()
+        clients = {
+            CLIENT_ID: {"audience": AUDIENCE, "scopes": ["read"]},
+            GATEWAY_ID: {"audience": AUDIENCE, "introspect": True, "secret_sha256": secret},
+        }
+        shared = {
+            "GATEPASS_ISSUER": self.url,
+            "GATEPASS_MODE": "development",
+            "GATEPASS_DATABASE_URL": self.database_url,
+            "GATEPASS_REDIS_URL": self.redis_url,
+            "GATEPASS_KEYS_DIR": str(self.directory / "keys"),
+            "GATEPASS_CLIENTS": json.dumps(clients),
+            "GATEPASS_WORKERS": "2",
+            "GATEPASS_HASHING__MEMORY_COST": "8",
+            "GATEPASS_HASHING__TIME_COST": "1",
+            "GATEPASS_HASHING__CONCURRENCY": "8",
+            "GATEPASS_HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
+            "GATEPASS_LOG_LEVEL": "WARNING",
+            **self.settings,
+        }
+        alterations = list(self.alterations)
+        if self.shifted:
+            alterations.append(f"clock={self._shift_file}")
+        own = [*self.issuer_settings, *([{}] * self.size)]
+        self.issuers = [
+            IssuerProcess({**shared, **more}, port, self.directory, alterations)
+            for port, more in zip(ports, own, strict=False)
+        ]
+
+    # --- time --------------------------------------------------------------------------------
+
+    @property
+    def _shift_file(self) -> Path:
+        return self.directory / "shift"
+
+    def now(self) -> float:
+        """Time as the issuers see it."""
+        return shifted_clock(self._shift_file)()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for every issuer at once."""
+        assert self.shifted
+        write_shift(self._shift_file, read_shift(self._shift_file) + seconds)
+
+    # --- what a test needs beside HTTP -------------------------------------------------------
+
+    def add_account(self, username: str, password: str, *, memory_cost: int = 8) -> Account:
+        """Make an account, its hash under parameters of the caller's choice (KiB)."""
+        engine = open_engine(self.database_url)
+        hasher = PasswordHasher(
+            time_cost=1, memory_cost=memory_cost, parallelism=1, concurrency=1
+        )
+        try:
+            accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), self._account_time)
+            return accounts.add(username, password)
+        finally:
+            engine.dispose()
+
+    def _account_time(self) -> float:
+        return 0.0
+
+    def account(self, username: str) -> Account:
+        """The row as it is now."""
+        engine = open_engine(self.database_url)
+        hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, concurrency=1)
+        try:
+            found = SqlAccounts(
+                engine, hasher, PasswordPolicy(15), self._account_time
+            ).by_username(username)
+        finally:
+            engine.dispose()
+        assert found is not None
+        return found
+
+    def opened(self, refresh_token: str) -> RefreshClaims:
+        """What a refresh token says; only the issuers, and we, can read it."""
+        ring = DirectoryStore(self.directory / "keys", None, development=True).load()
+        return RefreshSealer(self.url, lambda: ring).open(refresh_token, 0)
+
+    @contextmanager
+    def verifier(self) -> Iterator[Verifier]:
+        """A gateway's verifier, its replica in step."""
+        verifier = Verifier(
+            issuer=self.url,
+            audience=AUDIENCE,
+            denylist=self.redis_url,
+            heartbeat_interval=HEARTBEAT_INTERVAL,
+            **({"clock": shifted_clock(self._shift_file)} if self.shifted else {}),
+        )
+        with verifier:
+            assert verifier.replica.wait_in_step(READY_SECONDS)
+            yield verifier
+
+
+def reaches(replica: Replica, position: Position, timeout: float = 30.0) -> None:
+    """Wait until a replica holds everything up to a position of the feed."""
+    for _ in until(timeout, f"the replica at {position.seq}", pause=0.001):
+        reached = replica._position
+        if reached is not None and reached.seq >= position.seq:
+            return

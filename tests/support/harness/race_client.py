@@ -1,0 +1,254 @@
+"""One of a person's devices: logs in, refreshes, changes the password, probes; all at random.
+
+A program of the standard library alone, so that a dozen start at once. It takes its orders as one
+JSON argument and writes what it did, one JSON object a line, to standard output. Times are
+CLOCK_MONOTONIC, which all processes of a machine share.
+
+All devices of a person read the same board: a file with a line for each version, in which the
+winner of a password change says so. At a set age of a version they all change the password.
+"""
+
+import base64
+import http.client
+import json
+import os
+import random
+import sys
+import time
+from urllib.parse import quote
+
+NO_ANSWER = 0
+BUSY = 503
+PAST = 24
+SESSIONS = 4
+
+
+class Board:
+    """What the present password is, as far as anybody has said."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def latest(self):
+        """Version, password, and since when."""
+        with open(self.path, "rb") as file:
+            lines = file.read().splitlines()
+        version, since, password = lines[-1].decode().split(" ", 2)
+        return int(version), password, float(since)
+
+    def post(self, version, password):
+        """Tell the others; one short append is one write."""
+        line = f"{version} {time.monotonic()} {password}\n".encode()
+        target = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        os.write(target, line)
+        os.close(target)
+
+
+class Client:
+    def __init__(self, orders):
+        self.orders = orders
+        self.board = Board(orders["board"])
+        self.random = random.Random(orders["seed"])
+        self.connections = {}
+        self.sessions = []
+        self.past = []
+        self.tried = set()
+        self.maybe = None
+        self.done = 0
+
+    def run(self):
+        while self.done < self.orders["operations"] and time.monotonic() < self.orders["until"]:
+            self.step()
+
+    def step(self):
+        version, password, since = self.board.latest()
+        for session in [s for s in self.sessions if s["ver"] < version]:
+            self.retire(session)
+        due = time.monotonic() >= since + self.orders["period"]
+        if not self.sessions:
+            self.login(password)
+        elif due and version not in self.tried:
+            self.change(self.random.choice(self.sessions), version, password)
+        else:
+            self.anything(password)
+
+    def anything(self, password):
+        session = self.random.choice(self.sessions)
+        known = self.random.choice(self.past if self.past and self.flip() else self.sessions)
+        operation = self.random.choices(
+            ["login", "refresh", "stale", "introspect", "sessions", "logout", "end"],
+            [25, 25, 10, 15, 10, 4, 3],
+        )[0]
+        if operation == "login" and len(self.sessions) < SESSIONS:
+            self.login(password)
+        elif operation == "stale":
+            self.refresh(known)
+        elif operation == "introspect":
+            self.introspect(known)
+        elif operation == "sessions":
+            self.tell("sessions", "/sessions", token=known["access"], presented=known)
+        elif operation == "logout":
+            self.logout(session)
+        elif operation == "end" and len(self.sessions) > 1:
+            self.end(session)
+        else:
+            self.refresh(session)
+
+    # --- operations --------------------------------------------------------------------------
+
+    def login(self, password):
+        if self.try_login(password) == 400 and self.maybe is not None:
+            # A change of ours got no answer: perhaps it was carried out all the same.
+            if self.try_login(self.maybe) == 200:
+                self.board.post(self.sessions[-1]["ver"], self.maybe)
+                self.maybe = None
+
+    def try_login(self, password):
+        body = {"username": self.orders["username"], "password": password, "transport": "body"}
+        event = self.tell("login", "/login", body, password=password)
+        if event["got"]:
+            self.sessions.append(event["got"])
+        return event["status"]
+
+    def refresh(self, session):
+        body = {"refresh_token": session["refresh"]}
+        event = self.tell("refresh", "/refresh", body, presented=session)
+        if event["got"]:
+            session.update(event["got"])
+        elif event["status"] not in (NO_ANSWER, BUSY):
+            self.retire(session)
+
+    def introspect(self, session):
+        self.tell(
+            "introspect",
+            "/introspect",
+            raw=f"token={quote(session['access'])}",
+            headers=self.orders["introspection"],
+            presented=session,
+        )
+
+    def logout(self, session):
+        body = {"refresh_token": session["refresh"]}
+        self.tell("logout", "/logout", body, ends=session["sid"])
+        self.retire(session)
+
+    def end(self, session):
+        other = self.random.choice([s for s in self.sessions if s is not session])
+        path = f"/sessions/{other['sid']}"
+        self.tell(
+            "end",
+            path,
+            method="DELETE",
+            token=session["access"],
+            presented=session,
+            ends=other["sid"],
+        )
+        self.retire(other)
+
+    def change(self, session, version, password):
+        self.tried.add(version)
+        new = f"violet otters juggle {os.urandom(6).hex()}"
+        body = {"current_password": password, "new_password": new, "transport": "body"}
+        event = self.tell(
+            "change",
+            "/password",
+            body,
+            token=session["access"],
+            presented=session,
+            password=password,
+            new=new,
+        )
+        if event["got"]:
+            self.board.post(event["got"]["ver"], new)
+            self.sessions.append(event["got"])
+            self.maybe = None
+        elif event["status"] in (NO_ANSWER, BUSY):
+            self.maybe = new
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    def flip(self):
+        return self.random.random() < 0.5
+
+    def retire(self, session):
+        if session in self.sessions:
+            self.sessions.remove(session)
+            self.past.append(session)
+            del self.past[:-PAST]
+
+    def tell(
+        self,
+        operation,
+        path,
+        body=None,
+        *,
+        raw=None,
+        headers=None,
+        token=None,
+        method=None,
+        presented=None,
+        **more,
+    ):
+        """Ask some issuer, write the event down, return it."""
+        headers = dict(headers or {})
+        if body is not None:
+            raw = json.dumps(body)
+            headers["Content-Type"] = "application/json"
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        number = self.random.randrange(len(self.orders["ports"]))
+        sid, ver = (presented["sid"], presented["ver"]) if presented else (None, None)
+        start = time.monotonic()
+        status, answer = self.ask(number, method or ("POST" if raw else "GET"), path, raw, headers)
+        event = {
+            "person": self.orders["username"],
+            "client": self.orders["client"],
+            "op": operation,
+            "issuer": number,
+            "start": start,
+            "end": time.monotonic(),
+            "status": status,
+            "sid": sid,
+            "ver": ver,
+            "got": granted(answer),
+            "active": answer.get("active"),
+            "error": answer.get("error_description"),
+            **more,
+        }
+        self.done += 1
+        print(json.dumps(event), flush=True)
+        return event
+
+    def ask(self, number, method, path, raw, headers):
+        connection = self.connections.get(number)
+        if connection is None:
+            port = self.orders["ports"][number]
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            self.connections[number] = connection
+        try:
+            connection.request(method, path, raw, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            self.connections.pop(number)
+            return NO_ANSWER, {}
+
+
+def granted(answer):
+    """The session in an answer, if it holds one."""
+    access = answer.get("access_token")
+    if access is None:
+        return None
+    payload = access.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return {
+        "sid": claims["sid"],
+        "ver": claims["sub_ver"],
+        "access": access,
+        "refresh": answer["refresh_token"],
+    }
+
+
+if __name__ == "__main__":
+    Client(json.loads(sys.argv[1])).run()

@@ -1,0 +1,243 @@
+"""What happened in a race, and whether it may have happened so.
+
+A history is a set of events, each with the time at which it was begun and the time at which its
+answer was there. Between the two anything may take effect; before the first and after the second
+nothing may.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NO_ANSWER = 0
+BUSY = 503
+UNDECIDED = (NO_ANSWER, BUSY)
+"""Answers after which nobody knows whether the thing was done."""
+REFUSALS = {
+    "login": {400},
+    "refresh": {400},
+    "change": {400, 401, 409},
+    "sessions": {401},
+    "introspect": set(),
+    "gateway": {401},
+    "logout": set(),
+    "end": {401, 404},
+}
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The session and version of an answer that holds tokens."""
+
+    sid: str
+    ver: int
+    access: str
+    refresh: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One request, or one check at a gateway. Times in seconds, monotonic.
+
+    A gateway's check begins when everything acknowledged by then was known to be in its replica.
+    """
+
+    person: str
+    op: str
+    start: float
+    end: float
+    status: int
+    client: int = -1
+    issuer: int = -1
+    sid: str | None = None
+    ver: int | None = None
+    got: Grant | None = None
+    active: bool | None = None
+    error: str | None = None
+    password: str | None = None
+    new: str | None = None
+    ends: str | None = None
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Event:
+        """From a client's JSON."""
+        got = written["got"]
+        return cls(**{**written, "got": Grant(**got) if got else None})
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the token, or the password, was taken."""
+        return self.status == 200 and self.active is not False
+
+    def overlaps(self, other: Event) -> bool:
+        """Whether the two were under way at the same time."""
+        return self.start < other.end and other.start < self.end
+
+    def __str__(self) -> str:
+        shown = (self.op, self.person, self.status, f"version {self.ver}", self.error or "")
+        return f"{self.start:.4f}-{self.end:.4f} client {self.client}: {shown}"
+
+
+class _Person:
+    """One person's part of a history."""
+
+    def __init__(self, events: list[Event], first_password: str) -> None:
+        self.events = events
+        self.changes = [event for event in events if event.op == "change"]
+        self.version_of = {first_password: 1}
+        self.proven = {first_password}
+        # When a version was begun at the earliest, and when somebody had an answer from it.
+        self.begun: dict[int, float] = {1: -NEVER}
+        self.known: dict[int, float] = {1: -NEVER}
+        self.end_begun: dict[str, float] = {}
+        self.end_known: dict[str, float] = {}
+        for change in self.changes:
+            assert change.ver is not None
+            assert change.new is not None
+            version = change.ver + 1
+            self.version_of[change.new] = version
+            if change.status == 200 or change.status in UNDECIDED:
+                self.begun[version] = min(self.begun.get(version, NEVER), change.start)
+        for event in events:
+            if event.got is not None:
+                version = event.got.ver
+                self.known[version] = min(self.known.get(version, NEVER), event.end)
+                self.proven.update(filter(None, [event.new or event.password]))
+            if event.ends is not None:
+                begun = self.end_begun.get(event.ends, NEVER)
+                self.end_begun[event.ends] = min(begun, event.start)
+                if event.status == 200:
+                    known = self.end_known.get(event.ends, NEVER)
+                    self.end_known[event.ends] = min(known, event.end)
+        self.last = max(self.known)
+
+    def least_version(self, moment: float) -> int:
+        """The highest version that somebody had an answer from by then."""
+        return max(version for version, known in self.known.items() if known <= moment)
+
+    def check(self) -> Iterable[str]:
+        """Everything that may not have happened."""
+        yield from self._winners()
+        for event in self.events:
+            if event.status in UNDECIDED:
+                continue
+            if event.status != 200 and event.status not in REFUSALS[event.op]:
+                yield f"unexpected status: {event}"
+            elif event.op == "login":
+                yield from self._login(event)
+            elif event.ver is not None:
+                yield from self._accepted(event) if event.accepted else self._refused(event)
+
+    def _winners(self) -> Iterable[str]:
+        winners = defaultdict(set)
+        for event in self.events:
+            if event.got is None:
+                continue
+            if event.op == "change":
+                winners[event.got.ver].add(event.new)
+                if event.ver is None or event.got.ver != event.ver + 1:
+                    yield f"a change gave version {event.got.ver}: {event}"
+            if event.op == "login":
+                winners[event.got.ver].add(event.password)
+            if event.got.ver not in self.begun:
+                yield f"a version that nobody made, {event.got.ver}: {event}"
+        for version, passwords in winners.items():
+            if len(passwords) > 1:
+                yield f"version {version} of {self.events[0].person} has {len(passwords)} passwords"
+        for version in range(1, self.last):
+            if version not in self.known and version not in self.begun:
+                yield f"version {version} of {self.events[0].person} was skipped"
+
+    def _login(self, event: Event) -> Iterable[str]:
+        assert event.password is not None
+        version = self.version_of[event.password]
+        if event.got is not None:
+            if event.got.ver != version:
+                yield f"the password of version {version} gave version {event.got.ver}: {event}"
+            if event.got.ver < self.least_version(event.start):
+                yield f"an old password was taken: {event}"
+        elif (
+            event.password in self.proven
+            and self.known.get(version, NEVER) <= event.start
+            and self.begun.get(version + 1, NEVER) >= event.end
+        ):
+            yield f"the right password was refused: {event}"
+
+    def _accepted(self, event: Event) -> Iterable[str]:
+        assert event.ver is not None
+        if event.ver < self.least_version(event.start):
+            yield f"an older token was taken: {event}"
+        if self.end_known.get(event.sid or "", NEVER) <= event.start:
+            yield f"an ended session's token was taken: {event}"
+        if event.op == "refresh" and event.got is not None:
+            if (event.got.ver, event.got.sid) != (event.ver, event.sid):
+                yield f"a refresh changed session or version: {event}"
+
+    def _refused(self, event: Event) -> Iterable[str]:
+        assert event.ver is not None
+        overtaken = self.begun.get(event.ver + 1, NEVER) < event.end
+        ended = self.end_begun.get(event.sid or "", NEVER) < event.end
+        # `end` may also not find what it was to end.
+        gone = event.status == 404 and self.end_begun.get(event.ends or "", NEVER) < event.start
+        if not (overtaken or ended or gone):
+            yield f"a good token was refused: {event}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How much of a race there was."""
+
+    operations: Mapping[str, int]
+    """Answered or not, by kind; a gateway's checks too."""
+    changes_won: int
+    changes_lost: int
+    contested: int
+    """Versions that several changes, all under way at one time, wanted to end."""
+    interleavings: int
+    """Pairs of a password change that won and another request that was under way meanwhile."""
+    undecided: int
+    violations: int
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.operations.items()))
+        return (
+            f"{sum(self.operations.values())} operations ({kinds}); {self.changes_won} changes won,"
+            f" {self.changes_lost} lost, {self.contested} versions contested;"
+            f" {self.interleavings} interleavings; {self.undecided} without answer;"
+            f" {self.violations} violations"
+        )
+
+
+def check(events: Iterable[Event], first_passwords: Mapping[str, str]) -> tuple[list[str], Figures]:
+    """Everything in a history that may not have happened, and its figures."""
+    by_person: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_person[event.person].append(event)
+    violations: list[str] = []
+    operations: Counter[str] = Counter()
+    won = lost = contested = interleavings = undecided = 0
+    for name, own in by_person.items():
+        own.sort(key=lambda event: event.start)
+        person = _Person(own, first_passwords[name])
+        violations += person.check()
+        operations.update(event.op for event in own)
+        winners = [change for change in person.changes if change.status == 200]
+        won += len(winners)
+        lost += sum(change.status in REFUSALS["change"] for change in person.changes)
+        undecided += sum(event.status in UNDECIDED for event in own)
+        for winner in winners:
+            meanwhile = [
+                event
+                for event in own
+                if event is not winner and event.op != "gateway" and event.overlaps(winner)
+            ]
+            interleavings += len(meanwhile)
+            contested += any(other.op == "change" and other.ver == winner.ver for other in meanwhile)
+    figures = Figures(
+        operations, won, lost, contested, interleavings, undecided, len(violations)
+    )
+    return violations, figures

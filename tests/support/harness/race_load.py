@@ -1,0 +1,250 @@
+"""Runs the devices of several people against a fleet, and a gateway beside them."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Self
+
+from harness import race_client
+from harness.issuer_process import IssuerFleet, introspection_headers, reaches
+from harness.processes import monotonic
+from harness.race_history import Event, Figures, Grant, check
+
+from gateway import Verifier
+from revocation import Denylist, ReplicaStale, TokenRevoked, open_denylist
+
+PERIOD = 0.15
+"""Seconds after which everybody wants another password."""
+RECENT = 64
+SAMPLE = 24
+FINAL_SAMPLE = 60
+FIRST_PASSWORD = "seven violet otters juggle {}"
+
+
+@dataclass
+class Race:
+    """Devices under way; the history grows as they write."""
+
+    fleet: IssuerFleet
+    people: int
+    devices: int
+    """Of each person, each a process."""
+    operations: int
+    """Of each device, at most."""
+    seconds: float
+    """After which devices stop, whatever they have done."""
+    first_hash_memory: int = 8
+    """KiB, of the hashes that accounts begin with."""
+    seed: int = 0
+    events: list[Event] = field(default_factory=list)
+    passwords: dict[str, str] = field(default_factory=dict)
+    stale: int = 0
+    """Checks that the gateway declined because its replica was too old."""
+    rehashes: int = 0
+    """Times that a stored hash was seen to change while the version did not."""
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    _readers: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._random = random.Random(self.seed)
+        self._recent: dict[str, deque[Grant]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._news = threading.Event()
+        self._hashes: dict[str, tuple[int, str]] = {}
+        number = count()
+        for person in range(self.people):
+            name = f"person-{person}"
+            password = self.passwords[name] = FIRST_PASSWORD.format(person)
+            self.fleet.add_account(name, password, memory_cost=self.first_hash_memory)
+            board = self.fleet.directory / f"board-{name}"
+            board.write_text(f"1 {monotonic()} {password}\n")
+            for _ in range(self.devices):
+                orders = {
+                    "client": next(number),
+                    "username": name,
+                    "board": str(board),
+                    "ports": [issuer.port for issuer in self.fleet.issuers],
+                    "operations": self.operations,
+                    "until": monotonic() + self.seconds,
+                    "period": PERIOD,
+                    "seed": self._random.random(),
+                    "introspection": introspection_headers(),
+                }
+                self._start(orders)
+        return self
+
+    def _start(self, orders: Mapping[str, Any]) -> None:
+        argv = [sys.executable, "-S", "-E", race_client.__file__, json.dumps(orders)]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        self._processes.append(process)
+        reader = threading.Thread(target=self._read, args=(process,))
+        reader.start()
+        self._readers.append(reader)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = Event.read(json.loads(line))
+            self.events.append(event)
+            if event.got is not None:
+                self._recent[event.person].append(event.got)
+            if event.op in {"change", "logout", "end"}:
+                self._news.set()
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        for reader in self._readers:
+            reader.join()
+        for process in self._processes:
+            assert process.stdout is not None
+            process.stdout.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether some device still has something to do."""
+        return any(process.poll() is None for process in self._processes)
+
+    # --- the gateway -------------------------------------------------------------------------
+
+    def watch(self, verifier: Verifier, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Check tokens at a gateway until all devices are done, right after each revocation."""
+        denylist = open_denylist(self.fleet.redis_url)
+        try:
+            while self.running:
+                self._news.wait(0.1)
+                self._news.clear()
+                for name in self.passwords:
+                    recent = list(self._recent[name])
+                    sample = self._random.sample(recent, min(SAMPLE // self.people, len(recent)))
+                    self.check_at_gateway(verifier, denylist, name, sample)
+                self._look_for_rehashes()
+                meanwhile()
+        finally:
+            denylist.close()
+        for reader in self._readers:
+            reader.join()
+        assert [process.returncode for process in self._processes] == [0] * len(self._processes)
+
+    def check_at_gateway(
+        self, verifier: Verifier, denylist: Denylist, person: str, grants: list[Grant]
+    ) -> None:
+        """Whether a gateway takes the tokens, once it is in step with what is acknowledged now."""
+        known = monotonic()
+        reaches(verifier.replica, denylist.state().position)
+        for grant in grants:
+            try:
+                verifier.verify(grant.access)
+                status = 200
+            except TokenRevoked:
+                status = 401
+            except ReplicaStale:
+                self.stale += 1
+                continue
+            self.events.append(
+                Event(
+                    person=person,
+                    op="gateway",
+                    start=known,
+                    end=monotonic(),
+                    status=status,
+                    sid=grant.sid,
+                    ver=grant.ver,
+                )
+            )
+
+    def _look_for_rehashes(self) -> None:
+        for name in self.passwords:
+            account = self.fleet.account(name)
+            before = self._hashes.get(name)
+            now = account.credential_version, account.password_hash
+            self.rehashes += before is not None and before[0] == now[0] and before[1] != now[1]
+            self._hashes[name] = now
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def settle(self, verifier: Verifier) -> tuple[list[str], Figures]:
+        """Try everything once more, now that nothing is under way, and check the whole history."""
+        violations = []
+        denylist = open_denylist(self.fleet.redis_url)
+        try:
+            for name in self.passwords:
+                violations += self._settle(verifier, denylist, name)
+        finally:
+            denylist.close()
+        found, figures = check(self.events, self.passwords)
+        return violations + found, figures
+
+    def _settle(self, verifier: Verifier, denylist: Denylist, name: str) -> list[str]:
+        own = [event for event in self.events if event.person == name]
+        # What a device was not told is found out by logging in with every password ever tried.
+        tried = [self.passwords[name], *(event.new for event in own if event.new)]
+        account = self.fleet.account(name)
+        taken = [password for password in tried[-FINAL_SAMPLE:] if self._login(name, password)]
+        highest = max(event.got.ver for event in self.events if event.person == name and event.got)
+        violations = []
+        if (account.credential_version, account.sub_ver) != (highest, highest):
+            violations.append(f"{name} stands at {account}, its tokens at {highest}")
+        if len(taken) != 1:
+            violations.append(f"{len(taken)} passwords of {name} are taken")
+        grants = [event.got for event in own if event.got]
+        self.check_at_gateway(verifier, denylist, name, grants)
+        last = {grant.sid: grant for grant in grants}
+        newest = sorted(last.values(), key=lambda grant: grant.ver)[-FINAL_SAMPLE:]
+        for grant in newest:
+            self._introspect(name, grant)
+            self._refresh(name, grant)
+        return violations
+
+    def _login(self, name: str, password: str) -> bool:
+        issuer = self._random.choice(self.fleet.issuers)
+        start = monotonic()
+        answer = issuer.login(name, password)
+        got = race_client.granted(answer.body)
+        self._final(name, "login", start, answer.status, got=got, password=password)
+        return answer.status == 200
+
+    def _introspect(self, name: str, grant: Grant) -> None:
+        issuer = self._random.choice(self.fleet.issuers)
+        start = monotonic()
+        active = issuer.introspect(grant.access)
+        self._final(name, "introspect", start, 200, sid=grant.sid, ver=grant.ver, active=active)
+
+    def _refresh(self, name: str, grant: Grant) -> None:
+        issuer = self._random.choice(self.fleet.issuers)
+        start = monotonic()
+        answer = issuer.refresh(grant.refresh)
+        got = race_client.granted(answer.body)
+        self._final(
+            name, "refresh", start, answer.status, got=got, sid=grant.sid, ver=grant.ver
+        )
+
+    def _final(
+        self,
+        name: str,
+        operation: str,
+        start: float,
+        status: int,
+        *,
+        got: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        self.events.append(
+            Event(
+                person=name,
+                op=operation,
+                start=start,
+                end=monotonic(),
+                status=status,
+                got=Grant(**got) if got else None,
+                **more,
+            )
+        )

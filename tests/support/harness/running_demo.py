@@ -1,0 +1,125 @@
+"""`gatepass demo` as a process, on a state directory that outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from harness.gatepass_command import PROGRAM, clean_environment
+from harness.processes import Process, until
+from harness.web import Site
+
+
+class RunningDemo:
+    """One demo. Starting it again, after whatever end, uses the same state directory."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *options: str,
+        program: Sequence[str] = (PROGRAM,),
+        env: Mapping[str, str] | None = None,
+        as_json: bool = True,
+    ) -> None:
+        """`program` replaces the console script, `env` adds to our environment."""
+        self.state_dir = state_dir
+        self.as_json = as_json
+        arguments = ["demo", "--port", "0", "--state-dir", str(state_dir), *options]
+        # SIGTERM should we be killed: its Redis is in no group of ours and must be stopped by it.
+        self.process = Process(
+            [*program, *arguments, *(["--json"] if as_json else [])],
+            cwd=state_dir.parent,
+            env=clean_environment(env),
+            death_signal=signal.SIGTERM,
+        )
+        self.described: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Start it and wait until it says that it is ready."""
+        self.process.start()
+        if self.as_json:
+            self.described = json.loads(self.process.wait_for_line(r"^.*$", timeout=60).string)
+        else:
+            # The last line of the banner.
+            self.process.wait_for_line(r"^curl .*; curl .*/refresh ", timeout=60)
+        return self
+
+    def stop(self) -> int | None:
+        """Stop it in order; its exit code."""
+        return self.process.stop(timeout=30)
+
+    def close(self) -> None:
+        """Stop it, and its Redis even if it was killed."""
+        self.stop()
+        pid = self.redis_pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # --- its parts ---------------------------------------------------------------------------
+
+    @property
+    def site(self) -> Site:
+        """Where it answers."""
+        context = None
+        certificate = self.state_dir / "tls" / "certificate.pem"
+        if self.described["base_url"].startswith("https:"):
+            context = ssl.create_default_context(cafile=str(certificate))
+        return Site(self.described["base_url"], self.described["api_url"], context)
+
+    @property
+    def username(self) -> str:
+        return str(self.described["username"])
+
+    @property
+    def password(self) -> str:
+        return str(self.described["password"])
+
+    def login(self) -> dict[str, Any]:
+        """The answer to a login with the account that it printed."""
+        return self.site.login(self.username, self.password).granted()
+
+    def redis_pid(self) -> int | None:
+        """The process of its embedded Redis, None where that is not running."""
+        try:
+            pid = int((self.state_dir / "redis" / "redis.pid").read_text())
+            # A zombie has no directory, and a stranger with its number has another.
+            if Path(f"/proc/{pid}/cwd").samefile(self.state_dir / "redis"):
+                return pid
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def wait_for_redis(self, other_than: int | None = None) -> int:
+        """Wait until a Redis runs and answers; `other_than` the process named. Its process."""
+        client = redis.Redis.from_url(self.described["denylist_url"], socket_timeout=5)
+        with contextlib.closing(client):
+            for _ in until(30, "an embedded Redis that answers"):
+                pid = self.redis_pid()
+                if pid not in {None, other_than}:
+                    with contextlib.suppress(redis.RedisError):
+                        client.ping()
+                        return int(pid or 0)
+        raise AssertionError("unreachable")
+
+
+def settings_environment(state_dir: Path) -> dict[str, str]:
+    """The settings of a demo as variables, for commands that know nothing of its directory."""
+    settings = json.loads((state_dir / "settings.json").read_text())
+    return {
+        f"GATEPASS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
