@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -20,9 +21,12 @@ def write_self_signed(directory: Path, host: str) -> tuple[Path, Path]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate_path, key_path = directory / "certificate.pem", directory / "key.pem"
     now = datetime.datetime.now(datetime.UTC)
-    if certificate_path.is_file() and key_path.is_file():
+    # A pair that a crash has torn does not load, and is made again.
+    with suppress(OSError, ValueError):
         held = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-        if held.not_valid_after_utc > now + datetime.timedelta(days=7):
+        private = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        lives_on = held.not_valid_after_utc > now + datetime.timedelta(days=7)
+        if lives_on and held.public_key() == private.public_key():
             return certificate_path, key_path
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Gatepass demo")])

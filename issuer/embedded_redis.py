@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -189,10 +190,14 @@ class EmbeddedRedis:
             with self._client() as client:
                 client.shutdown(nosave=True)
         except (redis.RedisError, OSError):
-            return  # gone already, or never there
-        deadline = time.monotonic() + START_TIMEOUT
-        while self._alive() and time.monotonic() < deadline:
-            time.sleep(_POLL)
+            pass  # gone already, or never there
+        else:
+            deadline = time.monotonic() + START_TIMEOUT
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(_POLL)
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)
 
 
 def _socket_path(directory: Path) -> Path:

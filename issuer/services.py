@@ -22,6 +22,7 @@ from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
 from .settings import Mode, Settings
+from .sql_key_store import SqlKeyStore
 
 Clock = Callable[[], float]
 
@@ -108,7 +109,7 @@ def build_services(
         margin=settings.leeway + settings.issuer_skew,
         clock=now,
     )
-    key_store = open_key_store(settings)
+    key_store = open_key_store(settings, engine)
     keys = RotationScheduler(key_store, settings.rotation_policy(), clock=now)
     keys.tick()
     pulse = Pulse(
@@ -145,14 +146,18 @@ def build_services(
     )
 
 
-def open_key_store(settings: Settings) -> KeyStore:
-    """The key directory of these settings. Raises `keys.KeyStoreError`."""
-    secret = settings.keys_secret
-    return DirectoryStore(
-        settings.keys_dir,
-        None if secret is None else secret.get_secret_value(),
-        development=settings.mode is Mode.DEVELOPMENT,
-    )
+def open_key_store(settings: Settings, engine: sa.Engine | None = None) -> KeyStore:
+    """The key store of these settings; `engine` is the database's if one is open already.
+
+    Raises `keys.KeyStoreError`.
+    """
+    secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
+    development = settings.mode is Mode.DEVELOPMENT
+    if settings.keys_dir is None or settings.key_store == "database":
+        return SqlKeyStore(
+            engine or open_engine(settings.database_url), secret, development=development
+        )
+    return DirectoryStore(settings.keys_dir, secret, development=development)
 
 
 class RingKeys:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -188,9 +188,12 @@ class Settings(BaseSettings):
     """Where the denylist lives; the same as `redis_url` unless given."""
     namespace: str = Field("gatepass", pattern=r"^[A-Za-z0-9_.-]+$")
     """Prefix of every Redis key."""
-    keys_dir: Path
+    key_store: Literal["directory", "database"] = "directory"
+    """Where the key ring lives: `database` for several issuers without a shared disk."""
+    keys_dir: Path | None = None
+    """The key ring's directory."""
     keys_secret: SecretStr | None = None
-    """Passphrase for the key directory; required in production."""
+    """Passphrase of the key ring; required in production."""
     algorithms: tuple[str, ...] = ("ES256",)
     """The first signs; a further one is published and kept ready."""
     signing_period: int = Field(30 * 86_400, ge=1)
@@ -242,6 +245,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if not self.algorithms or set(self.algorithms) - set(SIGNING_ALGORITHMS):
             raise ValueError(f"algorithms: not a list out of {', '.join(SIGNING_ALGORITHMS)}")
+        if self.key_store == "directory" and self.keys_dir is None:
+            raise ValueError("keys_dir: is missing")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key: give both or neither")
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}

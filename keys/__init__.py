@@ -1,6 +1,7 @@
 """Key ring: keys and their states, rotation, the published JWKS, and where keys are kept."""
 
 from .algorithms import SEALING_ALGORITHM, SIGNING_ALGORITHMS, PrivateKey, PublicKey
+from .envelope import Envelope
 from .errors import (
     InsecureStore,
     InvalidKey,
@@ -25,6 +26,7 @@ __all__ = [
     "SEALING_ALGORITHM",
     "SIGNING_ALGORITHMS",
     "DirectoryStore",
+    "Envelope",
     "InsecureStore",
     "InvalidKey",
     "InvalidPolicy",

@@ -83,13 +83,13 @@ def check_deployment(settings: Settings) -> None:
     no reason, since it may come back.
     """
     require_certificate(settings)
-    # A write that changes nothing, so that a directory that cannot be made is found out now.
-    open_key_store(settings).update(lambda ring: ring)
     engine = open_engine(settings.database_url)
     try:
         if settings.mode is Mode.DEVELOPMENT:
             migrate(engine)
         require_schema(engine)
+        # A write that changes nothing, so that a directory that cannot be made is found out now.
+        open_key_store(settings, engine).update(lambda ring: ring)
     finally:
         engine.dispose()
     for name, url in (("redis_url", settings.redis_url), ("denylist_url", settings.denylist)):

@@ -78,3 +78,12 @@ access_lifetimes = sa.Table(
     sa.Column("seconds", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("in_force_until", sa.BigInteger, nullable=False),
 )
+
+# The key ring where several issuers share it: one row, encrypted.
+key_rings = sa.Table(
+    "key_rings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("octets", sa.LargeBinary, nullable=False),
+    sa.Column("written", sa.BigInteger, nullable=False),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,10 +108,10 @@ def test_redis_killed_again_and_again_comes_back(make_demo: Callable[..., Runnin
         os.kill(pid, signal.SIGKILL)
         pid = demo.wait_for_redis(other_than=pid)
         # Until its copy is in step again the API may answer 503, and never anything else.
-        answer = wait_for(lambda: demo.site.refresh(kept), 200, "a refresh that works")
+        answer = wait_for(partial(demo.site.refresh, kept), 200, "a refresh that works")
         token = answer.json["access_token"]
         kept = answer.json["refresh_token"]
-        wait_for(lambda token=token: demo.site.api(token), 200, "the API's recovery")
+        wait_for(partial(demo.site.api, token), 200, "the API's recovery")
         demo.site.api(revoked).refused(401, "invalid_token")
     assert demo.stop() == 0
     assert demo.redis_pid() is None

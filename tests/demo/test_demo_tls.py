@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +18,10 @@ from issuer.certificates import write_self_signed
 @pytest.fixture(scope="module")
 def tls_demo() -> Iterator[RunningDemo]:
     """A demo that serves https."""
-    with RunningDemo(short_directory("gp-demo-") / "state", "--tls") as running:
+    directory = short_directory("gp-demo-")
+    with RunningDemo(directory / "state", "--tls") as running:
         yield running
+    shutil.rmtree(directory)
 
 
 def test_everything_works_with_the_written_certificate(tls_demo: RunningDemo) -> None:
@@ -45,7 +48,7 @@ def test_nobody_else_is_served(tls_demo: RunningDemo) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.get("/healthz")
     plain = replace(stranger, base_url=stranger.base_url.replace("https", "http"))
-    with pytest.raises(OSError, match="closed connection|reset"):
+    with pytest.raises(OSError, match=r"closed connection|reset"):
         plain.get("/healthz")
 
 
@@ -53,7 +56,7 @@ def test_old_tls_is_refused(tls_demo: RunningDemo) -> None:
     """A client that speaks nothing newer than TLS 1.1 is turned away (RFC 8996)."""
     context = ssl.create_default_context(cafile=str(tls_demo.state_dir / "tls/certificate.pem"))
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError):
         replace(tls_demo.site, context=context).get("/healthz")

@@ -93,7 +93,10 @@ def test_migrating_again_changes_nothing(empty_engine: sa.Engine) -> None:
         connection.execute(sa.insert(metadata.tables["disabled_clients"]).values(row))
     migrate(empty_engine)
     with empty_engine.connect() as connection:
-        assert connection.execute(sa.select(metadata.tables["disabled_clients"])).one() == ("demo", 1)
+        assert connection.execute(sa.select(metadata.tables["disabled_clients"])).one() == (
+            "demo",
+            1,
+        )
 
 
 def test_a_database_of_another_version_is_named(empty_engine: sa.Engine) -> None:

@@ -54,7 +54,9 @@ def test_a_good_password_needs_no_composition(policy: PasswordPolicy, password: 
     assert refusal(policy, password) == ""
 
 
-@pytest.mark.parametrize(("length", "refused"), [(14, True), (15, False), (256, False), (257, True)])
+@pytest.mark.parametrize(
+    ("length", "refused"), [(14, True), (15, False), (256, False), (257, True)]
+)
 def test_the_bounds_of_the_length_are_exact(
     policy: PasswordPolicy, length: int, *, refused: bool
 ) -> None:
@@ -110,9 +112,7 @@ def test_what_is_guessed_first_is_refused(policy: PasswordPolicy, password: str)
         "gatepass1234567",
     ],
 )
-def test_the_own_name_and_the_service_s_are_refused(
-    policy: PasswordPolicy, password: str
-) -> None:
+def test_the_own_name_and_the_service_s_are_refused(policy: PasswordPolicy, password: str) -> None:
     """A user name, its local part and the service's name are what is tried first."""
     assert "guessed first" in refusal(policy, password)
 

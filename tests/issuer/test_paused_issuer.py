@@ -18,9 +18,7 @@ from harness.issuer_app import (
 PAUSE = 200
 
 
-def pause_after(
-    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, target: Any, name: str
-) -> None:
+def pause_after(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, target: Any, name: str) -> None:
     """Let the clock run on by `PAUSE` once `target.name` has read what it reads."""
     real: Callable[..., Any] = getattr(target, name)
 

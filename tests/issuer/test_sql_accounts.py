@@ -412,9 +412,7 @@ def test_of_many_resets_by_one_token_one_wins(
     assert len(entries(engine)) == 1
 
 
-def test_a_reset_token_expires(
-    directory: SqlAccounts, clock: MovableClock, alice: Account
-) -> None:
+def test_a_reset_token_expires(directory: SqlAccounts, clock: MovableClock, alice: Account) -> None:
     """At its expiry, to the second, a token is worth nothing, and the next request drops it."""
     token = ask(directory)
     clock.advance(RESET_LIFETIME)
@@ -482,7 +480,9 @@ def test_what_is_no_reset_token_is_refused(directory: SqlAccounts, token: str) -
 # When the database does not answer
 
 
-def test_a_database_that_is_gone_is_unavailable(clock: MovableClock, stack: tuple[str, str]) -> None:
+def test_a_database_that_is_gone_is_unavailable(
+    clock: MovableClock, stack: tuple[str, str]
+) -> None:
     """No driver's error leaves the directory, and its text names no address."""
     url = (
         "sqlite:////nonexistent-directory/issuer.db"

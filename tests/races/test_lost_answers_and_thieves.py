@@ -240,5 +240,7 @@ def test_a_parent_past_the_retry_window_ends_the_session(
     with fleet.verifier() as verifier:
         is_alive(fleet, verifier, in_time)
         fleet.advance(20)
-        assert "used before" in refused(first.refresh(person["refresh_token"]), 400, "invalid_grant")
+        assert "used before" in refused(
+            first.refresh(person["refresh_token"]), 400, "invalid_grant"
+        )
         is_dead(fleet, verifier, [person, in_time])

@@ -46,12 +46,14 @@ from revocation.redis_client import load_script
 from revocation.redis_denylist import RedisDenylist
 
 NAMES = st.sampled_from(["ann", "bob"])
-LIFETIMES = st.sampled_from([1, 40, 60, 90, 300, 3_000])
+LIFETIMES = st.sampled_from([1, 40, 60, 90, 300, None])
 MAX_STALENESS = 5.0
 BUCKET = 60
+EXAMPLES = 150
+"""As many for the real code as for a mutant, so that no mutant is caught by a false alarm."""
 
 entries = st.lists(
-    st.tuples(st.sampled_from(Kind), NAMES, st.integers(1, 4), LIFETIMES), min_size=1, max_size=4
+    st.tuples(st.sampled_from(Kind), NAMES, st.integers(1, 4), LIFETIMES), min_size=1, max_size=3
 )
 
 _namespaces = itertools.count()
@@ -111,68 +113,69 @@ class Following(RuleBasedStateMachine):
         )
         self.acknowledged: list[Acknowledged] = []
         self.salts: list[bytes] = []
-        self.refill()
+        self.refill([])
 
-    def refill(self) -> None:
+    def refill(self, journal: list[Entry]) -> None:
         """What an issuer does with a new epoch: all that is in its journal, then ready."""
         state = self.denylist.initialise(watermark=0)
         self.salts.append(state.salt)
-        if self.acknowledged:
-            self.denylist.add([ack.entry for ack in self.acknowledged])
+        self.denylist.add(journal)
+        self.stored = list(journal)
         self.denylist.mark_ready(state.position.epoch)
 
     # --- the issuer --------------------------------------------------------------------------
 
-    @rule(batch=entries)
-    def add(self, batch: list[tuple[Kind, str, int, int]]) -> None:
-        made = [
-            Entry(kind, name, level, NEVER if kind is Kind.KEY else self.clock.after(lifetime))
-            for kind, name, level, lifetime in batch
-        ]
-        self.denylist.add(made)
-        self.acknowledged += [Acknowledged(entry, self.clock.now) for entry in made]
+    @rule(batches=st.lists(entries, min_size=1, max_size=3))
+    def add(self, batches: list[list[tuple[Kind, str, int, int]]]) -> None:
+        for batch in batches:
+            made = [
+                Entry(kind, name, level, NEVER if lifetime is None else self.clock.after(lifetime))
+                for kind, name, level, lifetime in batch
+            ]
+            self.denylist.add(made)
+            self.acknowledged += [Acknowledged(entry, self.clock.now) for entry in made]
+            self.stored += made
 
-    @precondition(lambda self: self.acknowledged)
+    @precondition(lambda self: self.stored)
     @rule(data=st.data())
     def add_again(self, data: st.DataObject) -> None:
-        again = data.draw(st.lists(st.sampled_from(self.acknowledged), min_size=1, max_size=5))
+        again = data.draw(st.lists(st.sampled_from(self.stored), min_size=1, max_size=5))
         before = self.denylist.state().position
-        self.denylist.add([ack.entry for ack in again])
+        self.denylist.add(again)
         assert self.denylist.state().position == before
-
-    @rule(beats=st.integers(1, 4))
-    def beat(self, beats: int) -> None:
-        for _ in range(beats):
-            self.denylist.heartbeat(0)
 
     # --- time and trouble --------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([0.25, 1, 3, 20, 61]))
-    def wait(self, seconds: float) -> None:
+    @rule(beats=st.integers(0, 2), seconds=st.sampled_from([0, 0.25, 1, 3, 20, 61]))
+    def go_on(self, beats: int, seconds: float) -> None:
+        for _ in range(beats):
+            self.denylist.heartbeat(0)
         self.clock.advance(seconds)
 
-    @rule(what=st.sampled_from(["trim", "trim all", "lose", "lose the journal too"]))
+    @rule(what=st.sampled_from(["nothing", "trim", "trim all", "lose", "lose the journal too"]))
     def harm(self, what: str) -> None:
         """The feed loses its oldest items, or the store loses everything."""
         if what.startswith("trim"):
             left = 0 if what == "trim all" else 1
             self.client.xtrim(f"{self.namespace}:{{denylist}}:feed", left, approximate=False)
-        elif len(self.salts) < 4:
+        elif what.startswith("lose") and len(self.salts) < 4:
             self.client.flushall()
             with pytest.raises(DenylistLost):
                 self.denylist.state()
-            known, self.acknowledged = self.acknowledged, []
             if what == "lose":
-                self.acknowledged = known
-            self.refill()
-            # What nobody can bring back can still be asked of a replica that knew it.
-            self.acknowledged = [ack for ack in known if ack.known or what == "lose"]
+                self.refill([ack.entry for ack in self.acknowledged])
+            else:
+                # What nobody can bring back can still be asked of a replica that knew it.
+                self.acknowledged = [ack for ack in self.acknowledged if ack.known]
+                self.refill([])
 
     # --- the replica -------------------------------------------------------------------------
 
     @rule(
         batch=st.sampled_from([None, 1, 2]),
-        fault=st.sampled_from(["none", "none", "down", "lost", "swapped", "repeated", "torn"]),
+        fault=st.sampled_from(
+            ["none", "none", "down", "lost", "lost", "swapped", "repeated", "torn"]
+        ),
     )
     def step(self, batch: int | None, fault: str) -> None:
         faults: dict[str, Callable[[list[FeedItem]], list[FeedItem]]] = {
@@ -379,7 +382,7 @@ LUA_MUTANTS = {
         "if bucket > old_bucket then",
     ),
     "skips the watermark": ("add", "redis.call('HSET', meta, 'watermark'", "redis.call('ECHO'"),
-    "does not announce the watermark": ("add", "announce(key, level, expires)\n", "\n"),
+    "does not announce the watermark": ("add", "      announce(key, level, expires)\n", ""),
     "rounds the expiry down": (
         "add",
         "math.ceil(expires / WIDTH)",
@@ -427,12 +430,9 @@ def run(machine: type[Following], client: redis.Redis, replica: type[Replica], *
     )
 
 
-CAUGHT = (AssertionError, KeyError, redis.ResponseError, RevocationError)
-
-
 def test_a_replica_keeps_its_promises(quick_redis: redis.Redis) -> None:
     """Known in time, kept until its end, never made up: through loss, gaps and a bad line."""
-    run(Following, quick_redis, Replica, n=80)
+    run(Following, quick_redis, Replica, n=EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -453,8 +453,8 @@ def test_a_replica_that_breaks_a_promise_is_caught(
     quick_redis: redis.Redis, mutant: type[Replica]
 ) -> None:
     """The machine finds each of these replicas out."""
-    with pytest.raises(CAUGHT):
-        run(Following, quick_redis, mutant, n=400)
+    with pytest.raises(AssertionError):
+        run(Following, quick_redis, mutant, n=EXAMPLES)
 
 
 @pytest.mark.parametrize("name", LUA_MUTANTS)
@@ -464,16 +464,15 @@ def test_a_script_that_breaks_a_promise_is_caught(
     """The machine finds each of these scripts out."""
     script, old, new = LUA_MUTANTS[name]
 
+    text = load_script("revocation", script)
+    assert text.count(old) == 1
+
     def mutated(package: str, wanted: str) -> str:
-        text = load_script(package, wanted)
-        if wanted != script:
-            return text
-        assert text.count(old) == 1
-        return text.replace(old, new)
+        return text.replace(old, new) if wanted == script else load_script(package, wanted)
 
     monkeypatch.setattr(redis_denylist, "load_script", mutated)
-    with pytest.raises(CAUGHT):
-        run(Following, quick_redis, Replica, n=400)
+    with pytest.raises(AssertionError):
+        run(Following, quick_redis, Replica, n=EXAMPLES)
 
 
 def test_the_oracle_s_tokens_are_hit_by_their_entry_alone() -> None:

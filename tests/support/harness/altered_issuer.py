@@ -4,7 +4,10 @@
 `die-once=FILE`   the first process to complete a revocation dies by SIGKILL instead, while FILE is
                   there: between the SQL commit and the denylist
 `no-denylist`     mutant: nothing reaches the denylist
+`late-denylist`   mutant: it is told a moment after the answer
 `no-condition`    mutant: accounts are written whatever was read before
+`stale-rehash`    mutant: the same, but rehashes only
+`no-version`      mutant: a refresh does not compare the credential version
 """
 
 from __future__ import annotations
@@ -16,7 +19,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Timer, local
 from typing import Any
+
+DELAY = 0.2
+"""Seconds by which `late-denylist` is late."""
 
 
 def read_shift(path: Path) -> float:
@@ -49,11 +56,12 @@ def _die_once(path: str) -> None:
 
     def dies(self: Revoker, rows: Any) -> None:
         try:
-            os.unlink(path)  # noqa: PTH108 - one of several processes wins
+            if rows:
+                Path(path).unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
         except FileNotFoundError:
-            complete(self, rows)
-        else:
-            os.kill(os.getpid(), signal.SIGKILL)
+            pass
+        complete(self, rows)
 
     Revoker.complete = dies  # type: ignore[method-assign]
 
@@ -64,6 +72,13 @@ def _drop_denylist(_: str) -> None:
     Revoker.complete = lambda _self, _rows: None  # type: ignore[method-assign]
 
 
+def _delay_denylist(_: str) -> None:
+    from issuer.revoker import Revoker
+
+    complete = Revoker.complete
+    Revoker.complete = lambda self, rows: Timer(DELAY, complete, (self, rows)).start()  # type: ignore[method-assign]
+
+
 def _drop_condition(_: str) -> None:
     from issuer.accounts import sql_accounts
     from issuer.database.tables import accounts
@@ -71,11 +86,51 @@ def _drop_condition(_: str) -> None:
     sql_accounts._unchanged = lambda read: accounts.c.id == read.id
 
 
+def _drop_rehash_condition(_: str) -> None:
+    from issuer.accounts import sql_accounts
+    from issuer.database.tables import accounts
+
+    unchanged = sql_accounts._unchanged
+    rehash = sql_accounts.SqlAccounts._rehash
+
+    def careless(self: Any, read: Any, password: str) -> Any:
+        condition.kept = False
+        try:
+            return rehash(self, read, password)
+        finally:
+            condition.kept = True
+
+    def sometimes(read: Any) -> Any:
+        kept = getattr(condition, "kept", True)
+        return unchanged(read) if kept else accounts.c.id == read.id
+
+    condition = local()
+    sql_accounts._unchanged = sometimes
+    sql_accounts.SqlAccounts._rehash = careless  # type: ignore[method-assign]
+
+
+def _drop_version(_: str) -> None:
+    from issuer.families.redis_families import RedisFamilies
+
+    rotate = RedisFamilies.rotate
+
+    def careless(self: Any, sub: str, sid: str, gen: int, **options: Any) -> Any:
+        family = self.get(sub, sid)
+        if family is not None:
+            options["credential_version"] = family.credential_version
+        return rotate(self, sub, sid, gen, **options)
+
+    RedisFamilies.rotate = careless  # type: ignore[method-assign]
+
+
 _ALTERATIONS = {
     "clock": _follow_clock,
     "die-once": _die_once,
     "no-denylist": _drop_denylist,
+    "late-denylist": _delay_denylist,
     "no-condition": _drop_condition,
+    "stale-rehash": _drop_rehash_condition,
+    "no-version": _drop_version,
 }
 
 

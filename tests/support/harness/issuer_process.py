@@ -101,9 +101,7 @@ class IssuerProcess:
 
     def login(self, username: str, password: str) -> Answer:
         """Log in, in body mode."""
-        return self.ask(
-            "/login", {"username": username, "password": password, "transport": "body"}
-        )
+        return self.ask("/login", {"username": username, "password": password, "transport": "body"})
 
     def refresh(self, token: str) -> Answer:
         """Refresh in body mode."""
@@ -251,9 +249,7 @@ class IssuerFleet:
     def add_account(self, username: str, password: str, *, memory_cost: int = 8) -> Account:
         """Make an account, its hash under parameters of the caller's choice (KiB)."""
         engine = open_engine(self.database_url)
-        hasher = PasswordHasher(
-            time_cost=1, memory_cost=memory_cost, parallelism=1, concurrency=1
-        )
+        hasher = PasswordHasher(time_cost=1, memory_cost=memory_cost, parallelism=1, concurrency=1)
         try:
             accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), self._account_time)
             return accounts.add(username, password)
@@ -268,9 +264,9 @@ class IssuerFleet:
         engine = open_engine(self.database_url)
         hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, concurrency=1)
         try:
-            found = SqlAccounts(
-                engine, hasher, PasswordPolicy(15), self._account_time
-            ).by_username(username)
+            found = SqlAccounts(engine, hasher, PasswordPolicy(15), self._account_time).by_username(
+                username
+            )
         finally:
             engine.dispose()
         assert found is not None

@@ -236,8 +236,8 @@ def check(events: Iterable[Event], first_passwords: Mapping[str, str]) -> tuple[
                 if event is not winner and event.op != "gateway" and event.overlaps(winner)
             ]
             interleavings += len(meanwhile)
-            contested += any(other.op == "change" and other.ver == winner.ver for other in meanwhile)
-    figures = Figures(
-        operations, won, lost, contested, interleavings, undecided, len(violations)
-    )
+            contested += any(
+                other.op == "change" and other.ver == winner.ver for other in meanwhile
+            )
+    figures = Figures(operations, won, lost, contested, interleavings, undecided, len(violations))
     return violations, figures

@@ -171,6 +171,10 @@ class Race:
 
     # --- the end -----------------------------------------------------------------------------
 
+    def judge(self) -> tuple[list[str], Figures]:
+        """Everything in the history that may not have happened, and its figures."""
+        return check(self.events, self.passwords)
+
     def settle(self, verifier: Verifier) -> tuple[list[str], Figures]:
         """Try everything once more, now that nothing is under way, and check the whole history."""
         violations = []
@@ -180,7 +184,7 @@ class Race:
                 violations += self._settle(verifier, denylist, name)
         finally:
             denylist.close()
-        found, figures = check(self.events, self.passwords)
+        found, figures = self.judge()
         return violations + found, figures
 
     def _settle(self, verifier: Verifier, denylist: Denylist, name: str) -> list[str]:
@@ -223,9 +227,7 @@ class Race:
         start = monotonic()
         answer = issuer.refresh(grant.refresh)
         got = race_client.granted(answer.body)
-        self._final(
-            name, "refresh", start, answer.status, got=got, sid=grant.sid, ver=grant.ver
-        )
+        self._final(name, "refresh", start, answer.status, got=got, sid=grant.sid, ver=grant.ver)
 
     def _final(
         self,

@@ -1,4 +1,4 @@
-"""Accounts, the journal of revocations, resets, disabled clients, access lifetimes."""
+"""Accounts, the journal of revocations, resets, disabled clients, lifetimes, the key ring."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -69,10 +69,18 @@ def upgrade() -> None:
         sa.Column("in_force_until", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("seconds", name="pk_access_lifetimes"),
     )
+    op.create_table(
+        "key_rings",
+        sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("octets", sa.LargeBinary, nullable=False),
+        sa.Column("written", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_key_rings"),
+    )
 
 
 def downgrade() -> None:
     for table in (
+        "key_rings",
         "access_lifetimes",
         "disabled_clients",
         "password_resets",

@@ -1,0 +1,256 @@
+"""The OpenAPI document is valid, complete, and true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import stacks
+from harness.issuer_app import (
+    NEW_PASSWORD,
+    OTHER_ORIGIN,
+    PASSWORD,
+    USERNAME,
+    IssuerApp,
+    basic,
+    bearer,
+    browser,
+    conformance,
+    granted,
+    issuer_settings,
+)
+from harness.openapi_conformance import METHODS, Conformance
+from jsonschema import ValidationError
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from issuer.http.openapi import document
+from revocation import DenylistUnavailable
+
+ISSUER = "https://login.example"
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """The document."""
+    return document(ISSUER)
+
+
+def operations(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Each operation by its path and method."""
+    return {
+        (path, method): item[method]
+        for path, item in described["paths"].items()
+        for method in METHODS
+        if method in item
+    }
+
+
+def test_the_document_is_openapi_3_1(described: dict[str, Any]) -> None:
+    """It is valid, and names where it applies."""
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["openapi"].startswith("3.1")
+    assert described["servers"] == [{"url": ISSUER}]
+
+
+@stacks.anywhere
+def test_the_document_has_every_route_and_no_other(issuer: IssuerApp) -> None:
+    """Paths and methods of the application and of the document are the same."""
+    served = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in issuer.app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method not in {"HEAD", "OPTIONS"}
+    }
+    fetched = granted(issuer.ask("GET", "/openapi.json"))
+    assert set(operations(fetched)) == served
+
+
+def test_every_operation_has_a_name_of_its_own(described: dict[str, Any]) -> None:
+    """Generated clients need `operationId`s that are there once."""
+    names = [operation["operationId"] for operation in operations(described).values()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None:
+    """Security names schemes that exist; an empty one stands for anybody."""
+    schemes = described["components"]["securitySchemes"]
+    assert set(schemes) == {"bearer", "refreshCookie", "clientSecretBasic"}
+    used = {
+        name
+        for operation in operations(described).values()
+        for choice in operation["security"]
+        for name in choice
+    }
+    assert used == set(schemes)
+
+
+def test_every_refusal_has_the_oauth_form(described: dict[str, Any]) -> None:
+    """Whatever is not an answer of its own is `Error`, and no component lies about."""
+    parts = described["components"]
+    for name, response in parts["responses"].items():
+        schema = response["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/Error"}, name
+    text = repr(described)
+    for kind in ("responses", "schemas"):
+        for name in parts[kind]:
+            assert f"#/components/{kind}/{name}'" in text, name
+
+
+@stacks.anywhere
+def test_a_body_that_the_document_allows_is_read(issuer: IssuerApp) -> None:
+    """Bodies made from the document's own limits are never malformed."""
+    longest = {
+        name: schema["maxLength"]
+        for (path, _), operation in operations(document(ISSUER)).items()
+        if path == "/login"
+        for name, schema in operation["requestBody"]["content"]["application/json"]["schema"][
+            "properties"
+        ].items()
+        if "maxLength" in schema
+    }
+    assert longest == {"username": 320, "password": 256, "client_id": 255, "label": 64}
+    body = {name: "x" * length for name, length in longest.items()}
+    body |= {"client_id": "demo", "transport": "body"}
+    assert issuer.post("/login", body).get_json()["error"] == "invalid_grant"
+    for name in longest:
+        answer = issuer.post("/login", {**body, name: "x" * (longest[name] + 1)})
+        assert answer.get_json()["error"] == "invalid_request"
+
+
+@stacks.anywhere
+def test_every_documented_answer_comes_and_conforms(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each operation is made to give each of its documented answers; each is as described."""
+    conformance.seen.clear()
+    drive(issuer, monkeypatch)
+    documented = {
+        (path, method, int(status))
+        for (path, method), operation in operations(document(ISSUER)).items()
+        for status in operation["responses"]
+        if status not in {"default", "405"}
+    }
+    assert documented - conformance.seen == set()
+    # 405 is what the other methods of the path get.
+    assert issuer.ask("PUT", "/login").status_code == 405
+
+
+def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for everything that can be answered."""
+    login = {"username": USERNAME, "password": PASSWORD}
+    grant = issuer.grant()
+    access = bearer(grant["access_token"])
+    discovery = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
+    for path in (*discovery, "/openapi.json", "/healthz", "/readyz"):
+        assert issuer.ask("GET", path).status_code == 200
+    etag = issuer.ask("GET", discovery[0]).headers["ETag"]
+    issuer.ask("GET", discovery[0], headers={"If-None-Match": etag})
+
+    json_paths = ("/login", "/refresh", "/logout", "/password", "/password/forgot")
+    for path in (*json_paths, "/password/reset"):
+        issuer.post(path, {"transport": 1, "refresh_token": 1})
+        issuer.ask("POST", path, data="{}", content_type="text/plain")
+    for path in ("/revoke", "/introspect"):
+        issuer.ask("POST", path, data="a", content_type="application/x-www-form-urlencoded")
+        issuer.ask("POST", path, data={}, headers=basic("rs"))
+        issuer.ask("POST", path, data={"token": "x"}, headers=basic("rs", "wrong"))
+        issuer.ask("POST", path, data="{}", content_type="application/json")
+    for path in (*json_paths, "/password/reset", "/revoke", "/introspect"):
+        issuer.ask("POST", path, data=b"x" * 20_000, content_type="application/json")
+        issuer.ask("POST", path, headers={"Transfer-Encoding": "chunked"})
+
+    issuer.post("/login", login)
+    issuer.login(client_id="backend")
+    issuer.post("/refresh", headers=browser("x", OTHER_ORIGIN + "x"))
+    issuer.post("/logout", headers=browser("x", OTHER_ORIGIN + "x"))
+    issuer.post("/refresh", {"refresh_token": "x"}, headers=basic("rs", "wrong"))
+    granted(issuer.refresh(grant["refresh_token"]))
+    issuer.post("/logout", headers=bearer("x"))
+    granted(issuer.logout(issuer.grant()["refresh_token"]))
+
+    change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    issuer.post("/password", {**change, "transport": "cookie"}, headers=access)
+    issuer.post("/password", change)
+
+    issuer.sessions("x")
+    granted(issuer.sessions(grant["access_token"]))
+    for sid, headers in (("A" * 22, access), ("A" * 22, bearer("x"))):
+        issuer.ask("DELETE", f"/sessions/{sid}", headers=headers)
+    sid = issuer.grant()["session"]["sid"]
+    issuer.ask("DELETE", f"/sessions/{sid}", headers=access)
+    issuer.ask("DELETE", "/sessions", headers=bearer("x"))
+    issuer.introspect(grant["access_token"])
+    issuer.revoke(issuer.grant()["access_token"])
+
+    issuer.post("/password/reset", {"token": issuer.forgot(), "new_password": PASSWORD})
+    access = bearer(issuer.grant()["access_token"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(issuer.services.resets, "_sender", None)
+        issuer.post("/password/forgot", {"username": USERNAME})
+    with monkeypatch.context() as patch:
+        from issuer.accounts import Conflict
+
+        def conflict(*_: object, **__: object) -> None:
+            raise Conflict("overtaken")
+
+        patch.setattr(issuer.services.accounts, "change_password", conflict)
+        reread = issuer.services.accounts.by_id
+        patch.setattr(issuer.services.accounts, "by_id", lambda sub: reread(sub))
+        issuer.post("/password", change, headers=access)
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DenylistUnavailable("down")
+
+        patch.setattr(issuer.services.resets, "request", lambda _: False)
+        for name in ("by_username", "standing", "reset_password"):
+            patch.setattr(issuer.services.accounts, name, down)
+        patch.setattr(issuer.services.denylist, "state", down)
+        patch.setattr(issuer.services.denylist, "add", down)
+        patch.setattr(issuer.services.journal, "append", down)
+        issuer.login()
+        token = grant["refresh_token"]
+        issuer.refresh(token)
+        issuer.logout(token)
+        issuer.post("/password", change, headers=access)
+        issuer.post("/password/forgot", {"username": USERNAME})
+        issuer.post("/password/reset", {"token": "x", "new_password": PASSWORD})
+        for method, path in (("GET", "/sessions"), ("DELETE", "/sessions")):
+            issuer.ask(method, path, headers=access)
+        issuer.ask("DELETE", f"/sessions/{'A' * 22}", headers=access)
+        issuer.revoke(token)
+        issuer.introspect(grant["access_token"])
+        issuer.ask("GET", "/readyz")
+    granted(issuer.post("/password", change, headers=access))
+    access = bearer(issuer.grant(password=NEW_PASSWORD)["access_token"])
+    granted(issuer.ask("DELETE", "/sessions", headers=access))
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "headers", "body"),
+    [
+        ("/login", "POST", 200, {}, {"access_token": "x"}),
+        ("/login", "POST", 418, {}, {"error": "x", "error_description": "y"}),
+        ("/login", "POST", 400, {}, {"error": "x"}),
+        ("/login", "POST", 400, {}, {"error": "x", "error_description": "y", "password": "z"}),
+        ("/login", "POST", 503, {}, {"error": "x", "error_description": "y"}),
+        ("/nothing", "POST", 200, {}, {}),
+        ("/sessions/x", "DELETE", 200, {}, {"ended": "short"}),
+    ],
+)
+def test_an_answer_that_is_not_as_described_is_caught(
+    path: str, method: str, status: int, headers: dict[str, str], body: Any
+) -> None:
+    """The checker of these tests finds missing and surplus members, statuses and headers."""
+    with pytest.raises((AssertionError, ValidationError)):
+        Conformance(ISSUER).check(path, method, status, headers, body)
+
+
+def test_the_document_does_not_depend_on_secrets(tmp_path: Path) -> None:
+    """Nothing of the settings but the issuer's URL is in it."""
+    settings = issuer_settings("sqlite:///x.db", "memory://x", tmp_path)
+    assert document(settings.issuer) == document(settings.issuer)
+    assert "sqlite" not in repr(document(settings.issuer))

@@ -1,0 +1,130 @@
+"""Each query of the journal, and those of every request, are answered by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from harness import stacks
+from harness.issuer_app import IssuerApp, granted
+
+from issuer.journal import Reason
+from issuer.services import Services
+from revocation import Entry, Kind
+
+SID = "A" * 22
+
+# What is asked, and the indexes that answer it: names as SQLite gives them, and PostgreSQL.
+PRIMARY = ("INTEGER PRIMARY KEY", "journal_pkey")
+QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
+    "undone": (lambda s: s.journal.undone(), ("ix_journal_undone",) * 2),
+    "undone_of": (lambda s: s.journal.undone_of("somebody"), ("ix_journal_undone",) * 2),
+    "in_force": (lambda s: s.journal.in_force(), ("ix_journal_expires",) * 2),
+    "prune": (lambda s: s.journal.prune(), ("ix_journal_kept_until",) * 2),
+    "get": (lambda s: s.journal.get([1, 2]), PRIMARY),
+    "mark_done": (lambda s: s.journal.mark_done([1, 2], least_expires=0), PRIMARY),
+    "ended_among": (lambda s: s.journal.ended_among([SID]), ("ix_journal_kind_value",) * 2),
+    "find": (lambda s: s.journal.find(Kind.SESSION, SID), ("ix_journal_kind_value",) * 2),
+    "standing": (
+        lambda s: s.accounts.standing("somebody", sid=SID, client_id="demo"),
+        ("ix_journal_kind_value",) * 2,
+    ),
+}
+
+
+@pytest.fixture
+def statements(issuer: IssuerApp) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that reads or writes rows, with its parameters, as it is executed."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.split(None, 1)[0] in {"SELECT", "UPDATE", "DELETE"}:
+            seen.append((statement, parameters))
+
+    sa.event.listen(issuer.services.engine, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(issuer.services.engine, "before_cursor_execute", note)
+
+
+def plan(engine: sa.Engine, statement: str, parameters: Any) -> list[str]:
+    """How the database would answer, one step a line."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            return [str(row[-1]) for row in found]
+        # Its tables are all but empty here, and then it would rather read them whole.
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        found = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        return [str(row[0]) for row in found]
+
+
+def whole_tables(lines: list[str]) -> list[str]:
+    """The steps that read a table from end to end, or an index that is not the undone rows'."""
+    return [
+        line
+        for line in lines
+        if (line.startswith("SCAN") and line not in {"SCAN CONSTANT ROW", "SCAN 1 CONSTANT ROW"})
+        or "Seq Scan" in line
+        if "ix_journal_undone" not in line
+    ]
+
+
+def fill(issuer: IssuerApp) -> None:
+    """Some rows of each sort."""
+    journal = issuer.services.journal
+    now = int(issuer.clock())
+    for number in range(60):
+        entry = Entry.session(f"{number:022d}", now + 10 * number)
+        row = journal.append(entry, reason=Reason.LOGOUT, sub=f"person {number % 7}")
+        if number % 10:
+            journal.mark_done([row], least_expires=0)
+
+
+@stacks.both_databases
+@pytest.mark.parametrize("name", QUERIES)
+def test_an_index_answers(
+    issuer: IssuerApp, stack: tuple[str, str], statements: list[tuple[str, Any]], name: str
+) -> None:
+    """The query uses the index that was made for it, and reads no table whole."""
+    ask, indexes = QUERIES[name]
+    fill(issuer)
+    statements.clear()
+    ask(issuer.services)
+    (executed,) = statements
+    statements.clear()
+    lines = plan(issuer.services.engine, *executed)
+    expected = indexes[stack[0] == "postgresql"]
+    assert any(expected in line for line in lines), lines
+    assert whole_tables(lines) == []
+
+
+@stacks.anywhere
+def test_no_request_reads_a_table_whole(
+    issuer: IssuerApp, statements: list[tuple[str, Any]]
+) -> None:
+    """Every statement of every kind of request finds its rows by an index."""
+    fill(issuer)
+    statements.clear()
+    grant = issuer.grant()
+    granted(issuer.refresh(grant["refresh_token"]))
+    granted(issuer.sessions(grant["access_token"]))
+    granted(issuer.introspect(grant["access_token"]))
+    granted(issuer.introspect(grant["refresh_token"]))
+    granted(issuer.revoke(grant["access_token"]))
+    granted(issuer.logout(grant["refresh_token"]))
+    granted(issuer.change_password(issuer.grant()["access_token"]))
+    token = issuer.forgot()
+    body = {"token": token, "new_password": "one more unusual phrase 31"}
+    granted(issuer.post("/password/reset", body))
+    executed = dict.fromkeys(statements)
+    assert len(executed) > 20
+    # The few access lifetimes that were ever in force are read whole.
+    found = {
+        statement: whole
+        for statement, parameters in list(executed)
+        if "access_lifetimes" not in statement
+        and (whole := whole_tables(plan(issuer.services.engine, statement, parameters)))
+    }
+    assert found == {}

@@ -1,0 +1,88 @@
+"""Password changes race with logins, refreshes, rehashes and each other; the history is checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.issuer_process import IssuerFleet
+from harness.race_history import Figures
+from harness.race_load import Race
+
+QUICK_ROTATION = {"GATEPASS_REUSE_INTERVAL": "0.05"}
+# Whatever hash one issuer stores, a login at the other one replaces.
+REHASHING = ({}, {"GATEPASS_HASHING__MEMORY_COST": "16"})
+FOREIGN_MEMORY = 32
+
+
+def race(
+    make_fleet: Callable[..., IssuerFleet], *, settle: bool = True, **size: Any
+) -> tuple[Race, list[str], Figures]:
+    """Run a race on two issuers; what may not have happened, and how much of a race it was."""
+    options = size.pop("fleet", {})
+    fleet = make_fleet(settings=QUICK_ROTATION, issuer_settings=REHASHING, **options)
+    with (
+        fleet.verifier() as verifier,
+        Race(fleet, first_hash_memory=FOREIGN_MEMORY, **size) as running,
+    ):
+        running.watch(verifier)
+        violations, figures = running.settle(verifier) if settle else running.judge()
+    print(figures, f"{running.rehashes} rehashes seen, {running.stale} checks declined", sep="; ")
+    return running, violations, figures
+
+
+def test_nothing_older_is_accepted_and_nothing_newer_refused(
+    make_fleet: Callable[..., IssuerFleet],
+) -> None:
+    """On PostgreSQL and Redis, thousands of interleavings leave a history without fault."""
+    running, violations, figures = race(make_fleet, people=2, devices=8, operations=500, seconds=30)
+    assert violations == []
+    assert figures.interleavings >= 1000
+    assert figures.contested >= 30
+    assert running.rehashes >= 5
+    assert figures.operations["gateway"] >= 1000
+
+
+def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Path) -> None:
+    """On SQLite and Redis, with its one writer at a time, the history has no fault either."""
+    database = f"sqlite:///{tmp_path}/issuer.db"
+    running, violations, figures = race(
+        make_fleet,
+        people=1,
+        devices=6,
+        operations=200,
+        seconds=12,
+        fleet={"database_url": database},
+    )
+    assert violations == []
+    assert figures.interleavings >= 100
+    assert figures.contested >= 5
+
+
+@pytest.mark.parametrize(
+    ("mutant", "telling"),
+    [
+        ("no-denylist", "an older token was taken: .*'gateway'"),
+        ("late-denylist", "an older token was taken: .*'gateway'"),
+        ("no-condition", "a change gave version|has [2-9] passwords"),
+        ("stale-rehash", "the right password was refused|gave version"),
+        ("no-version", "an older token was taken: .*'refresh'"),
+    ],
+)
+def test_a_mutant_is_found(
+    make_fleet: Callable[..., IssuerFleet], mutant: str, telling: str
+) -> None:
+    """An issuer that leaves out one step of what protects it makes a history that is at fault."""
+    _, violations, _ = race(
+        make_fleet,
+        settle=False,
+        people=1,
+        devices=6,
+        operations=120,
+        seconds=4,
+        fleet={"alterations": [mutant]},
+    )
+    assert any(re.search(telling, violation) for violation in violations), violations
