@@ -29,8 +29,9 @@ from pydantic_settings import (
 )
 
 from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
-from revocation import DEFAULT_HEARTBEAT_INTERVAL, BadDenylistUrl, open_denylist
+from revocation import DEFAULT_HEARTBEAT_INTERVAL
 from revocation.denylist import REDIS_SCHEMES
+from revocation.redis_client import check_url
 from tokens import InvalidClaim, Recipient
 
 ENV_PREFIX = "GATEPASS_"
@@ -79,8 +80,9 @@ def _store_url(url: str) -> str:
     if urlsplit(url).scheme == "memory":
         return url
     try:
-        open_denylist(url).close()  # connects to nothing yet
-    except BadDenylistUrl:
+        check_url(url)
+    except ValueError:
+        # Without the cause, which may quote a password.
         raise ValueError("is not a URL of a server that redis-py knows") from None
     return url
 

@@ -52,6 +52,14 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
+def check_url(url: str) -> None:
+    """Whether `connect` would take this URL, told without connecting. Raises `ValueError`."""
+    if url.partition("://")[0] in _CLUSTER_SCHEMES:
+        _several(url, _REDIS_PORT)
+    else:
+        connect(url).close()
+
+
 def _check_options(client: redis.Redis) -> None:
     pool = client.connection_pool
     try:

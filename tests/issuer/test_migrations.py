@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,11 +49,11 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def empty_engine(empty_url: str, request: pytest.FixtureRequest) -> sa.Engine:
+def empty_engine(empty_url: str) -> Iterator[sa.Engine]:
     """Its engine."""
     engine = open_engine(empty_url)
-    request.addfinalizer(engine.dispose)
-    return engine
+    yield engine
+    engine.dispose()
 
 
 def differences(engine: sa.Engine) -> list[object]:
@@ -88,20 +88,17 @@ def test_the_partial_index_is_partial(empty_engine: sa.Engine) -> None:
 def test_migrating_again_changes_nothing(empty_engine: sa.Engine) -> None:
     """A database that is up to date keeps its rows."""
     migrate(empty_engine)
+    table = metadata.tables["disabled_clients"]
     with empty_engine.begin() as connection:
-        row = {"client_id": "demo", "since": 1}
-        connection.execute(sa.insert(metadata.tables["disabled_clients"]).values(row))
+        connection.execute(sa.insert(table).values(client_id="demo", since=1))
     migrate(empty_engine)
     with empty_engine.connect() as connection:
-        assert connection.execute(sa.select(metadata.tables["disabled_clients"])).one() == (
-            "demo",
-            1,
-        )
+        assert connection.execute(sa.select(table)).one() == ("demo", 1)
 
 
 def test_a_database_of_another_version_is_named(empty_engine: sa.Engine) -> None:
-    """Before migrating, and at a version that this one does not know, the refusal says what to do."""
-    with pytest.raises(SchemaOutdated, match="is at nothing.*gatepass migrate"):
+    """Before migrating, and at an unknown version, the refusal says what to do."""
+    with pytest.raises(SchemaOutdated, match=r"is at nothing.*gatepass migrate"):
         require_schema(empty_engine)
     migrate(empty_engine)
     require_schema(empty_engine)

@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import IssuerApp, granted
 
-from issuer.journal import Reason
+from issuer.database.engine import writing
+from issuer.journal import Reason, append_row
 from issuer.services import Services
 from revocation import Entry, Kind
 
 SID = "A" * 22
 
 # What is asked, and the indexes that answer it: names as SQLite gives them, and PostgreSQL.
-PRIMARY = ("INTEGER PRIMARY KEY", "journal_pkey")
+PRIMARY = ("INTEGER PRIMARY KEY", "pk_journal")
 QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
     "undone": (lambda s: s.journal.undone(), ("ix_journal_undone",) * 2),
     "undone_of": (lambda s: s.journal.undone_of("somebody"), ("ix_journal_undone",) * 2),
@@ -73,13 +74,19 @@ def whole_tables(lines: list[str]) -> list[str]:
 
 def fill(issuer: IssuerApp) -> None:
     """Some rows of each sort."""
-    journal = issuer.services.journal
     now = int(issuer.clock())
-    for number in range(60):
-        entry = Entry.session(f"{number:022d}", now + 10 * number)
-        row = journal.append(entry, reason=Reason.LOGOUT, sub=f"person {number % 7}")
-        if number % 10:
-            journal.mark_done([row], least_expires=0)
+    with writing(issuer.services.engine) as connection:
+        rows = [
+            append_row(
+                connection,
+                Entry.session(f"{number:022d}", now + 10 * number),
+                reason=Reason.LOGOUT,
+                now=now,
+                sub=f"person {number % 7}",
+            )
+            for number in range(60)
+        ]
+    issuer.services.journal.mark_done(rows[5:], least_expires=0)
 
 
 @stacks.both_databases

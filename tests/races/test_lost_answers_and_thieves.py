@@ -1,4 +1,4 @@
-"""The six rules over HTTP: what a network loses is forgiven, what a thief takes ends the session."""
+"""The six rules over HTTP: what a network loses is forgiven, what a thief takes is not."""
 
 from __future__ import annotations
 

@@ -14,7 +14,11 @@ from harness.race_load import Race
 
 QUICK_ROTATION = {"GATEPASS_REUSE_INTERVAL": "0.05"}
 # Whatever hash one issuer stores, a login at the other one replaces.
-REHASHING = ({}, {"GATEPASS_HASHING__MEMORY_COST": "16"})
+REHASHING = (
+    {},
+    {"GATEPASS_HASHING__MEMORY_COST": "1024", "GATEPASS_HASHING__TIME_COST": "4"},
+)
+SLOWLY = {"GATEPASS_HASHING__MEMORY_COST": "4096", "GATEPASS_HASHING__TIME_COST": "8"}
 FOREIGN_MEMORY = 32
 
 
@@ -49,7 +53,7 @@ def test_nothing_older_is_accepted_and_nothing_newer_refused(
 def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Path) -> None:
     """On SQLite and Redis, with its one writer at a time, the history has no fault either."""
     database = f"sqlite:///{tmp_path}/issuer.db"
-    running, violations, figures = race(
+    _, violations, figures = race(
         make_fleet,
         people=1,
         devices=6,

@@ -173,9 +173,9 @@ class _Person:
             yield f"an older token was taken: {event}"
         if self.end_known.get(event.sid or "", NEVER) <= event.start:
             yield f"an ended session's token was taken: {event}"
-        if event.op == "refresh" and event.got is not None:
-            if (event.got.ver, event.got.sid) != (event.ver, event.sid):
-                yield f"a refresh changed session or version: {event}"
+        got = event.got
+        if event.op == "refresh" and got and (got.ver, got.sid) != (event.ver, event.sid):
+            yield f"a refresh changed session or version: {event}"
 
     def _refused(self, event: Event) -> Iterable[str]:
         assert event.ver is not None
