@@ -151,7 +151,7 @@ class JwksClient:
             return
         self._keys = keys
         self._fetched_at = now
-        self._fresh_until = now + fetched.max_age
+        self._fresh_until = now + min(fetched.max_age, MAX_AGE)
 
     def _discover(self) -> str:
         """The `jwks_uri` of the issuer's metadata (RFC 8414 section 3.3)."""

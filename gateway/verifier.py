@@ -14,12 +14,11 @@ from revocation import (
     StalePolicy,
     open_denylist,
 )
-from tokens import AccessClaims, AccessVerifier, Recipient
+from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Recipient
 
 from .errors import TokenRequired
 from .jwks import Fetch, JwksClient, fetch_json
 
-DEFAULT_LEEWAY = 10
 DEFAULT_MAX_LIFETIME = 3600
 
 
@@ -48,6 +47,7 @@ class Verifier:
     ) -> None:
         """`denylist` is a URL or an open one; durations in seconds.
 
+        `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `recipients`: own decryption keys by `kid`, for sealed tokens.
         """
         self._denylist = (

@@ -25,6 +25,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
     app.url_map.strict_slashes = False
+    # A path with doubled slashes is not found rather than redirected.
+    app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
     app.before_request(refuse_ambiguous_framing)
     for module in (auth, session_list, oauth, discovery):

@@ -7,12 +7,14 @@ bytes until the request has arrived whole, and only then does it take a thread.
 
 from __future__ import annotations
 
+import json
 import re
 import selectors
 import signal
 import socket
 import ssl
 import time
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 
@@ -24,11 +26,45 @@ TLS_TIMEOUT = 5.0
 """Seconds for any one step of a TLS connection."""
 ACCEPT_ON_STOP = 128
 """Queued connections that a stopping worker still takes."""
-PEEK_BYTES = 64 * 1024
-"""The largest head plus body that is waited for without a thread."""
+MAX_HEAD_BYTES = 32 * 1024
+MAX_BODY_BYTES = 32 * 1024
+"""The largest request that is waited for; the application's own limits are below these."""
+PEEK_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
 
-_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r\n", re.I)
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*(\d+)[ \t]*\r\n", re.I)
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.I)
 _EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*\r\n", re.I)
+
+
+def _answer(status: str, description: str) -> bytes:
+    body = json.dumps({"error": "invalid_request", "error_description": description}).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_HEAD_TOO_LARGE = _answer("431 Request Header Fields Too Large", "the headers are too large")
+_LENGTH_REQUIRED = _answer("411 Length Required", "give the body's length")
+_BODY_TOO_LARGE = _answer("413 Content Too Large", "the request is too large")
+
+
+def refusal_of(seen: bytes) -> bytes | None:
+    """The answer to a request that no thread should wait for, None for any other.
+
+    Its end is too far away, or, with `Transfer-Encoding`, not known (RFC 9112 section 6.3).
+    """
+    head_end = seen.find(b"\r\n\r\n")
+    if head_end < 0:
+        return _HEAD_TOO_LARGE if len(seen) >= MAX_HEAD_BYTES else None
+    if head_end > MAX_HEAD_BYTES:
+        return _HEAD_TOO_LARGE
+    if _TRANSFER_ENCODING.search(seen, 0, head_end + 2):
+        return _LENGTH_REQUIRED
+    length = _CONTENT_LENGTH.search(seen, 0, head_end + 2)
+    digits = length[1].lstrip(b"0") if length else b""
+    return _BODY_TOO_LARGE if len(digits) > 9 or int(digits or 0) > MAX_BODY_BYTES else None
 
 
 def missing_bytes(seen: bytes) -> int:
@@ -38,12 +74,11 @@ def missing_bytes(seen: bytes) -> int:
     """
     head_end = seen.find(b"\r\n\r\n")
     if head_end < 0:
-        return 1 if len(seen) < PEEK_BYTES else 0
+        return 1
     length = _CONTENT_LENGTH.search(seen, 0, head_end + 2)
     if length is None:
-        return 0  # no body, or chunked, which the issuer answers with 411 unread
-    whole = min(head_end + 4 + int(length[1]), PEEK_BYTES)
-    return max(whole - len(seen), 0)
+        return 0
+    return max(head_end + 4 + int(length[1]) - len(seen), 0)
 
 
 class Arrival(Enum):
@@ -52,6 +87,7 @@ class Arrival(Enum):
     WHOLE = auto()
     PARTIAL = auto()
     CUT = auto()
+    REFUSED = auto()
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
@@ -90,7 +126,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             conn.arrival_deadline = None
             super().enqueue_req(conn)
             return
-        if arrival is Arrival.CUT:
+        if arrival in {Arrival.CUT, Arrival.REFUSED}:
             self.nr_conns -= 1
             conn.close()
             return
@@ -116,6 +152,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return Arrival.PARTIAL
         except OSError:
             return Arrival.CUT
+        refusal = None if self.cfg.is_ssl else refusal_of(seen)
+        if refusal is not None:
+            _send_and_drop(conn.sock, refusal)
+            return Arrival.REFUSED
         missing = 0 if self.cfg.is_ssl else missing_bytes(seen)
         if not seen or (missing and len(seen) == conn.last_seen):
             # Woken with nothing new: the client closed its side. A cut request is not carried
@@ -131,14 +171,36 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         return Arrival.PARTIAL if missing else Arrival.WHOLE
 
 
+def _send_and_drop(sock: socket.socket, answer: bytes) -> None:
+    """Answer without a thread, and read what has come, since a reset could overtake the answer."""
+    with suppress(OSError):
+        sock.settimeout(0.0)
+        sock.send(answer)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(PEEK_BYTES):
+            pass
+
+
 class TimedTlsSocket(ssl.SSLSocket):
-    """A TLS socket whose reads and handshake always have a time limit.
+    """A TLS socket whose handshake, and whose requests, must be over in time.
 
     It bounds how long a client holds a thread; unlike plain HTTP, it does hold one meanwhile.
     """
+
+    _deadline: float | None = None
 
     def settimeout(self, value: float | None, /) -> None:
         super().settimeout(TLS_TIMEOUT if value is None else value)
 
     def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001  # socket's own signature
+        # A thread takes the connection: the request that it reads must arrive by then.
+        self._deadline = time.monotonic() + ARRIVAL_TIMEOUT if flag else None
         self.settimeout(None if flag else 0.0)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the request did not arrive in time")
+            super().settimeout(min(TLS_TIMEOUT, left))
+        return super().recv(buflen, flags)

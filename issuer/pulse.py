@@ -84,14 +84,14 @@ class Pulse:
         if not self._filled:
             self._fill()
         try:
-            position = self._denylist.heartbeat(self._interval)
-        except (DenylistLost, DenylistNotReady):
-            log.warning("denylist_lost")
+            position = self._denylist.heartbeat(self._interval, self._known())
+        except (DenylistLost, DenylistNotReady) as error:
+            # New, lost, or come back from the past: the journal has what it lacks.
+            log.warning("denylist_incomplete", why=error.code)
             self._fill()
             position = self._denylist.heartbeat(self._interval)
-        if self._went_back(position):
-            # A store that came back from the past: the journal has what it lost.
-            log.warning("denylist_went_back", seq=position.seq)
+        if self._highest is not None and position.epoch != self._highest.epoch:
+            log.warning("denylist_replaced", epoch=position.epoch)
             self._fill()
         self._highest = position
         self._keep_house()
@@ -102,11 +102,10 @@ class Pulse:
         self._filled = True
         self._highest = None
 
-    def _went_back(self, position: Position) -> bool:
-        highest = self._highest
-        return highest is not None and (
-            position.epoch != highest.epoch or position.seq < highest.seq
-        )
+    def _known(self) -> Position | None:
+        """The furthest place in the feed that this process has seen."""
+        seen = [self._highest, self._revoker.acknowledged]
+        return max((one for one in seen if one is not None), key=lambda one: one.seq, default=None)
 
     def _keep_house(self) -> None:
         now = self._clock()

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from revocation import Denylist, Entry, Kind
+from revocation import Denylist, Entry, Kind, Position
 
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
@@ -44,6 +44,8 @@ class Revoker:
         self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
+        self.acknowledged: Position | None = None
+        """Where the denylist stood after this process's last revocation."""
 
     def entry_expiry(self) -> int:
         """When the last token that is out now, of whatever lifetime, has surely expired.
@@ -105,7 +107,7 @@ class Revoker:
         # Reckoned again, now that the rows are committed: until that moment tokens were issued
         # that these entries must outlive, however long the commit took.
         least_expires = self.entry_expiry()
-        self._denylist.add([_lasting(row.entry, least_expires) for row in rows])
+        self.acknowledged = self._denylist.add([_lasting(row.entry, least_expires) for row in rows])
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
         self._journal.mark_done([row.id for row in rows], least_expires=least_expires)
@@ -124,12 +126,13 @@ class Revoker:
 
     def fill(self) -> None:
         """Put everything in force back into the denylist, and say that it is ready."""
-        self._denylist.initialise(watermark=0)
+        epoch = self._denylist.initialise(watermark=0).position.epoch
         rows = self._journal.in_force()
         for start in range(0, len(rows), _REPLAY_BATCH):
             batch = rows[start : start + _REPLAY_BATCH]
             self._denylist.add([row.entry for row in batch])
-        self._denylist.mark_ready()
+        self._denylist.mark_ready(epoch)
+        self.acknowledged = None
         if rows:
             log.info("denylist_filled", entries=len(rows))
 

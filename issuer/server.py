@@ -13,7 +13,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from gunicorn.arbiter import Arbiter
 from .patient_worker import PatientWorker, TimedTlsSocket
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from gunicorn.workers.gthread import ThreadWorker
 
 IDLE_TIMEOUT = 15
@@ -87,7 +87,21 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
         self.callable = None
 
     def load(self) -> WSGIApplication:
-        return self._factory()
+        return _closing(self._factory())
+
+
+def _closing(application: WSGIApplication) -> WSGIApplication:
+    """Honour the application's `Connection: close`, which gunicorn drops (RFC 9112 section 9.6)."""
+
+    def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def begin(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if ("connection", "close") in {(name.lower(), value) for name, value in headers}:
+                start_response.__self__.force_close()  # type: ignore[attr-defined]
+            return start_response(status, headers, *rest)
+
+        return application(environ, begin)
+
+    return wrapped
 
 
 def run(

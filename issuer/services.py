@@ -93,6 +93,8 @@ def build_services(
         memory_cost=hashing.memory_cost,
         parallelism=hashing.parallelism,
         concurrency=hashing.concurrency,
+        # Half of the threads stay free for requests that hash nothing.
+        waiting=max(1, settings.threads // 2 - hashing.concurrency),
     )
     policy = PasswordPolicy(settings.password_min_length, context=("gatepass",))
     accounts = SqlAccounts(engine, hasher, policy, now)
@@ -106,7 +108,7 @@ def build_services(
         families,
         longest_access=settings.longest_access,
         longest_session=settings.longest_session,
-        margin=settings.leeway + settings.issuer_skew,
+        margin=settings.entry_margin,
         clock=now,
     )
     key_store = open_key_store(settings, engine)

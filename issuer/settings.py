@@ -32,7 +32,7 @@ from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
 from revocation import DEFAULT_HEARTBEAT_INTERVAL
 from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
-from tokens import InvalidClaim, Recipient
+from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     signing_period: int = Field(30 * 86_400, ge=1)
     sealing_period: int = Field(86_400, ge=1)
     jwks_cache: int = Field(300, ge=0)
-    leeway: int = Field(10, ge=0, le=300)
+    leeway: int = Field(DEFAULT_LEEWAY, ge=0, le=MAX_LEEWAY)
     """Clock skew that verifiers forgive."""
     issuer_skew: int = Field(5, ge=0, le=300)
     """How far the clocks of issuers and stores may differ."""
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key: give both or neither")
+            raise ValueError("tls_certificate: give it and tls_key, or neither")
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}
         if "memory" in shared_memory and self.workers > 1:
             raise ValueError("workers: memory:// serves one process, so this must be 1")
@@ -285,6 +285,14 @@ class Settings(BaseSettings):
     @property
     def longest_access(self) -> int:
         return max(client.access_lifetime for client in self.clients.values())
+
+    @property
+    def entry_margin(self) -> int:
+        """Seconds by which a denylist entry outlives the last token that it can hit.
+
+        Not this issuer's leeway but the most that any gateway may forgive.
+        """
+        return MAX_LEEWAY + self.issuer_skew
 
     @property
     def longest_session(self) -> int:

@@ -76,8 +76,11 @@ class Denylist(Protocol):
         made for another epoch, whose salt finds nothing here.
         """
 
-    def heartbeat(self, interval: float) -> Position:
+    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
         """Append a heartbeat unless one was written less than `interval` seconds ago.
+
+        `known` is a recent position that the caller has seen. Raises `DenylistWentBack` where the
+        feed of that epoch does not hold it; the denylist is not ready from then on.
 
         Raises `DenylistNotReady` before `mark_ready`, so that no replica trusts a torn copy.
         """

@@ -65,6 +65,15 @@ class DenylistReplaced(DenylistUnavailable):
         super().__init__("the denylist was replaced by a new one meanwhile")
 
 
+class DenylistWentBack(DenylistNotReady):
+    """The store lacks what had been written to it: an older copy took its place."""
+
+    code = "denylist_went_back"
+
+    def __init__(self) -> None:
+        RevocationError.__init__(self, "the denylist lacks what had been written to it")
+
+
 class FeedGap(RevocationError):
     """The feed does not continue where the reader stood; a new snapshot is needed."""
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
-from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, FeedGap
+from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, DenylistWentBack, FeedGap
 from .feed import DenylistState, FeedItem, Position, next_chain
 
 
@@ -122,9 +122,12 @@ class MemoryDenylist:
         record = self._records.get(key)
         return record.level if record and record.expires > self._clock() else 0
 
-    def heartbeat(self, interval: float) -> Position:
+    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
         with self._changed:
             state = self._require_ready()
+            if known is not None and not self._holds(known, state.position):
+                self._state = replace(state, ready=False)
+                raise DenylistWentBack
             now = self._clock()
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
                 self._last_heartbeat = now
@@ -132,6 +135,14 @@ class MemoryDenylist:
                 self._trim(now)
                 state = self._require_state()
             return state.position
+
+    def _holds(self, known: Position, now: Position) -> bool:
+        if known.epoch != now.epoch or known.seq == 0:
+            return True  # nothing to compare
+        for item in reversed(self._feed):
+            if item.seq <= known.seq:
+                return (item.seq, item.chain) == (known.seq, known.chain)
+        return False
 
     def _trim(self, now: float) -> None:
         oldest = (now - self._feed_window) * 1000

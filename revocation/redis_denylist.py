@@ -15,6 +15,7 @@ from .errors import (
     DenylistNotReady,
     DenylistReplaced,
     DenylistUnavailable,
+    DenylistWentBack,
     FeedGap,
 )
 from .feed import DenylistState, FeedItem, Position
@@ -63,6 +64,8 @@ class RedisDenylist:
                     raise DenylistLost from None
                 if "NOTREADY" in str(error):
                     raise DenylistNotReady from None
+                if "WENTBACK" in str(error):
+                    raise DenylistWentBack from None
                 if "REPLACED" in str(error):
                     raise DenylistReplaced from None
                 raise
@@ -91,11 +94,11 @@ class RedisDenylist:
         found = dict(zip(probe.keys, levels, strict=True))
         return refusal(probe, found.__getitem__, watermark)
 
-    def heartbeat(self, interval: float) -> Position:
+    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
+        seen = ("", "0", "") if known is None else (known.epoch, str(known.seq), known.chain)
+        window = self._feed_window * 1000
         return _position(
-            self._run(
-                self._heartbeat, int(interval * 1000), self._feed_window * 1000, self._feed_cap
-            )
+            self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *seen)
         )
 
     def snapshot(self) -> Snapshot:

@@ -19,11 +19,13 @@ from .errors import (
     WrongIssuer,
     WrongType,
 )
-from .sealing import Recipient, RefreshSealer, seal, unseal
+from .sealing import Recipient, RefreshSealer, is_sealed, seal, unseal
 from .signing import sign
-from .verifier import AccessVerifier
+from .verifier import DEFAULT_LEEWAY, MAX_LEEWAY, AccessVerifier
 
 __all__ = [
+    "DEFAULT_LEEWAY",
+    "MAX_LEEWAY",
     "AccessClaims",
     "AccessVerifier",
     "AlgorithmRefused",
@@ -45,6 +47,7 @@ __all__ = [
     "WrongAudience",
     "WrongIssuer",
     "WrongType",
+    "is_sealed",
     "seal",
     "sign",
     "unseal",

@@ -23,6 +23,7 @@ from .errors import (
     HeaderRefused,
     InvalidClaim,
     Malformed,
+    TokenError,
     TooLarge,
     UnknownKid,
     WrongIssuer,
@@ -149,6 +150,15 @@ def unseal(token: str, recipients: Mapping[str, Recipient]) -> str:
         return opened.plaintext.decode("ascii")
     except UnicodeDecodeError:
         raise Malformed("the sealed content is not a compact token") from None
+
+
+def is_sealed(token: str) -> bool:
+    """Whether a token has the form of a sealed access token, whoever can open it."""
+    try:
+        header = strict_json.loads_object(base64url.decode(split(token, 5, MAX_SEALED)[0]))
+    except TokenError:
+        return False
+    return header.get("cty") == "JWT"
 
 
 class RefreshSealer:

@@ -34,7 +34,9 @@ _ACCESS_TYPES = frozenset({ACCESS_TYPE, f"application/{ACCESS_TYPE}"})
 # Headers differ by key alone, so a handful covers a ring; a flood of others only empties it.
 _HEADER_CACHE_SIZE = 64
 
-DEFAULT_LEEWAY = 5
+DEFAULT_LEEWAY = 10
+MAX_LEEWAY = 60
+"""Seconds. Denylist entries outlive tokens by this much, so that no verifier may forgive more."""
 DEFAULT_MAX_LIFETIME = 3600
 
 
@@ -64,8 +66,10 @@ class AccessVerifier:
         `find_key` maps a `kid` to a trusted key or raises `UnknownKid`.
 
         `recipients` are own decryption keys by `kid`, for sealed tokens; `leeway` and
-        `max_lifetime` are in seconds.
+        `max_lifetime` are in seconds. Raises `ValueError` for a leeway above `MAX_LEEWAY`.
         """
+        if not 0 <= leeway <= MAX_LEEWAY:
+            raise ValueError(f"leeway must be 0 to {MAX_LEEWAY} seconds")
         self._issuer = issuer
         self._audiences = frozenset([audience] if isinstance(audience, str) else audience)
         self._find_key = find_key

@@ -8,6 +8,7 @@ from .account import (
     InvalidReset,
     Standing,
     UnknownAccount,
+    UsernameRefused,
     UsernameTaken,
 )
 from .passwords import PasswordHasher, PasswordPolicy, PasswordRefused
@@ -25,5 +26,6 @@ __all__ = [
     "SqlAccounts",
     "Standing",
     "UnknownAccount",
+    "UsernameRefused",
     "UsernameTaken",
 ]

@@ -24,6 +24,12 @@ class UnknownAccount(AccountError):
     code = "unknown_account"
 
 
+class UsernameRefused(AccountError):
+    """A name that is empty or too long."""
+
+    code = "username_refused"
+
+
 class UsernameTaken(AccountError):
     """Another account has the name."""
 

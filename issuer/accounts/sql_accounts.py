@@ -24,10 +24,13 @@ from .account import (
     InvalidReset,
     Standing,
     UnknownAccount,
+    UsernameRefused,
     UsernameTaken,
 )
 from .passwords import PasswordHasher, PasswordPolicy
 
+LONGEST_USERNAME = 320
+"""Characters after normalising, which can lengthen a name; the column's width."""
 RESET_LIFETIME = 900
 """Seconds for which a reset token may be used (OWASP Forgot Password Cheat Sheet: short-lived)."""
 
@@ -233,8 +236,10 @@ class SqlAccounts:
     # Administration
 
     def add(self, username: str, password: str, roles: tuple[str, ...] = ()) -> Account:
-        """Make an account. Raises `UsernameTaken`, `PasswordRefused`."""
+        """Make an account. Raises `UsernameTaken`, `UsernameRefused`, `PasswordRefused`."""
         name = normalise_username(username)
+        if not 0 < len(name) <= LONGEST_USERNAME:
+            raise UsernameRefused(f"a name has 1 to {LONGEST_USERNAME} characters")
         self._policy.check(password, name)
         password_hash = self._hasher.hash(password)
         sub = secrets.token_urlsafe(16)

@@ -19,7 +19,7 @@ from ..database import migrate, open_engine, require_schema
 from ..demo import Demo, DemoWorker
 from ..logs import configure_logs
 from ..server import run
-from ..services import Services, build_services, open_key_store
+from ..services import Services, build_services
 from ..settings import Mode, Settings, SettingsError, load_settings, variable
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ def check_deployment(settings: Settings) -> None:
         if settings.mode is Mode.DEVELOPMENT:
             migrate(engine)
         require_schema(engine)
-        # A write that changes nothing, so that a directory that cannot be made is found out now.
-        open_key_store(settings, engine).update(lambda ring: ring)
     finally:
         engine.dispose()
+    build_services(settings).stop()  # what cannot be built here could not be in a worker
     for name, url in (("redis_url", settings.redis_url), ("denylist_url", settings.denylist)):
         if url.startswith("memory:"):
             log.warning("in_memory_store", setting=name, lost="with this process")

@@ -69,21 +69,23 @@ def refresh() -> Response:
 @blueprint.post("/logout")
 def logout() -> Response:
     fields = read_json(optional=True)
-    token = fields.optional_text("refresh_token")
-    if token is not None:
-        sessions.logout(services(), refresh_token=token)
-        return jsonify({"logged_out": True})
-    token = refresh_cookie()
-    if token is not None:
-        require_own_origin(services().settings)
-        sessions.logout(services(), refresh_token=token)
-        response = jsonify({"logged_out": True})
-        clear_refresh_cookie(response)
-        return response
-    if bearer_token() is not None:
+    given = fields.optional_text("refresh_token")
+    token = given or refresh_cookie()
+    if token is None:
+        if bearer_token() is None:
+            raise invalid_request("a refresh token, its cookie, or a bearer token is required")
         logout_bearer(services(), caller().claims)
         return jsonify({"logged_out": True})
-    raise invalid_request("a refresh token, its cookie, or a bearer token is required")
+    if given is None:
+        require_own_origin(services().settings)
+    ended = sessions.logout(services(), refresh_token=token)
+    if not ended and bearer_token() is not None:
+        logout_bearer(services(), caller().claims)
+        ended = True
+    response = jsonify({"logged_out": ended})
+    if given is None:
+        clear_refresh_cookie(response)
+    return response
 
 
 @blueprint.post("/password")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,10 @@ MAX_BODY = 16_384
 
 _MOST_FIELDS = 16
 LONGEST_TEXT = 8192
+LONGEST_SECONDS = 1_000_000_000
 _UNSUPPORTED = 415
+# `parse_qsl` would take such a percent sign for itself.
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def refuse_ambiguous_framing() -> None:
@@ -67,6 +70,8 @@ def read_form() -> Fields:
     """
     raw = _raw()
     _require_type("application/x-www-form-urlencoded")
+    if _BROKEN_ESCAPE.search(raw):
+        raise invalid_request("the body is not an acceptable form")
     try:
         pairs = parse_qsl(
             raw.decode("ascii"),
@@ -129,6 +134,7 @@ class Fields:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid_request(f"{name} must be a number of seconds")
-        if not math.isfinite(value) or not 0 <= value <= 1e9:
+        # Compared as it is: a whole number of 400 digits cannot become a float.
+        if not 0 <= value <= LONGEST_SECONDS:
             raise invalid_request(f"{name} must be a number of seconds, zero or more")
         return float(value)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import unquote_plus
 
 from flask import request
 
-from ..errors import invalid_client, invalid_request
+from ..errors import invalid_client
 from ..settings import Client
 from .body import Fields
 from .current import services
@@ -17,10 +18,7 @@ def proven_client() -> str | None:
 
     Raises `OAuthError` for wrong credentials.
     """
-    given = request.authorization
-    if given is None or given.type != "basic":
-        return None
-    return authenticated_client()[0]
+    return None if _credentials() is None else authenticated_client()[0]
 
 
 def named_client(fields: Fields) -> str | None:
@@ -38,15 +36,27 @@ def named_client(fields: Fields) -> str | None:
 
 def authenticated_client() -> tuple[str, Client]:
     """The client of the `Authorization: Basic` header (RFC 6749 section 2.3.1)."""
-    given = request.authorization
-    if given is None or given.type != "basic":
+    credentials = _credentials()
+    if credentials is None:
         raise invalid_client("the client must authenticate with HTTP Basic")
-    client_id, secret = given.username or "", given.password or ""
-    try:
-        client_id, secret = (unquote_plus(part, errors="strict") for part in (client_id, secret))
-    except UnicodeDecodeError:
-        raise invalid_request("the client credentials are not UTF-8") from None
+    client_id, secret = credentials
     client = services().clients.authenticate(client_id, secret)
     if client is None or services().clients.is_disabled(client_id):
         raise invalid_client("unknown client or wrong secret")
     return client_id, client
+
+
+def _credentials() -> tuple[str, str] | None:
+    """Id and secret of an `Authorization: Basic` header; None for another scheme or none.
+
+    Raises `OAuthError` for a header that cannot be read: that is an attempt too.
+    """
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(encoded.strip(), validate=True).decode()
+        client_id, secret = (unquote_plus(part, errors="strict") for part in pair.split(":", 1))
+    except ValueError:
+        raise invalid_client("the client credentials cannot be read") from None
+    return client_id, secret

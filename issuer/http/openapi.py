@@ -6,7 +6,7 @@ from importlib import metadata
 
 from ..accounts.passwords import MAX_PASSWORD
 from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
-from .body import LONGEST_TEXT, MAX_BODY
+from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY
 from .cookies import TRANSPORTS
 from .openapi_parts import (
     REFUSALS,
@@ -102,7 +102,7 @@ _USERNAME = text("Compared after NFKC and case folding.", LONGEST_NAME)
 _ACTIVE_AGO: Node = {
     "type": "number",
     "minimum": 0,
-    "maximum": 1e9,
+    "maximum": LONGEST_SECONDS,
     "description": "Seconds since the person last did something, by the client's word; absent:"
     " not since the last refresh.",
 }

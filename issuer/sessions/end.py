@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokens import AccessClaims, TokenError
+from tokens import AccessClaims, Expired, RefreshClaims, TokenError, UnknownKid
 
 from ..errors import OAuthError
 from ..journal import Reason
@@ -10,19 +10,30 @@ from ..services import Services
 
 
 def logout(services: Services, *, refresh_token: str) -> bool:
-    """End the session of a refresh token of any generation; False if there is none to end.
+    """End the session of a refresh token of any generation.
 
-    A token that is not ours, or past its end, has nothing to end, and that is no error
-    (RFC 7009 section 2.2).
+    False for a token that this issuer cannot read: nothing was ended, and nobody is told that it
+    was. A session past its end has ended.
     """
     try:
-        claims = services.sealer.open(refresh_token, services.clock())
+        claims = _open(services, refresh_token)
+    except Expired:
+        return True
     except TokenError:
         return False
     services.revoker.end_session(
         claims.sub, claims.sid, reason=Reason.LOGOUT, absolute_end=claims.exp
     )
     return True
+
+
+def _open(services: Services, refresh_token: str) -> RefreshClaims:
+    try:
+        return services.sealer.open(refresh_token, services.clock())
+    except UnknownKid:
+        # Another issuer may have begun to use a key that this one has not read yet.
+        services.keys.tick()
+        return services.sealer.open(refresh_token, services.clock())
 
 
 def logout_bearer(services: Services, claims: AccessClaims) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from revocation import Entry
-from tokens import AccessClaims, RefreshClaims, TokenError
+from tokens import AccessClaims, RefreshClaims, TokenError, is_sealed
 
 from ..errors import OAuthError
 from ..families import Status
@@ -25,6 +25,7 @@ def revoke_token(services: Services, *, token: str, client_id: str | None) -> No
     """
     found = _read(services, token)
     if found is None:
+        _refuse_sealed(token)
         return
     _require_own(services, found.client_id, client_id)
     if isinstance(found, RefreshClaims):
@@ -32,8 +33,7 @@ def revoke_token(services: Services, *, token: str, client_id: str | None) -> No
             found.sub, found.sid, reason=Reason.RFC7009, absolute_end=found.exp
         )
         return
-    settings = services.settings
-    expires = found.exp + settings.leeway + settings.issuer_skew + 1
+    expires = found.exp + services.settings.entry_margin + 1
     services.revoker.revoke(Entry.token(found.jti, expires), reason=Reason.RFC7009, sub=found.sub)
 
 
@@ -47,6 +47,19 @@ def _read(services: Services, token: str) -> AccessClaims | RefreshClaims | None
         return services.sealer.open(token, services.clock())
     except TokenError:
         return None
+
+
+def _refuse_sealed(token: str) -> None:
+    """A token sealed for an audience cannot be read here, so that "revoked" would be untrue.
+
+    RFC 7009 section 2.2.1. Its session can be ended, by its refresh token or by logging out.
+    """
+    if is_sealed(token):
+        raise OAuthError(
+            400,
+            "unsupported_token_type",
+            "a sealed access token cannot be revoked by itself; revoke the refresh token",
+        )
 
 
 def _require_own(services: Services, owner: str, client_id: str | None) -> None:

@@ -19,7 +19,8 @@ from .login import start_session
 
 log = structlog.get_logger("gatepass.issuer")
 
-_ATTEMPTS = 3
+_ATTEMPTS = 10
+"""Issuers of other hashing parameters may rehash again and again; three were seen not to do."""
 
 
 def change_password(

@@ -102,7 +102,7 @@ def test_reload_loses_no_request(server: Server, fresh: int, kept: int) -> None:
     for number, client in enumerate(clients):
         load.start(client, keep_alive=number >= fresh)
     try:
-        load.wait_for(lambda pids: bool(pids))
+        load.wait_for(bool)
         for _ in range(RELOADS):
             before = load.so_far()
             server.process.signal(signal.SIGHUP)
@@ -122,7 +122,7 @@ def test_refused_reload_keeps_serving(server: Server) -> None:
     for number in range(4):
         load.start(Recorder(), keep_alive=number >= 2)
     try:
-        load.wait_for(lambda pids: bool(pids))
+        load.wait_for(bool)
         (server.directory / BROKEN).touch()
         server.process.signal(signal.SIGHUP)
         server.process.wait_for_line("Reload refused", stream="stderr")

@@ -14,6 +14,7 @@ from issuer.http.openapi import document
 
 METHODS = ("get", "put", "post", "delete", "patch")
 ROUTING_REFUSALS = {404, 405}
+FRAMING_REFUSALS = {400, 411}
 _URI = "urn:openapi"
 
 
@@ -40,14 +41,19 @@ class Conformance:
         operation = self.document["paths"].get(template, {}).get(method.lower())
         if template is None or operation is None:
             # No operation: only the router answers, and in the form of every refusal.
-            assert status in ROUTING_REFUSALS, (method, path, status, body)
+            assert status in ROUTING_REFUSALS | FRAMING_REFUSALS, (method, path, status, body)
             self._conforms("#/components/schemas/Error", body)
             return
         self.seen.add((template, method.lower(), status))
         responses = operation["responses"]
-        assert str(status) in responses, f"{method} {path}: {status} is not documented: {body}"
-        pointer = f"#/paths/{_escape(template)}/{method.lower()}/responses/{status}"
-        response = responses[str(status)]
+        if str(status) not in responses and status in FRAMING_REFUSALS:
+            # Refused before its body or its route mattered: the document's `default`.
+            status_name = "default"
+        else:
+            status_name = str(status)
+        assert status_name in responses, f"{method} {path}: {status} is not documented: {body}"
+        pointer = f"#/paths/{_escape(template)}/{method.lower()}/responses/{status_name}"
+        response = responses[status_name]
         if "$ref" in response:
             pointer = response["$ref"]
             response = self.document["components"]["responses"][pointer.rpartition("/")[2]]

@@ -25,7 +25,7 @@ PERIOD = 0.15
 """Seconds after which everybody wants another password."""
 RECENT = 64
 SAMPLE = 24
-FINAL_SAMPLE = 60
+FINAL_SAMPLE = 40
 FIRST_PASSWORD = "seven violet otters juggle {}"
 
 
@@ -112,6 +112,10 @@ class Race:
     def running(self) -> bool:
         """Whether some device still has something to do."""
         return any(process.poll() is None for process in self._processes)
+
+    def answered(self) -> int:
+        """How many requests of devices have been answered so far."""
+        return sum(event.client >= 0 for event in list(self.events))
 
     # --- the gateway -------------------------------------------------------------------------
 

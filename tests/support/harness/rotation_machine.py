@@ -111,7 +111,7 @@ class FamilyMachine(RuleBasedStateMachine):
 
     # --- moves -------------------------------------------------------------------------------
 
-    @initialize(idle=st.sampled_from([None, 1800]))
+    @initialize(idle=st.sampled_from([None, 600, 1800]))
     def begins(self, idle: int | None) -> None:
         self.log_in(SUBJECTS[0], idle, 43_200)
 
@@ -131,6 +131,10 @@ class FamilyMachine(RuleBasedStateMachine):
         if not held.model.is_past(self.clock.ms):
             assert self.store.create(held.new) == held.record()
 
+    @rule(sub=st.sampled_from(SUBJECTS))
+    def lists_sessions(self, sub: str) -> None:
+        self.check_index(sub)
+
     @rule(ms=st.sampled_from([1, 9000, 60_000]) | st.integers(1, 3 * 10**6))
     def time_passes(self, ms: int) -> None:
         self.clock.ms += ms
@@ -140,7 +144,6 @@ class FamilyMachine(RuleBasedStateMachine):
         refreshes=REFRESHES,
         generation=st.sampled_from(["current", "current", "parent"]),
         moment=MOMENT,
-        right_version=st.sampled_from([True, True, True, False]),
         active_ago=AGO,
     )
     def presents(
@@ -149,13 +152,21 @@ class FamilyMachine(RuleBasedStateMachine):
         refreshes: int,
         generation: str,
         moment: tuple[str, int],
-        right_version: bool,
         active_ago: int | None,
     ) -> None:
         held = self.held(which)
         self.move_on(held, refreshes)
         self.wait_until(self.boundary(held, moment[0]), moment[1])
-        self.present(held, generation, right_version=right_version, active_ago=active_ago)
+        self.present(held, generation, active_ago=active_ago)
+
+    @rule(
+        which=WHICH,
+        generation=st.sampled_from(["current", "parent", "grandparent", "future"]),
+        change=st.sampled_from([-1, 1]),
+    )
+    def comes_after_a_password_change(self, which: int, generation: str, change: int) -> None:
+        """The account has another credential version now, or had when somebody read it."""
+        self.present(self.held(which), generation, version_change=change)
 
     @rule(
         which=WHICH,
@@ -300,14 +311,14 @@ class FamilyMachine(RuleBasedStateMachine):
         held: Held,
         generation: str,
         *,
-        right_version: bool = True,
+        version_change: int = 0,
         active_ago: int | None = None,
     ) -> None:
         distance = {"future": 1, "current": 0, "parent": -1, "grandparent": -2, "older": -4}
         g = held.model.gen + distance[generation]
         if g < 1:
             return
-        version = held.new.credential_version + (0 if right_version else 1)
+        version = held.new.credential_version + version_change
         verdict = held.model.present(g, version=version, now=self.clock.ms, active_ago=active_ago)
         outcome = self.store.rotate(
             held.new.sub,
@@ -329,24 +340,29 @@ class FamilyMachine(RuleBasedStateMachine):
     @invariant()
     def what_was_touched_is_as_the_model_has_it(self) -> None:
         if self.families:
-            self.check(self.touched)
+            self.check_record(self.touched)
 
     def teardown(self) -> None:
         """Nor has anything else changed."""
         for held in self.families:
-            self.check(held)
+            self.check_record(held)
+        for sub in SUBJECTS:
+            self.check_index(sub)
 
-    def check(self, held: Held) -> None:
-        """The record, unless it is past its end and forgotten, and its subject's list."""
+    def check_record(self, held: Held) -> None:
+        """It is there as the model has it, unless it is past its end and forgotten."""
         got = self.store.get(held.new.sub, held.new.sid)
         if got is None:
             assert held.model.is_past(self.clock.ms)
         else:
             assert got == held.record()
-        own = [other for other in self.families if other.new.sub == held.new.sub]
-        past = {other.new.sid for other in own if other.model.is_past(self.clock.ms)}
-        live = [other.record() for other in own if other.model.status == Status.LIVE]
-        listed = self.store.of_subject(held.new.sub)
+
+    def check_index(self, sub: str) -> None:
+        """The subject's live families are listed, oldest first, and nothing else."""
+        own = [held for held in self.families if held.new.sub == sub]
+        past = {held.new.sid for held in own if held.model.is_past(self.clock.ms)}
+        live = [held.record() for held in own if held.model.status == Status.LIVE]
+        listed = self.store.of_subject(sub)
         assert [family for family in listed if family.sid not in past] == [
             family for family in live if family.sid not in past
         ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 from pathlib import Path
 from typing import Any, Self
 
+from harness.certificates import Certificates
 from harness.gatepass_command import PROGRAM
 from harness.issuer_app import CHEAP_HASHING, PASSWORD, USERNAME
 from harness.processes import Process, free_port
@@ -35,10 +37,19 @@ def _value(value: Any) -> str:
 class ServedIssuer:
     """One `gatepass serve`, on two workers."""
 
-    def __init__(self, directory: Path, database_url: str, redis_url: str, **changes: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        redis_url: str,
+        *,
+        certificates: Certificates | None = None,
+        **changes: Any,
+    ) -> None:
         """`changes` replace or add settings; None takes one out."""
         self.directory = directory
         self.port = free_port()
+        self.context: ssl.SSLContext | None = None
         self.settings: dict[str, Any] = {
             "issuer": f"http://127.0.0.1:{self.port}",
             "mode": "development",
@@ -52,6 +63,11 @@ class ServedIssuer:
             "hashing": CHEAP_HASHING,
             "clients": {"demo": {"audience": "api", "access_lifetime": 300}},
         }
+        if certificates is not None:
+            self.context = ssl.create_default_context(cafile=str(certificates.authority))
+            self.settings["issuer"] = self.url
+            self.settings["tls_certificate"] = str(certificates.certificate)
+            self.settings["tls_key"] = str(certificates.key)
         self.write(**changes)
         self.process = Process(
             [PROGRAM, "serve"], cwd=directory, env={"GATEPASS_CONFIG": SETTINGS_FILE}
@@ -65,11 +81,11 @@ class ServedIssuer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def site(self) -> Site:
-        return Site(self.url, "")
+        return Site(self.url, "", self.context)
 
     def write(self, **changes: Any) -> None:
         """Change settings in the file; a running issuer goes on with the old ones."""
@@ -80,7 +96,8 @@ class ServedIssuer:
     def start(self) -> Self:
         """Start it and wait until every store answers through it."""
         self.process.start()
-        self.process.wait_for_url(f"{self.url}/readyz", timeout=READY_SECONDS)
+        ready = f"{self.url}/readyz"
+        self.process.wait_for_url(ready, timeout=READY_SECONDS, context=self.context)
         return self
 
     def reload(self) -> None:

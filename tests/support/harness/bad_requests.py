@@ -1,0 +1,508 @@
+"""Malformed requests to every endpoint of an issuer, each otherwise one that would succeed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.issuer_app import (
+    NEW_PASSWORD,
+    PASSWORD,
+    SECRET,
+    USERNAME,
+    IssuerApp,
+    basic,
+    bearer,
+    browser,
+)
+
+from issuer.http.body import MAX_BODY
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass
+class World:
+    """An issuer, and the tokens that make a request one that would succeed."""
+
+    issuer: IssuerApp
+    access: str = ""
+    refresh: str = ""
+    reset: str = ""
+    other_sid: str = ""
+    expired: str = ""
+
+    @classmethod
+    def of(cls, issuer: IssuerApp) -> World:
+        """Log in twice, ask for a reset, and have an access token that has expired."""
+        expired = issuer.grant()["access_token"]
+        issuer.clock.advance(400)
+        issuer.services.keys.tick()
+        grant = issuer.grant()
+        other = issuer.grant()["session"]["sid"]
+        reset = issuer.forgot()
+        assert reset is not None
+        return cls(issuer, grant["access_token"], grant["refresh_token"], reset, other, expired)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a body: whether it must be there, and its bad values."""
+
+    required: bool
+    bad: tuple[Any, ...]
+
+
+NOT_TEXT: tuple[Any, ...] = (0, 1.5, True, False, [], ["x"], {}, {"x": "y"}, "")
+CONTROL = ("\0", "a\0b", "a\nb", "\x1b[2J", "\x85")
+
+
+def text(longest: int, *, required: bool = True, **more: Any) -> Field:
+    """A text of limited length."""
+    bad = (*NOT_TEXT, "x" * (longest + 1), *more.get("bad", ()))
+    return Field(required, bad)
+
+
+def line(longest: int, *, required: bool = True) -> Field:
+    """A text without control characters."""
+    return text(longest, required=required, bad=CONTROL)
+
+
+TRANSPORT = Field(False, (*NOT_TEXT, "Cookie", "header", "body\0", "cookie "))
+LABEL = line(64, required=False)
+SECONDS = Field(
+    False,
+    ("", "1", True, [], {}, [1], -1, -0.001, -1e-300, 1_000_000_001, 10**400, -(10**400)),
+)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How to ask one endpoint rightly; the cases then go wrong in one thing each."""
+
+    method: str
+    path: str
+    body: Callable[[World], dict[str, Any]] = lambda _: {}
+    headers: Callable[[World], dict[str, str]] = lambda _: {}
+    fields: dict[str, Field] = field(default_factory=dict)
+    kind: str | None = JSON
+    bearer: bool = False
+    basic: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the test's id."""
+        return f"{self.method}{self.path.replace('/', '-')}"
+
+
+def _new(world: World) -> dict[str, Any]:
+    return {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "transport": "body"}
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/login",
+        lambda _: {"username": USERNAME, "password": PASSWORD, "transport": "body"},
+        fields={
+            "username": line(320),
+            "password": text(256, bad=("\0", PASSWORD + "\0")),
+            "client_id": line(255, required=False),
+            "transport": TRANSPORT,
+            "label": LABEL,
+        },
+    ),
+    Endpoint(
+        "POST",
+        "/refresh",
+        lambda world: {"refresh_token": world.refresh},
+        fields={
+            "refresh_token": text(8192, bad=("\0", "x.y.z", "é", "....", "." * 8000)),
+            "active_ago": SECONDS,
+        },
+    ),
+    Endpoint(
+        "POST",
+        "/logout",
+        lambda world: {"refresh_token": world.refresh},
+        # A text that is no token of ours has nothing to end, which is no error.
+        fields={"refresh_token": text(8192)},
+    ),
+    Endpoint(
+        "POST",
+        "/password",
+        _new,
+        lambda world: bearer(world.access),
+        fields={
+            "current_password": text(256, bad=("\0", PASSWORD + "\0", "wrong")),
+            "new_password": text(256, bad=("\0", "short", "x" * 256)),
+            "transport": TRANSPORT,
+            "label": LABEL,
+        },
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
+        "/password/forgot",
+        lambda _: {"username": USERNAME},
+        fields={"username": line(320)},
+    ),
+    Endpoint(
+        "POST",
+        "/password/reset",
+        lambda world: {"token": world.reset, "new_password": NEW_PASSWORD},
+        fields={
+            "token": text(256, bad=("\0", "wrong", "é")),
+            "new_password": text(256, bad=("\0", "short", "x" * 256)),
+        },
+    ),
+    Endpoint("POST", "/revoke", lambda world: {"token": world.access}, kind=FORM),
+    Endpoint(
+        "POST",
+        "/introspect",
+        lambda world: {"token": world.access},
+        lambda _: basic("rs"),
+        kind=FORM,
+        basic=True,
+    ),
+    Endpoint(
+        "GET", "/sessions", headers=lambda world: bearer(world.access), kind=None, bearer=True
+    ),
+    Endpoint(
+        "DELETE", "/sessions", headers=lambda world: bearer(world.access), kind=None, bearer=True
+    ),
+    Endpoint(
+        "DELETE", "/sessions/{sid}", headers=lambda w: bearer(w.access), kind=None, bearer=True
+    ),
+    Endpoint("GET", "/.well-known/jwks.json", kind=None),
+    Endpoint("GET", "/.well-known/oauth-authorization-server", kind=None),
+    Endpoint("GET", "/openapi.json", kind=None),
+    Endpoint("GET", "/healthz", kind=None),
+    Endpoint("GET", "/readyz", kind=None),
+)
+
+Case = tuple[str, dict[str, Any]]
+"""What is wrong, and the options of the request."""
+
+
+def cases(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    """Every malformed request to one endpoint; each must be refused and change nothing."""
+    yield from _methods(endpoint, world)
+    yield from _framing(endpoint, world)
+    if endpoint.kind == JSON:
+        yield from _json_bodies(endpoint, world)
+        yield from _json_fields(endpoint, world)
+        yield from _content_types(endpoint, world)
+    if endpoint.kind == FORM:
+        yield from _forms(endpoint, world)
+        yield from _content_types(endpoint, world)
+    if endpoint.bearer:
+        yield from _bearers(endpoint, world)
+    if endpoint.basic:
+        yield from _basics(endpoint, world)
+    if endpoint.path == "/refresh":
+        yield from _cookies()
+    if endpoint.path in {"/login", "/refresh"}:
+        yield from _client_secrets(endpoint, world)
+    if endpoint.path == "/logout":
+        yield from ((f"no body, {why}", options) for why, options in _bearers(endpoint, world))
+    if endpoint.path == "/revoke":
+        yield from ((f"as a client, {why}", options) for why, options in _basics(endpoint, world))
+
+
+def _rightly(endpoint: Endpoint, world: World) -> dict[str, Any]:
+    """The options of the request that would succeed."""
+    options: dict[str, Any] = {"method": endpoint.method, "headers": endpoint.headers(world)}
+    if endpoint.kind == JSON:
+        options |= {"data": json.dumps(endpoint.body(world)), "content_type": JSON}
+    elif endpoint.kind == FORM:
+        options |= {"data": _urlencoded(endpoint.body(world)), "content_type": FORM}
+    return options
+
+
+def _urlencoded(body: dict[str, Any]) -> bytes:
+    return "&".join(f"{name}={value}" for name, value in body.items()).encode()
+
+
+def _methods(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    known = {"/sessions": {"GET", "DELETE"}}.get(endpoint.path, {endpoint.method})
+    if "GET" in known:
+        known = known | {"HEAD"}
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FOO"):
+        if method not in known:
+            yield f"method {method}", _rightly(endpoint, world) | {"method": method}
+
+
+def _framing(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    for coding in ("chunked", "gzip, chunked", "identity", ""):
+        headers = {**right["headers"], "Transfer-Encoding": coding}
+        yield f"Transfer-Encoding {coding!r}", right | {"headers": headers}
+    yield "no Host", right | {"environ_overrides": {"HTTP_HOST": ""}}
+    if endpoint.kind is None:
+        return
+    length = len(right["data"])
+    wrong_lengths = ["", "x", "-1", "0", str(length + 1), "9" * 30]
+    if endpoint.kind == JSON:
+        # Of a form it would leave a shorter token, which is no error.
+        wrong_lengths.append(str(length - 1))
+    for wrong in wrong_lengths:
+        yield f"Content-Length {wrong!r}", right | {"environ_overrides": {"CONTENT_LENGTH": wrong}}
+
+
+def _json_bodies(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    body = right["data"].encode()
+    inner = body[1:-1]
+    first = next(iter(endpoint.body(world)))
+    value = json.dumps(endpoint.body(world)[first]).encode()
+    wrong: dict[str, bytes] = {
+        "an array": b"[]",
+        "an array around it": b"[" + body + b"]",
+        "null": b"null",
+        "a text": b'"text"',
+        "a text of JSON": json.dumps(body.decode()).encode(),
+        "a number": b"1",
+        "true": b"true",
+        "an empty object": b"{}",
+        "nothing": b"",
+        "spaces": b"   ",
+        "cut off": body[:-1],
+        "a trailing comma": b"{" + inner + b",}",
+        "a comma in front": b"{," + inner + b"}",
+        "two documents": body + body,
+        "something behind it": body + b"x",
+        "a comment": b"/**/" + body,
+        "single quotes": body.replace(b'"', b"'"),
+        "names without quotes": b"{" + first.encode() + b":" + value + b"}",
+        "a byte order mark": b"\xef\xbb\xbf" + body,
+        "UTF-16": body.decode().encode("utf-16"),
+        "UTF-32": body.decode().encode("utf-32"),
+        "Latin-1": b'{"x":"\xe9",' + inner + b"}",
+        "an overlong form": b'{"x":"\xc0\xaf",' + inner + b"}",
+        "a surrogate in UTF-8": b'{"x":"\xed\xa0\x80",' + inner + b"}",
+        "a byte that UTF-8 has not": b'{"x":"\xff",' + inner + b"}",
+        "half a character": b'{"x":"\xf0\x9f\xa6",' + inner + b"}",
+        "a NUL byte": b"{\0" + inner + b"}",
+        "a NUL byte in a text": b'{"x":"\0",' + inner + b"}",
+        "a raw line feed in a text": b'{"x":"\n",' + inner + b"}",
+        "an unpaired high surrogate": b'{"x":"\\ud800",' + inner + b"}",
+        "an unpaired low surrogate": b'{"x":"\\udfff",' + inner + b"}",
+        "surrogates the wrong way round": b'{"x":"\\udfff\\ud800",' + inner + b"}",
+        "a surrogate in a name": b'{"\\ud800":1,' + inner + b"}",
+        "NaN": b'{"x":NaN,' + inner + b"}",
+        "Infinity": b'{"x":Infinity,' + inner + b"}",
+        "-Infinity": b'{"x":-Infinity,' + inner + b"}",
+        "a number of 5000 digits": b'{"x":' + b"9" * 5000 + b"," + inner + b"}",
+        "a leading zero": b'{"x":01,' + inner + b"}",
+        "a hexadecimal number": b'{"x":0x1,' + inner + b"}",
+        "a plus sign": b'{"x":+1,' + inner + b"}",
+        "a broken escape": b'{"x":"\\u00g0",' + inner + b"}",
+        "nested too deep": b'{"x":' + b"[" * 300 + b"]" * 300 + b"," + inner + b"}",
+        "objects nested too deep": b'{"x":'
+        + b'{"y":' * 300
+        + b"1"
+        + b"}" * 300
+        + b","
+        + inner
+        + b"}",
+        "nested and never closed": b"[" * 8000,
+        "a member twice": b"{" + inner + b',"' + first.encode() + b'":' + value + b"}",
+        "a member twice, escaped": b"{"
+        + inner
+        + b',"'
+        + f"\\u{ord(first[0]):04x}{first[1:]}".encode()
+        + b'":'
+        + value
+        + b"}",
+        "an unknown member twice": b'{"x":1,"x":1,' + inner + b"}",
+        "an inner member twice": b'{"x":{"y":1,"y":1},' + inner + b"}",
+        "compressed": gzip.compress(body),
+        "huge": body[:-1] + b" " * MAX_BODY + b"}",
+        "a huge name": b'{"' + b"x" * MAX_BODY + b'":1,' + inner + b"}",
+    }
+    for why, data in wrong.items():
+        yield why, right | {"data": data}
+
+
+def _json_fields(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    body = endpoint.body(world)
+    for name, rule in endpoint.fields.items():
+        for bad in rule.bad:
+            data = json.dumps({**body, name: bad})
+            yield f"{name}={str(bad)[:20]!r}", right | {"data": data}
+        if rule.required:
+            data = json.dumps({key: value for key, value in body.items() if key != name})
+            yield f"without {name}", right | {"data": data}
+            yield f"{name}=null", right | {"data": json.dumps({**body, name: None})}
+    if "active_ago" in endpoint.fields:
+        for number in ("1e999", "-1e999", "1e10", "-1e-1", "-9" + "9" * 400):
+            data = json.dumps(body)[:-1] + f',"active_ago":{number}}}'
+            yield f"active_ago={number}", right | {"data": data}
+
+
+def _content_types(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    types = [
+        "",
+        "text/plain",
+        "text/json",
+        f"{endpoint.kind}x",
+        f"{endpoint.kind}, text/plain",
+        f"text/plain, {endpoint.kind}",
+        "multipart/form-data; boundary=x",
+        "é",
+        "/",
+        "\0",
+        FORM if endpoint.kind == JSON else JSON,
+    ]
+    for kind in types:
+        yield f"content type {kind!r}", right | {"content_type": kind}
+
+
+def _forms(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    body: bytes = right["data"]
+    wrong = {
+        "nothing": b"",
+        "no value": b"token",
+        "an empty value": b"token=",
+        "no name": b"=" + body,
+        "another name": b"tokens=" + body,
+        "ampersands": b"&&&",
+        "an empty pair": body + b"&",
+        "the field twice": body + b"&" + body,
+        "an unknown field twice": body + b"&x=1&x=1",
+        "the field twice, escaped": body + b"&%74oken=x",
+        "17 fields": body + b"".join(b"&x%d=1" % number for number in range(16)),
+        "an escape that is none": body + b"&x=%zz",
+        "an escape cut off": body + b"&x=%a",
+        "an escape cut off at once": body + b"&x=%",
+        "an escape that is none in a name": body + b"&%zz=1",
+        "an escaped byte that UTF-8 has not": body + b"&x=%ff",
+        "an escaped overlong form": body + b"&x=%c0%af",
+        "an escaped surrogate": body + b"&x=%ed%a0%80",
+        "a raw byte": body + b"&x=\xff",
+        "raw UTF-8": body + "&x=é".encode(),
+        "a long token": b"token=" + b"x" * 8193,
+        "huge": body + b"&x=" + b"x" * MAX_BODY,
+        "JSON": json.dumps(endpoint.body(world)).encode(),
+        "compressed": gzip.compress(body),
+        "UTF-16": body.decode().encode("utf-16"),
+    }
+    if endpoint.path == "/revoke":
+        wrong |= {
+            "a NUL in the client": body + b"&client_id=demo%00",
+            "an empty client": body + b"&client_id=",
+            "a client that is none": body + b"&client_id=nobody",
+            "a long client": body + b"&client_id=" + b"x" * 256,
+            "two clients": body + b"&client_id=demo&client_id=demo",
+        }
+    for why, data in wrong.items():
+        yield why, right | {"data": data}
+
+
+def _bearers(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    if endpoint.path == "/logout":
+        right = {"method": "POST", "headers": {}}
+    header, payload, signature = world.access.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
+    wrong = [
+        "",
+        " ",
+        "Bearer",
+        "Bearer ",
+        "Bearer \t ",
+        "Bearer null",
+        "Bearer \xe9",
+        "Bearer " + "x" * 10_000,
+        "Bearer ...",
+        "Bearer a.b.c",
+        "Bearer a.b.c.d.e",
+        f"Bearer {world.access} x",
+        f"Bearer {world.access}, Bearer {world.access}",
+        f"Bearer {world.access}.",
+        f"Bearer {world.access[:-1]}",
+        f"Bearer {world.access[:-4]}AAAA",
+        f"Bearer {header}.{payload}.",
+        f"Bearer {none}.{payload}.",
+        f"Bearer {none}.{payload}.{signature}",
+        f"Bearer {world.refresh}",
+        f"Bearer {world.expired}",
+        f"Bearer\0{world.access}",
+        f"Token {world.access}",
+        f"Basic {world.access}",
+        world.access,
+    ]
+    for value in wrong:
+        headers = {**right["headers"], "Authorization": value}
+        yield f"Authorization {value[:24]!r}", right | {"headers": headers}
+    headers = {name: value for name, value in right["headers"].items() if name != "Authorization"}
+    yield "no Authorization", right | {"headers": headers}
+
+
+def _basic_headers(world: World) -> Iterator[str]:
+    def encoded(pair: bytes) -> str:
+        return f"Basic {base64.b64encode(pair).decode()}"
+
+    yield from ("Basic", "Basic ", "Basic !!!", "Basic \xe9", "Basic YQ", "Basic ====")
+    for pair in (
+        b"",
+        b":",
+        b"rs",
+        b"rs:",
+        b":rs",
+        b"rs:wrong",
+        b"rs:" + SECRET.encode(),  # not form-encoded
+        b"demo:",
+        b"nobody:x",
+        b"rs:%ff",
+        b"%ff:x",
+        b"rs:%ed%a0%80",
+        b"rs:\xff",
+        b"\0:\0",
+        b"rs:" + b"x" * 9000,
+    ):
+        yield encoded(pair)
+
+
+def _basics(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    others = ("", " ", "Digest x", "Digest username=rs", f"Bearer {world.access}", "Negotiate")
+    for value in (*others, *_basic_headers(world)):
+        headers = {**right["headers"], "Authorization": value}
+        yield f"Authorization {value[:24]!r}", right | {"headers": headers}
+
+
+def _client_secrets(endpoint: Endpoint, world: World) -> Iterator[Case]:
+    right = _rightly(endpoint, world)
+    for value in _basic_headers(world):
+        headers = {**right["headers"], "Authorization": value}
+        yield f"client secret {value[:24]!r}", right | {"headers": headers}
+
+
+def _cookies() -> Iterator[Case]:
+    for token in (
+        "",
+        "garbage",
+        "a.b.c.d.e",
+        '"',
+        ";;;",
+        "=",
+        "\xe9",
+        "\0",
+        "x" * 9000,
+        "a b",
+        "\t",
+    ):
+        yield f"cookie {token[:12]!r}", {"method": "POST", "headers": browser(token)}
+    yield "two cookies", {"method": "POST", "headers": browser("x; __Host-gatepass_refresh=y")}
+    headers = {**browser(), "Cookie": "\xff\xfe;=;;==;\0"}
+    yield "a header of cookies that is none", {"method": "POST", "headers": headers}
