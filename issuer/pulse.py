@@ -87,7 +87,7 @@ class Pulse:
             position = self._denylist.heartbeat(self._interval, self._known())
         except (DenylistLost, DenylistNotReady) as error:
             # New, lost, or come back from the past: the journal has what it lacks.
-            log.warning("denylist_incomplete", why=error.code)
+            log.warning(error.code)
             self._fill()
             position = self._denylist.heartbeat(self._interval)
         if self._highest is not None and position.epoch != self._highest.epoch:

@@ -20,7 +20,7 @@ from revocation import RevocationError
 
 from ..accounts.account import AccountError, UnknownAccount
 from ..accounts.passwords import HashingBusy
-from ..database import DatabaseUnavailable, SchemaOutdated, require_schema
+from ..database import DatabaseUnavailable, SchemaOutdated, open_engine, require_schema
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
 from ..families import FamilyUnavailable
@@ -68,9 +68,14 @@ class Cli:
 
         Raises what building them raises, and `SchemaOutdated`.
         """
-        services = build_services(self.settings())
+        settings = self.settings()
+        engine = open_engine(settings.database_url)
+        try:
+            require_schema(engine)  # before anything is read that it may not have yet
+        finally:
+            engine.dispose()
+        services = build_services(settings)
         click.get_current_context().call_on_close(services.stop)
-        require_schema(services.engine)
         return services
 
     def emit(self, result: dict[str, Any], text: str) -> None:

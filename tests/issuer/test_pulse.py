@@ -154,12 +154,12 @@ def test_the_background_thread_outlives_a_store_that_is_down(
     failures, beaten = [0], threading.Event()
     heartbeat = services.denylist.heartbeat
 
-    def down(interval: float) -> Position:
+    def down(interval: float, known: Position | None) -> Position:
         failures[0] += 1
         if failures[0] <= 3:
             raise DenylistUnavailable("down")
         beaten.set()
-        return heartbeat(interval)
+        return heartbeat(interval, known)
 
     monkeypatch.setattr(services.denylist, "heartbeat", down)
     pulse = Pulse(

@@ -17,7 +17,7 @@ from revocation import TokenRevoked, open_denylist
 
 PASSWORD = "seven violet otters juggle 91"
 NEW_PASSWORD = "an unlikely brass kettle 4417"
-APART = 150
+APART = 80
 """Requests between a death, the next start, and the next death."""
 
 
@@ -79,7 +79,7 @@ def test_no_acknowledged_revocation_is_undone(make_fleet: Callable[..., IssuerFl
     fleet = make_fleet(settings={"GATEPASS_REUSE_INTERVAL": "0.05"})
     with (
         fleet.verifier() as verifier,
-        Race(fleet, people=2, devices=6, operations=300, seconds=25) as race,
+        Race(fleet, people=2, devices=6, operations=300, seconds=20) as race,
     ):
         reaper = Reaper(race, fleet)
         race.watch(verifier, meanwhile=reaper)

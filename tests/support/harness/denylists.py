@@ -311,8 +311,8 @@ class FaultyDenylist:
         self.lookups += 1
         return self._reach().lookup(probe)
 
-    def heartbeat(self, interval: float) -> Position:
-        return self._reach().heartbeat(interval)
+    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
+        return self._reach().heartbeat(interval, known)
 
     def snapshot(self) -> Snapshot:
         snapshot = self._reach().snapshot()
