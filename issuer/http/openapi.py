@@ -125,7 +125,7 @@ def _session_paths() -> Node:
     }
     rotate = {**token, "active_ago": _ACTIVE_AGO}
     sessions = members({"sessions": {"type": "array", "items": ref("schemas", "Session")}})
-    logged_out = {"200": _done("Logged out, or there was nothing to end.", logged_out=_TRUE)}
+    logged_out = {"200": _done("Whether a session was ended.", logged_out={"type": "boolean"})}
     of_all = {"200": _done("Every session has ended.", ended={"const": "all"})}
     of_one = {"200": _done("It has ended.", ended=text("Its sid.", pattern=SID_PATTERN))}
     return {

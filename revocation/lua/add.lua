@@ -21,17 +21,17 @@ for at = 1, #ARGV[2], 33 do
       redis.call('HSET', meta, 'watermark', string.format('%.0f', level))
       announce(key, level, expires)
     end
-  else
+  elseif expires * 1000 > now then
     local kept = tonumber(redis.call('HGET', forever, key) or -1)
+    local old_level, old_bucket = find(key)
     if expires >= never or kept >= 0 then
       -- What stays for good takes in every timed level, or it would be lower once that expires.
-      level = math.max(level, (find(key)))
+      level = math.max(level, old_level)
       if level > kept then
         redis.call('HSET', forever, key, string.format('%.0f', level))
         announce(key, level, never)
       end
-    elseif expires * 1000 > now then
-      local old_level, old_bucket = find(key)
+    else
       local bucket = math.ceil(expires / WIDTH)
       if level > old_level or bucket > old_bucket then
         bucket, level = math.max(bucket, old_bucket), math.max(level, old_level)

@@ -285,6 +285,18 @@ def test_an_entry_that_can_hit_nothing_is_not_taken(store: Store, clock: HandClo
     assert len(contents(denylist)) == len(feed(denylist)) == 1
 
 
+def test_an_expired_entry_raises_nothing(store: Store, clock: HandClock) -> None:
+    """A repetition that comes after its own expiry changes nothing, even of what stays for good."""
+    denylist = store.ready(clock)
+    timed = Entry.subject("u", 9, clock.after(60))
+    denylist.add([timed])
+    clock.advance(600)
+    position = denylist.add([Entry.subject("u", 3, NEVER)])
+    assert denylist.add([timed]) == position
+    denylist.heartbeat(0)
+    assert list(contents(denylist).values()) == [(3, NEVER)]
+
+
 @pytest.mark.parametrize("lifetime", [1, 59, 60, 61, 120, 299, 300])
 def test_an_entry_holds_until_its_expiry(store: Store, clock: HandClock, lifetime: int) -> None:
     """It refuses up to the end of its bucket, never before its expiry, and then no more."""

@@ -448,8 +448,8 @@ LUA_MUTANTS = {
     "starts the hash anew": ("prelude", "redis.sha1hex(chain ..", "redis.sha1hex('' .."),
     "forgets the level of what now stays for good": (
         "add",
-        "level = math.max(level, (find(key)))",
-        "level = level",
+        "level = math.max(level, old_level)\n",
+        "level = level\n",
     ),
 }
 
