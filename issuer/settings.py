@@ -37,6 +37,7 @@ from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
 DEFAULT_CONFIG = "gatepass.toml"
+DOTENV = ".env"
 DEMO_SETTINGS = "settings.json"
 """Where the demo keeps its settings within its state directory."""
 LONGEST_ACCESS_LIFETIME = 3600
@@ -60,18 +61,27 @@ class Mode(StrEnum):
     DEVELOPMENT = "development"
 
 
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("is not an http(s) URL without query and fragment")
-    return url.rstrip("/")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def _origin(url: str) -> str:
-    url = _http_url(url)
-    if urlsplit(url).path:
-        raise ValueError("is not an origin: scheme, host and port only")
-    return url
+    """An origin, spelled as browsers spell it in their `Origin` header (RFC 6454 section 6.2)."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        # Without the cause, which may quote a part of it.
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in _DEFAULT_PORTS or not host or not host.isascii():
+        raise ValueError("is not an http(s) URL")
+    host = f"[{host}]" if ":" in host else host
+    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    origin = f"{parts.scheme}://{host}{suffix}"
+    if url.removesuffix("/") != origin:
+        raise ValueError(
+            "is not an origin: scheme, host in small letters, and the port unless it is the default"
+        )
+    return origin
 
 
 def _store_url(url: str) -> str:
@@ -91,14 +101,18 @@ def _database_url(url: str) -> str:
     if urlsplit(url).scheme not in _DATABASES:
         raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _DATABASES)}")
     try:
-        sa.make_url(url)
+        parsed = sa.make_url(url)
     except (ValueError, sa.exc.ArgumentError):
         # Without the cause, which may quote a password.
         raise ValueError("is not a database URL") from None
+    if parsed.get_backend_name() == "sqlite" and (
+        parsed.database in {None, "", ":memory:"} or "mode" in parsed.query
+    ):
+        # In memory it would be another database for each connection.
+        raise ValueError("names no file")
     return url
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Origin = Annotated[str, AfterValidator(_origin)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
@@ -174,7 +188,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
-        env_file=".env",
+        env_file=DOTENV,
+        # A `.env` may hold other programs' variables; a misspelled one of ours is refused.
+        dotenv_filtering="match_prefix",
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -210,7 +226,7 @@ class Settings(BaseSettings):
     allowed_origins: tuple[Origin, ...] = ()
     """Origins beside the issuer's own that may use cookie mode."""
     reuse_interval: float = Field(10.0, ge=0, le=60)
-    retry_window: float | None = Field(None, ge=0)
+    retry_window: float | None = Field(None, ge=0, le=30 * 86_400)
     heartbeat_interval: float = Field(DEFAULT_HEARTBEAT_INTERVAL, gt=0, le=60)
     password_min_length: int = Field(15, ge=8, le=64)
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
@@ -264,8 +280,9 @@ class Settings(BaseSettings):
 
     def _require_production(self) -> None:
         """Refuse what is only for a developer's machine: never silently weaker."""
-        if "memory" in {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}:
-            raise ValueError("redis_url: memory:// loses every session; not in production")
+        for name, url in (("redis_url", self.redis_url), ("denylist_url", self.denylist)):
+            if urlsplit(url).scheme == "memory":
+                raise ValueError(f"{name}: memory:// loses what it holds; not in production")
         if self.keys_secret is None or len(self.keys_secret.get_secret_value()) < 22:
             raise ValueError(
                 "keys_secret: production keys are encrypted; give 22 random characters or more"
@@ -351,7 +368,20 @@ def load_settings(**overrides: Any) -> Settings:
         if unread is not None:
             name = unread[1]
             raise SettingsError(f"{variable(name)} ({name}): is not JSON of its kind") from None
-        raise SettingsError(f"{path or DEFAULT_CONFIG}: cannot be read: {error}") from None
+        raise SettingsError(
+            f"{_unreadable(path or DEFAULT_CONFIG)}: cannot be read: {error}"
+        ) from None
+
+
+def _unreadable(config: str) -> str:
+    """Which of the two files it is that is not text of its kind."""
+    try:
+        Path(DOTENV).read_text("utf-8")
+    except UnicodeDecodeError:
+        return DOTENV
+    except OSError:
+        return config
+    return config
 
 
 def _checked(make: Callable[[], Settings]) -> Settings:

@@ -297,13 +297,11 @@ class SqlAccounts:
             if account is None:
                 raise UnknownAccount(sub)
             lost = set(account.roles) - set(roles)
-            changed = connection.execute(
+            connection.execute(
                 sa.update(accounts)
-                .where(accounts.c.id == sub, accounts.c.sub_ver == account.sub_ver)
+                .where(accounts.c.id == sub)
                 .values(roles=list(roles), sub_ver=accounts.c.sub_ver + (1 if lost else 0))
             )
-            if not changed.rowcount:
-                raise Conflict("the account was changed by somebody else in the meantime")
             return self._journal(connection, sub, expires, Reason.ROLES) if lost else None
 
 

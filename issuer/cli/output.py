@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from keys import KeyRingError
 from revocation import RevocationError
@@ -94,7 +95,8 @@ class Cli:
         for column in rows[0]:
             table.add_column(column.replace("_", " "), overflow="fold")
         for row in rows:
-            table.add_row(*(_cell(value) for value in row.values()))
+            # As text: what a user chose as a label may look like rich's markup.
+            table.add_row(*(Text(_cell(value)) for value in row.values()))
         # As wide as it needs where nobody's terminal is: a pipe must not fold identifiers.
         width = None if sys.stdout.isatty() else 200
         Console(width=width, highlight=False).print(table)

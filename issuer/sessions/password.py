@@ -20,7 +20,8 @@ from .login import start_session
 log = structlog.get_logger("gatepass.issuer")
 
 _ATTEMPTS = 10
-"""Issuers of other hashing parameters may rehash again and again; three were seen not to do."""
+"""A login's rehash makes a change try again; where issuers' hashing parameters differ, each login
+may be one, and three tries were seen to be too few (tests/races)."""
 
 
 def change_password(

@@ -190,7 +190,7 @@ def test_harmless_requests_stay_harmless(issuer: IssuerApp) -> None:
     for token in ("x", "\0", "a\0b", "é", world.access[:-2], "x" * 8192):
         assert granted(issuer.revoke(token)) == {}
         assert granted(issuer.introspect(token)) == {"active": False}
-        assert granted(issuer.logout(token)) == {"logged_out": True}
+        assert granted(issuer.logout(token)) == {"logged_out": False}
         form = {"token": token, "token_type_hint": "\0"}
         answer = issuer.ask("POST", "/introspect", data=form, headers=basic("rs"))
         assert granted(answer) == {"active": False}

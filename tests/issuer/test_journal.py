@@ -121,7 +121,7 @@ def test_ended_sessions_are_known_by_their_sid(issuer: IssuerApp) -> None:
 def test_an_entry_outlives_tokens_of_a_lifetime_that_was_in_force(issuer: IssuerApp) -> None:
     """A lifetime that has been shortened still counts until its last token has expired."""
     services = issuer.services
-    margin = services.settings.leeway + services.settings.issuer_skew + 1
+    margin = services.settings.entry_margin + 1
     services.journal.note_lifetime(1200, ahead=60)
     assert services.revoker.entry_expiry() == int(issuer.clock()) + 1200 + margin
     issuer.clock.advance(60 + 1199)

@@ -53,6 +53,27 @@ def test_logging_out_twice_is_no_error(issuer: IssuerApp) -> None:
     assert granted(issuer.logout("nothing of ours")) == {"logged_out": False}
 
 
+def test_a_bearer_token_logs_out_where_the_refresh_token_cannot_be_read(
+    issuer: IssuerApp,
+) -> None:
+    """With both given, either ends the session."""
+    grant = issuer.grant()
+    headers = bearer(grant["access_token"])
+    answer = issuer.post("/logout", {"refresh_token": "nothing of ours"}, headers=headers)
+    assert granted(answer) == {"logged_out": True}
+    refused(issuer.refresh(grant["refresh_token"]), 400, "invalid_grant")
+
+
+def test_repeated_logouts_do_not_grow_the_journal(issuer: IssuerApp) -> None:
+    """A session's end is journalled once, however often and in whichever way it is asked for."""
+    grant = issuer.grant()
+    for _ in range(3):
+        granted(issuer.logout(grant["refresh_token"]))
+        granted(issuer.revoke(grant["refresh_token"]))
+        refused(issuer.refresh(grant["refresh_token"]), 400, "invalid_grant")
+    assert len(issuer.rows("journal")) == 1
+
+
 def test_a_logout_at_the_absolute_end_has_nothing_to_end(issuer: IssuerApp) -> None:
     """A token past its `exp` writes nothing."""
     token = issuer.grant(client_id="kiosk")["refresh_token"]

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from issuer.accounts import BadCredentials, PasswordHasher, PasswordPolicy, PasswordRefused
+from issuer.accounts import (
+    BadCredentials,
+    PasswordHasher,
+    PasswordPolicy,
+    PasswordRefused,
+    passwords,
+)
 from issuer.accounts.passwords import MAX_PASSWORD, HashingBusy
 
 USERNAME = "margarethe.huber@example.org"
@@ -90,6 +96,8 @@ def test_the_shortest_length_is_a_setting() -> None:
         "aaaaaaaaaaaaaaaa",
         "abcabcabcabcabcabc",
         "asdfghjklasdfghjkl",
+        "1234567890!@#$%^&*()",
+        "!@#$%^&*()1234567890",
         "iloveyouiloveyou",
         "x" * 256,
         "password" * 30,
@@ -172,6 +180,36 @@ def test_estimates_of_several_people_do_not_mix(monkeypatch: pytest.MonkeyPatch)
     assert most == [1]
 
 
+def test_a_password_full_of_signs_is_estimated_in_time(
+    policy: PasswordPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimator tries every reading of "leet" signs, and is never given too many at once."""
+    import zxcvbn as package
+
+    real = package.zxcvbn
+    seen: list[str] = []
+
+    def watched(password: str, user_inputs: list[str]) -> object:
+        seen.append(password)
+        return real(password, user_inputs=user_inputs)
+
+    monkeypatch.setattr(package, "zxcvbn", watched)
+    signs = "4@8({[<369&#!1/|0$5+7%2"
+    assert refusal(policy, signs + "password" * 20) == ""
+    assert "".join(seen) == (signs + "password" * 20)[:40]
+    assert max(len(set(piece) & set(signs)) for piece in seen) <= 12
+    # One piece that is hard to guess is enough, wherever it stands.
+    assert refusal(policy, "1234567890!@#$%^&*() vK9qLmxRpZ") == ""
+
+
+def test_a_busy_estimator_says_so(policy: PasswordPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates take turns; whoever waits too long is told to come back."""
+    monkeypatch.setattr(passwords, "_ESTIMATE_PATIENCE", 0.001)
+    with passwords._estimating, pytest.raises(HashingBusy):
+        policy.check(GOOD, USERNAME)
+    policy.check(GOOD, USERNAME)
+
+
 # Hashing
 
 
@@ -247,6 +285,17 @@ def test_a_busy_hasher_says_so() -> None:
                 busy()
         with pytest.raises(HashingBusy):
             hasher.verify_nobody(GOOD)
+    hasher.verify(made, GOOD)
+
+
+def test_a_flood_is_told_at_once() -> None:
+    """Beyond those that run and those that may wait, nobody waits at all."""
+    hasher = PasswordHasher(
+        time_cost=1, memory_cost=8, parallelism=1, concurrency=1, waiting=0, patience=3600
+    )
+    made = hasher.hash(GOOD)
+    with hasher._slot(), pytest.raises(HashingBusy):
+        hasher.verify(made, GOOD)
     hasher.verify(made, GOOD)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
-import redis
 from harness import stacks
-from harness.issuer_app import IssuerApp, granted, redis_dump, refused
+from harness.issuer_app import IssuerApp, granted, redis_dump, refused, restore_redis
 from harness.processes import until
 from harness.redis_server import RedisServer
 from structlog.testing import capture_logs
@@ -15,15 +15,6 @@ from structlog.testing import capture_logs
 from issuer.journal import Reason
 from issuer.pulse import Pulse
 from revocation import DenylistUnavailable, Entry, Position
-
-
-def restore(issuer: IssuerApp, dump: dict[bytes, tuple[bytes, int]]) -> None:
-    """Make Redis hold exactly what it held when `dump` was taken."""
-    client = redis.Redis.from_url(issuer.services.settings.redis_url)
-    client.flushall()
-    for key, (value, expiry) in dump.items():
-        client.restore(key, max(expiry, 0), value, absttl=True)
-    client.close()
 
 
 @stacks.on_redis
@@ -65,7 +56,7 @@ def test_a_session_that_was_ended_stays_ended_in_a_redis_from_the_past(
     granted(issuer.logout(ended["refresh_token"]))
     issuer.clock.advance(2)
     issuer.services.pulse.beat()
-    restore(issuer, past)
+    restore_redis(issuer.services, past)
     refused(issuer.refresh(ended["refresh_token"]), 400, "invalid_grant")
     refused(issuer.sessions(ended["access_token"]), 401, "invalid_token")
     sessions = granted(issuer.sessions(alive["access_token"]))["sessions"]
@@ -82,7 +73,7 @@ def test_a_denylist_that_went_back_is_corrected(issuer: IssuerApp) -> None:
     for _ in range(3):
         issuer.clock.advance(2)
         issuer.services.pulse.beat()
-    restore(issuer, past)
+    restore_redis(issuer.services, past)
     with capture_logs() as lines:
         issuer.services.pulse.beat()
     events = [line["event"] for line in lines]
@@ -146,6 +137,24 @@ def test_housekeeping_waits_its_time(issuer: IssuerApp) -> None:
 
 
 @stacks.anywhere
+def test_a_denylist_of_another_epoch_is_filled(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody else has put a new denylist in its place, the journal goes into that one."""
+    services = issuer.services
+    heartbeat = services.denylist.heartbeat
+
+    def replaced(interval: float, known: Position | None = None) -> Position:
+        return replace(heartbeat(interval, known), epoch="another")
+
+    services.journal.append(Entry.session("A" * 22, 2_000_000_000), reason=Reason.OPERATOR)
+    monkeypatch.setattr(services.denylist, "heartbeat", replaced)
+    with capture_logs() as lines:
+        services.pulse.beat()
+    assert [line["event"] for line in lines] == ["denylist_replaced", "denylist_filled"]
+
+
+@stacks.anywhere
 def test_the_background_thread_outlives_a_store_that_is_down(
     issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,10 +180,12 @@ def test_the_background_thread_outlives_a_store_that_is_down(
     )
     with capture_logs() as lines:
         pulse.start()
-        for _ in until(10, "recovery"):
-            if any(line["event"] == "pulse_recovered" for line in lines):
-                break
-        pulse.stop()
+        try:
+            for _ in until(10, "recovery"):
+                if any(line["event"] == "pulse_recovered" for line in lines):
+                    break
+        finally:
+            pulse.stop()
     events = [line["event"] for line in lines]
     assert events.count("pulse_failing") == 1
     assert events.count("pulse_recovered") == 1

@@ -23,6 +23,7 @@ from issuer.accounts import (
     PasswordRefused,
     SqlAccounts,
     UnknownAccount,
+    UsernameRefused,
     UsernameTaken,
 )
 from issuer.accounts.sql_accounts import RESET_LIFETIME, normalise_username
@@ -177,6 +178,14 @@ def test_standing_reads_account_session_and_client_at_once(
     standing = directory.standing(alice.id, sid="B" * 22, client_id="kiosk")
     assert (standing.session_ended, standing.client_disabled) == (False, False)
     assert directory.standing("nobody", sid=sid, client_id="demo").account is None
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 321, "\ufdfa" * 20])
+def test_a_name_has_a_length(directory: SqlAccounts, name: str) -> None:
+    """An empty name, or one too long once it is normalised, is refused."""
+    with pytest.raises(UsernameRefused):
+        directory.add(name, OLD)
+    assert directory.add("x" * 320, OLD).username == "x" * 320
 
 
 # Passwords

@@ -23,16 +23,19 @@ FOREIGN_MEMORY = 32
 
 
 def race(
-    make_fleet: Callable[..., IssuerFleet], *, settle: bool = True, **size: Any
+    make_fleet: Callable[..., IssuerFleet], *, changes: int, settle: bool = True, **size: Any
 ) -> tuple[Race, list[str], Figures]:
-    """Run a race on two issuers; what may not have happened, and how much of a race it was."""
+    """Run a race on two issuers until so many changes have won.
+
+    What may not have happened, and how much of a race it was.
+    """
     options = size.pop("fleet", {})
     fleet = make_fleet(settings=QUICK_ROTATION, issuer_settings=REHASHING, **options)
     with (
         fleet.verifier() as verifier,
         Race(fleet, first_hash_memory=FOREIGN_MEMORY, **size) as running,
     ):
-        running.watch(verifier)
+        running.watch(verifier, enough=lambda: running.won() >= changes)
         violations, figures = running.settle(verifier) if settle else running.judge()
     print(figures, f"{running.rehashes} rehashes seen, {running.stale} checks declined", sep="; ")
     return running, violations, figures
@@ -42,12 +45,12 @@ def test_nothing_older_is_accepted_and_nothing_newer_refused(
     make_fleet: Callable[..., IssuerFleet],
 ) -> None:
     """On PostgreSQL and Redis, thousands of interleavings leave a history without fault."""
-    running, violations, figures = race(make_fleet, people=2, devices=8, operations=500, seconds=30)
+    running, violations, figures = race(make_fleet, people=2, devices=8, changes=120, seconds=60)
     assert violations == []
-    assert figures.interleavings >= 500
-    assert figures.contested >= 20
+    assert figures.interleavings >= 1000
+    assert figures.contested >= 30
     assert running.rehashes >= 5
-    assert figures.operations["gateway"] >= 500
+    assert figures.operations["gateway"] >= 1000
 
 
 def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Path) -> None:
@@ -57,8 +60,8 @@ def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Pa
         make_fleet,
         people=1,
         devices=6,
-        operations=200,
-        seconds=10,
+        changes=25,
+        seconds=30,
         fleet={"database_url": database},
     )
     assert violations == []
@@ -85,8 +88,8 @@ def test_a_mutant_is_found(
         settle=False,
         people=1,
         devices=6,
-        operations=120,
-        seconds=4,
+        changes=15,
+        seconds=6,
         fleet={"alterations": [mutant]},
     )
     assert any(re.search(telling, violation) for violation in violations), violations

@@ -17,7 +17,7 @@ from issuer.families.redis_families import RedisFamilies
 
 SETTINGS = settings(
     max_examples=300,
-    stateful_step_count=40,
+    stateful_step_count=25,
     deadline=None,
     database=None,
     derandomize=True,

@@ -249,6 +249,17 @@ def redis_dump(services: Services) -> dict[bytes, tuple[Any, Any]]:
         client.close()
 
 
+def restore_redis(services: Services, dump: Mapping[bytes, tuple[Any, Any]]) -> None:
+    """Make the families' Redis hold exactly what it held when `dump` was taken."""
+    client = redis.Redis.from_url(services.settings.redis_url)
+    try:
+        client.flushall()
+        for key, (value, expiry) in dump.items():
+            client.restore(key, max(expiry, 0), value, absttl=True)
+    finally:
+        client.close()
+
+
 def granted(response: TestResponse) -> dict[str, Any]:
     """The body of an answer that must be 200."""
     assert response.status_code == 200, response.text

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from harness.processes import Process, ProcessError, free_port, until
 from gateway import Verifier
 from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.database import open_engine
-from keys import DirectoryStore
+from keys import DirectoryStore, KeyRing
 from revocation import Position, Replica
 from tokens import RefreshClaims, RefreshSealer
 
@@ -271,8 +272,12 @@ class IssuerFleet:
 
     def opened(self, refresh_token: str) -> RefreshClaims:
         """What a refresh token says; only the issuers, and we, can read it."""
-        ring = DirectoryStore(self.directory / "keys", None, development=True).load()
-        return RefreshSealer(self.url, lambda: ring).open(refresh_token, 0)
+        return RefreshSealer(self.url, lambda: self._ring).open(refresh_token, 0)
+
+    @cached_property
+    def _ring(self) -> KeyRing:
+        # Refresh tokens' keys last for a day, no test for as long.
+        return DirectoryStore(self.directory / "keys", None, development=True).load()
 
     @contextmanager
     def verifier(self) -> Iterator[Verifier]:

@@ -17,6 +17,8 @@ import sys
 import time
 from urllib.parse import quote
 
+GRANTED = 200
+REFUSED = 400
 NO_ANSWER = 0
 BUSY = 503
 PAST = 24
@@ -53,11 +55,10 @@ class Client:
         self.sessions = []
         self.past = []
         self.tried = 0.0
-        self.maybe = None
-        self.done = 0
+        self.maybe = []
 
     def run(self):
-        while self.done < self.orders["operations"] and time.monotonic() < self.orders["until"]:
+        while time.monotonic() < self.orders["until"] and not os.path.exists(self.orders["stop"]):  # noqa: PTH110
             self.step()
 
     def step(self):
@@ -102,12 +103,14 @@ class Client:
     # --- operations --------------------------------------------------------------------------
 
     def login(self, password):
-        if self.try_login(password) != 400 or self.maybe is None:
+        if self.try_login(password) != REFUSED:
             return
-        # A change of ours got no answer: perhaps it was carried out all the same.
-        if self.try_login(self.maybe) == 200:
-            self.board.post(self.sessions[-1]["ver"], self.maybe)
-            self.maybe = None
+        # Changes of ours that got no answer: perhaps one was carried out all the same.
+        for new in self.maybe:
+            if self.try_login(new) == GRANTED:
+                self.board.post(self.sessions[-1]["ver"], new)
+                self.maybe.clear()
+                return
 
     def try_login(self, password):
         body = {"username": self.orders["username"], "password": password, "transport": "body"}
@@ -166,9 +169,9 @@ class Client:
         if event["got"]:
             self.board.post(event["got"]["ver"], new)
             self.sessions.append(event["got"])
-            self.maybe = None
+            self.maybe.clear()
         elif event["status"] in (NO_ANSWER, BUSY):
-            self.maybe = new
+            self.maybe.append(new)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -221,7 +224,6 @@ class Client:
             "error": answer.get("error_description"),
             **more,
         }
-        self.done += 1
         print(json.dumps(event), flush=True)
         return event
 

@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any, Self
 
 from harness import race_client
@@ -37,8 +38,6 @@ class Race:
     people: int
     devices: int
     """Of each person, each a process."""
-    operations: int
-    """Of each device, at most."""
     seconds: float
     """After which devices stop, whatever they have done."""
     first_hash_memory: int = 8
@@ -71,7 +70,7 @@ class Race:
                     "username": name,
                     "board": str(board),
                     "ports": [issuer.port for issuer in self.fleet.issuers],
-                    "operations": self.operations,
+                    "stop": str(self._stop_file),
                     "until": monotonic() + self.seconds,
                     "period": PERIOD,
                     "seed": self._random.random(),
@@ -113,14 +112,22 @@ class Race:
         """Whether some device still has something to do."""
         return any(process.poll() is None for process in self._processes)
 
+    @property
+    def _stop_file(self) -> Path:
+        return self.fleet.directory / "stop"
+
+    def won(self) -> int:
+        """How many password changes have been answered with 200 so far."""
+        return sum(event.op == "change" and event.status == 200 for event in list(self.events))
+
     def answered(self) -> int:
         """How many requests of devices have been answered so far."""
         return sum(event.client >= 0 for event in list(self.events))
 
     # --- the gateway -------------------------------------------------------------------------
 
-    def watch(self, verifier: Verifier, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Check tokens at a gateway until all devices are done, right after each revocation."""
+    def watch(self, verifier: Verifier, enough: Callable[[], bool]) -> None:
+        """Check tokens at a gateway, right after each revocation, until it is `enough`."""
         denylist = open_denylist(self.fleet.redis_url)
         try:
             while self.running:
@@ -131,7 +138,8 @@ class Race:
                     sample = self._random.sample(recent, min(SAMPLE // self.people, len(recent)))
                     self.check_at_gateway(verifier, denylist, name, sample)
                 self._look_for_rehashes()
-                meanwhile()
+                if enough():
+                    self._stop_file.touch()
         finally:
             denylist.close()
         for reader in self._readers:

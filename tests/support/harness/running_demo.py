@@ -8,13 +8,21 @@ import os
 import signal
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import redis
-from harness.gatepass_command import PROGRAM, clean_environment
+from harness.gatepass_command import PROGRAM, Completed, Gatepass, clean_environment
 from harness.processes import Process, until
 from harness.web import Site
+
+BOUND = 5.0
+"""Seconds from a revocation's acknowledgement to its refusal: the verifier's `max_staleness`."""
+
+
+SOURCES = ("state-dir", "environment")
+"""How a command may be told of a demo."""
 
 
 class RunningDemo:
@@ -92,6 +100,14 @@ class RunningDemo:
         """The answer to a login with the account that it printed."""
         return self.site.login(self.username, self.password).granted()
 
+    def refuses(self, access_token: str) -> None:
+        """Wait until the example API refuses a token as revoked: within the stated bound."""
+        for _ in until(BOUND, "the API's refusal of a revoked token", pause=0.02):
+            answer = self.site.api(access_token)
+            if answer.status == 401:
+                assert "revoked" in answer.json["error_description"], answer.json
+                return
+
     def redis_pid(self) -> int | None:
         """The process of its embedded Redis, None where that is not running."""
         try:
@@ -123,3 +139,33 @@ def settings_environment(state_dir: Path) -> dict[str, str]:
         f"GATEPASS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in settings.items()
     }
+
+
+class Run(Protocol):
+    """Runs a command on a demo's issuer."""
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Completed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An account of a test's own."""
+
+    username: str
+    password: str
+    sub: str
+
+
+def runner(gatepass: Gatepass, state_dir: Path, source: str) -> Run:
+    """Runs commands that are told of a demo by `state-dir`, or by variables of its settings."""
+    options: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    if source == "state-dir":
+        options = ("--state-dir", str(state_dir))
+    else:
+        env = settings_environment(state_dir)
+
+    def run(*arguments: str, stdin: str = "") -> Completed:
+        return gatepass(*arguments, *options, stdin=stdin, env=env)
+
+    return run
