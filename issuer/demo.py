@@ -83,7 +83,10 @@ class Demo:
 
     @property
     def base_url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
+        scheme, default_port = ("https", 443) if self._tls else ("http", 80)
+        # As browsers write it, since `Origin` is compared with it.
+        port = "" if self.port == default_port else f":{self.port}"
+        return f"{scheme}://{self.host}{port}"
 
     @property
     def api_url(self) -> str:

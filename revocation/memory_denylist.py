@@ -90,10 +90,12 @@ class MemoryDenylist:
                 return False
             self._state = replace(state, watermark=record.level)
             return True
-        if record.expires <= self._clock():
+        now = self._clock()
+        if record.expires <= now:
             return False
         old = self._records.get(record.key)
-        if old is None:
+        # One that has expired is as good as gone; readers may have let it go already.
+        if old is None or old.expires <= now:
             self._records[record.key] = record
             return True
         level, expires = max(old.level, record.level), max(old.expires, record.expires)

@@ -331,6 +331,18 @@ def test_a_later_expiry_prolongs_an_entry(store: Store, clock: HandClock) -> Non
     assert denylist.lookup(probe) is None
 
 
+def test_what_has_expired_lends_its_level_to_nothing(store: Store, clock: HandClock) -> None:
+    """An entry that follows an expired one of its name is held as it was announced."""
+    denylist = store.ready(clock)
+    denylist.add([Entry.subject("u", 9, clock.after(60))])
+    clock.advance(60)
+    denylist.add([Entry.subject("u", 3, clock.after(60))])
+    (record,) = unpack(feed(denylist)[1].records)
+    denylist.heartbeat(0)
+    assert contents(denylist)[record.key] == (record.level, record.expires)
+    assert denylist.lookup(Token(sub="u", sub_ver=3).probe(denylist)) is None
+
+
 def test_a_key_stays_refused_for_good(store: Store, clock: HandClock) -> None:
     """An entry without expiry is there ten years later, where a timed one is not."""
     denylist = store.ready(clock)

@@ -18,7 +18,7 @@ def in_memory(rules: RotationRules, clock: MillisecondClock) -> FamilyStore:
 
 
 def test_twelve_restored_tabs_are_never_logged_out() -> None:
-    """One answer in ten is lost and each way takes up to three seconds: no false logout."""
+    """All start within two seconds, one answer in ten is lost, each way takes up to three."""
     logouts = late_retries = 0
     for seed in range(RUNS):
         browser = RestoredTabs(in_memory, seed)
