@@ -133,6 +133,9 @@ class MemoryFamilies:
             return "rolled_back"
         if gen == current - 1:
             if just_handed:
+                # The answers before may all have been lost, and tabs still send the parent.
+                if not record.confirmed:
+                    record.handed = now
                 return "resent"
             if self._forgives_late_retry(record, now):
                 if not record.late_seen:

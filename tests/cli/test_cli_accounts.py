@@ -56,12 +56,9 @@ def test_a_weak_password_is_refused(run: Run, person: Person, password: str) -> 
         assert not password or password not in text
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00b", "x" * 321], ids=repr)
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 321], ids=repr)
 def test_an_impossible_name_is_wrong_usage(run: Run, name: str) -> None:
     """A name that nobody could log in with is exit code 2."""
-    if "\x00" in name:
-        pytest.raises(ValueError, run, "users", "add", name, "--generate")
-        return
     assert "a name has" in run("users", "add", name, "--generate").failed(2)
 
 

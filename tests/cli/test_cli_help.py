@@ -104,7 +104,7 @@ def test_wrong_usage(gatepass: Gatepass, arguments: tuple[str, ...]) -> None:
 def test_missing_or_surplus_argument(gatepass: Gatepass, arguments: tuple[str, ...]) -> None:
     """What a command cannot do with is exit code 2, before any setting is read."""
     text = gatepass(*arguments).failed(2)
-    assert text.startswith("Usage: gatepass")
+    assert "Error: " in text
     assert "GATEPASS_" not in text
 
 

@@ -76,6 +76,10 @@ end
 if g == gen - 1 then
   -- Rule 2: another tab, or a resend.
   if just_handed then
+    -- The answers before may all have been lost, and tabs still be on their way with the parent.
+    if not confirmed then
+      redis.call('HSET', family, 'handed', text(now))
+    end
     return current('resent')
   end
   -- Rule 3: the answer was lost. One late retry in each of four generations in a row is a thief

@@ -122,10 +122,9 @@ def test_a_lost_answer_retried_at_once_works(start: StartSession) -> None:
     """A resend within the reuse interval gets the same successor, to the last millisecond."""
     session = start()
     session.refresh(1)
-    assert given(session.present(1)) == (Resent, 2)
     session.clock.wait(DEFAULT.reuse_interval - MILLISECOND)
     assert given(session.present(1)) == (Resent, 2)
-    session.clock.wait(MILLISECOND)
+    session.clock.wait(DEFAULT.reuse_interval)
     assert given(session.present(1)) == (RetriedLate, 2)
 
 
@@ -198,6 +197,20 @@ def test_tabs_that_have_the_successor_already_do_not_run_ahead(start: StartSessi
     session.clock.wait(DEFAULT.reuse_interval - MILLISECOND)
     for _ in range(11):
         assert given(session.present(2)) == (Repeated, 2)
+    assert given(session.present(1)) == (Resent, 2)
+    session.clock.wait(MILLISECOND)
+    assert given(session.present(2)) == (Rotated, 3)
+
+
+def test_tabs_do_not_run_ahead_after_a_resend(start: StartSession) -> None:
+    """While nobody has used it, a resend hands the generation out anew; afterwards it does not."""
+    session = start()
+    session.refresh(1)
+    session.clock.wait(DEFAULT.reuse_interval - MILLISECOND)
+    assert given(session.present(1)) == (Resent, 2)
+    session.clock.wait(MILLISECOND)
+    assert given(session.present(2)) == (Repeated, 2)
+    session.clock.wait(DEFAULT.reuse_interval - 2 * MILLISECOND)
     assert given(session.present(1)) == (Resent, 2)
     session.clock.wait(MILLISECOND)
     assert given(session.present(2)) == (Rotated, 3)

@@ -42,8 +42,14 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "a late retry is not handed out",
-        ("    redis.call('HSET', family, 'handed', text(now))\n", ""),
-        ("                record.handed = now\n", ""),
+        (
+            "'handed', text(now))\n    return current('retried_late')",
+            "'handed', handed)\n    return current('retried_late')",
+        ),
+        (
+            '                record.handed = now\n                return "retried_late"',
+            '                return "retried_late"',
+        ),
     ),
     Mutant(
         "late retries without a limit",
@@ -124,18 +130,17 @@ MUTANTS = [
     Mutant(
         "the parent is never resent",
         ("    return current('resent')\n", ""),
-        ('            if just_handed:\n                return "resent"\n', ""),
+        ('                return "resent"\n', "                pass\n"),
     ),
     Mutant(
-        "each resend prolongs the interval",
-        (
-            "    return current('resent')",
-            "    redis.call('HSET', family, 'handed', text(now))\n    return current('resent')",
-        ),
-        (
-            '                return "resent"',
-            '                record.handed = now\n                return "resent"',
-        ),
+        "a resend is not handed out",
+        ("    if not confirmed then\n", "    if false then\n"),
+        ("                if not record.confirmed:\n", "                if False:\n"),
+    ),
+    Mutant(
+        "a resend prolongs the interval of what was used",
+        ("    if not confirmed then\n", "    if true then\n"),
+        ("                if not record.confirmed:\n", "                if True:\n"),
     ),
     Mutant(
         "a rotation within the interval",

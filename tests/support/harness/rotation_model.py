@@ -39,7 +39,7 @@ class ModelFamily:
     refreshed: int = 0
     born: dict[int, int] = field(default_factory=dict)
     handings: list[tuple[int, int]] = field(default_factory=list)
-    """(generation, when): by the login, rule 1's rotation and rule 3, by nothing else."""
+    """(generation, when): by login, rule 1's rotation, rule 3, and rule 2 while unconfirmed."""
     presented: set[int] = field(default_factory=set)
     late: set[int] = field(default_factory=set)
 
@@ -119,6 +119,8 @@ class ModelFamily:
             self.handings.append((self.gen, now))
             return "rotated"
         if g == self.gen - 1 and just_handed:  # rule 2
+            if self.gen not in self.presented:
+                self.handings.append((self.gen, now))
             return "resent"
         if g == self.gen - 1 and self._forgives(now):  # rule 3
             self.late.add(self.gen)

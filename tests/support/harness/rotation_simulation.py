@@ -15,7 +15,7 @@ OpenStore = Callable[[RotationRules, MillisecondClock], FamilyStore]
 
 RULES = RotationRules()
 ONE_WAY_DELAY = 3.0
-"""Seconds at most, so that requests arrive within half of the reuse interval."""
+"""Seconds at most: less than half of the reuse interval."""
 LOST = 0.1
 """The part of the answers that never arrive."""
 TABS = 12
@@ -114,11 +114,19 @@ class RestoredTabs(Simulation):
                 self.after(at + self.random.uniform(0, spread), self.refresh)
 
 
+class OrderedTabs(RestoredTabs):
+    """Restored tabs of a client that refreshes in turn, so that no older answer comes last."""
+
+    def answered(self, gen: int) -> None:
+        self.cookie = max(self.cookie, gen)
+
+
 class LockstepThief(Simulation):
     """A browser that refreshes every few minutes, and a thief of its token, one generation behind.
 
-    He knows when the store rotates, and presents the parent at some moment between the end of the
-    reuse interval and the owner's next refresh; the store's answers to him are never lost.
+    He knows when the store rotates, and presents the parent at some moment between a minute later,
+    when the owner no longer asks for lost answers, and the owner's next refresh; the store's
+    answers to him are never lost.
     """
 
     PERIOD = 270.0
@@ -132,7 +140,7 @@ class LockstepThief(Simulation):
     def after_rotation(self, gen: int) -> None:
         if gen >= self.stolen_from:
             # Any later, and the owner has used the successor, which gives the thief away at once.
-            wait = self.random.uniform(RULES.reuse_interval, self.PERIOD - 2 * ONE_WAY_DELAY - 30)
+            wait = self.random.uniform(60, self.PERIOD - 2 * ONE_WAY_DELAY - 30)
             self.after(wait, lambda: self.thief_presents(gen))
 
     def thief_presents(self, gen: int) -> None:
