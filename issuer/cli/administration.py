@@ -17,7 +17,7 @@ from ..http.auth import LONGEST_NAME
 from ..journal import Reason
 from ..services import Services
 from ..sessions import list_sessions
-from .output import Cli, NotFound, Refused, command_options, read_line, session_id
+from .output import Cli, IdCommand, NotFound, Refused, command_options, read_line, session_id
 
 LONGEST_ROLE = 64
 
@@ -231,7 +231,7 @@ def sessions() -> None:
     """Sessions: end one, or all of a person's."""
 
 
-@sessions.command("end")
+@sessions.command("end", cls=IdCommand)
 @click.argument("sid", required=False, callback=session_id)
 @click.option("--user", "username", help="Whose session it is; without SID: all of theirs.")
 @command_options

@@ -12,7 +12,7 @@ import keys as key_ring
 
 from ..services import open_key_store
 from .administration import moment
-from .output import Cli, command_options
+from .output import Cli, IdCommand, command_options
 from .revoking import revoke_key_everywhere
 
 
@@ -71,7 +71,7 @@ def keys_rotate(cli: Cli, early: bool) -> None:  # noqa: FBT001
     cli.emit({"changed": changed, "keys": len(ring.keys)}, told or "nothing is due")
 
 
-@keys.command("revoke")
+@keys.command("revoke", cls=IdCommand)
 @click.argument("kid")
 @command_options
 def keys_revoke(cli: Cli, kid: str) -> None:

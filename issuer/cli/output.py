@@ -38,6 +38,8 @@ UNAVAILABLE = 4
 
 
 _SID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
+# A session's id or the sealing key's has 22 characters, a thumbprint 43; no option of ours has.
+_DASHED_ID = re.compile(r"-(?:[A-Za-z0-9_-]{21}|[A-Za-z0-9_-]{42})\Z")
 
 
 class NotFound(Exception):
@@ -116,6 +118,16 @@ def session_id(_context: click.Context, _option: click.Parameter, given: str | N
     if given is not None and not _SID.match(given):
         raise click.BadParameter("a session id has 22 characters; see `gatepass users sessions`")
     return given
+
+
+class IdCommand(click.Command):
+    """A command about an id, which is base64url and may begin like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ids = [argument for argument in args if _DASHED_ID.match(argument)]
+        if ids and "--" not in args:
+            args = [*(argument for argument in args if argument not in ids), "--", *ids]
+        return super().parse_args(ctx, args)
 
 
 def _cell(value: Any) -> str:

@@ -12,7 +12,7 @@ from tokens.sealing import MAX_SEALED
 from ..journal import Reason
 from ..sessions.inspect import revoke_token
 from .administration import account_of
-from .output import Cli, NotFound, Refused, command_options, read_line, session_id
+from .output import Cli, IdCommand, NotFound, Refused, command_options, read_line, session_id
 
 
 @click.group()
@@ -45,7 +45,7 @@ def revoke_one_token(cli: Cli, token: str | None) -> None:
     cli.emit({"revoked": "token"}, "revoked the token")
 
 
-@revoke.command("session")
+@revoke.command("session", cls=IdCommand)
 @click.argument("sid", callback=session_id)
 @click.option("--user", "username", help="Whose it is, so that its record is ended too.")
 @command_options
@@ -74,7 +74,7 @@ def revoke_subject(cli: Cli, username: str) -> None:
     )
 
 
-@revoke.command("key")
+@revoke.command("key", cls=IdCommand)
 @click.argument("kid")
 @command_options
 def revoke_key(cli: Cli, kid: str) -> None:

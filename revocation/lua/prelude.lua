@@ -8,7 +8,7 @@
 -- A record of expiry E lives in bucket ceil(E / WIDTH), in one of SHARDS small hashes of it, which
 -- Redis packs (listpack) and which expire as a whole.
 local WIDTH = 60
-local SHARDS = 4096
+local SHARDS = 2048
 
 local meta, feed, shards, forever, buckets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 

@@ -159,6 +159,18 @@ def test_a_slip_in_a_session_id_is_wrong_usage(
     assert "a session id has 22 characters" in run(*command, sid).failed(2)
 
 
+@pytest.mark.parametrize("sid", ["-" + "h" * 20 + "A", "--json" + "A" * 16], ids=repr)
+@pytest.mark.parametrize("command", [("sessions", "end"), ("revoke", "session")], ids="-".join)
+def test_an_id_may_begin_like_an_option(
+    run: Run, person: Person, command: tuple[str, str], sid: str
+) -> None:
+    """One id in 64 begins with a dash: it is the id that it is, wherever it stands."""
+    assert run(*command, sid).done().out == f"ended session {sid}\n"
+    for arguments in ((sid, "--json"), ("--json", sid), ("--json", "--", sid)):
+        assert run(*command, *arguments).done().json["sid"] == sid
+    assert run(*command, "--user", person.username, sid, "--json").done().json["sid"] == sid
+
+
 def test_end_every_session(run: Run, demo: RunningDemo, person: Person) -> None:
     """`sessions end --user` ends all of a person's sessions and nobody else's."""
     grants = [demo.site.login(person.username, person.password).granted() for _ in range(2)]

@@ -41,11 +41,18 @@ CHOSEN = "seven violet otters juggle 91"
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("option", [(), ("--json",)], ids=["text", "json"])
-def test_what_does_not_exist(run: Run, command: tuple[str, ...], option: tuple[str, ...]) -> None:
+def test_what_does_not_exist(run: Run, command: tuple[str, ...]) -> None:
     """Naming what does not exist is exit code 3 and one line that repeats the name."""
-    line = run(*command, *option).refused(3)
+    line = run(*command).refused(3)
+    assert line == run(*command, "--json").refused(3)
     assert "nobody" in line or "nothing" in line or "demo" in line
+
+
+@pytest.mark.parametrize("kid", ["-" + "h" * 42, "--" + "k" * 20], ids=["signing", "sealing"])
+@pytest.mark.parametrize("command", [("revoke", "key"), ("keys", "revoke")], ids="-".join)
+def test_key_id_may_begin_like_an_option(run: Run, command: tuple[str, str], kid: str) -> None:
+    """A key's id that begins with a dash is looked for, and here not found."""
+    assert kid in run(*command, kid).refused(3)
 
 
 def test_sessions_end_needs_to_know_which(run: Run) -> None:

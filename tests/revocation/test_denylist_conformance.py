@@ -25,6 +25,7 @@ from revocation import (
     DenylistNotReady,
     DenylistReplaced,
     DenylistUnavailable,
+    DenylistWentBack,
     Entry,
     FeedGap,
     Kind,
@@ -271,6 +272,41 @@ def test_a_clock_that_was_put_back_silences_no_heartbeat(store: Store, clock: Ha
     clock.advance(-3600)
     assert denylist.heartbeat(1.0).seq == 2
     assert denylist.heartbeat(1.0).seq == 2
+
+
+def test_a_heartbeat_is_written_where_the_feed_holds_what_was_seen(store: Store) -> None:
+    """A position that the feed passed through, or one of another epoch, is no cause for alarm."""
+    denylist = store.ready()
+    begun = denylist.state().position
+    first = denylist.heartbeat(0, begun)
+    denylist.add([Entry.key("k")])
+    for known in (first, denylist.state().position, Position("another-epoch", 99, "0" * 40), None):
+        before = denylist.state().position.seq
+        assert denylist.heartbeat(0, known).seq == before + 1
+
+
+@pytest.mark.parametrize("how", ["shorter", "another history"])
+def test_a_heartbeat_is_not_written_into_the_past(store: Store, how: str) -> None:
+    """Where the feed lacks what was seen, nothing is written or vouched for until refilled."""
+    denylist = store.ready()
+    denylist.heartbeat(0)
+    here = denylist.heartbeat(0)
+    seen = (
+        Position(here.epoch, here.seq + 1, here.chain)
+        if how == "shorter"
+        else Position(here.epoch, here.seq, "0" * 40)
+    )
+    with pytest.raises(DenylistWentBack) as refusal:
+        denylist.heartbeat(0, seen)
+    assert refusal.value.code == "denylist_went_back"
+    assert denylist.state().position == here
+    assert not denylist.state().ready
+    with pytest.raises(DenylistNotReady):
+        denylist.heartbeat(0, here)
+    with pytest.raises(DenylistNotReady):
+        denylist.lookup(Token().probe(denylist))
+    denylist.mark_ready()
+    assert denylist.heartbeat(0, here).seq == here.seq + 1
 
 
 # --- expiry --------------------------------------------------------------------------------------

@@ -166,6 +166,7 @@ def runner(gatepass: Gatepass, state_dir: Path, source: str) -> Run:
         env = settings_environment(state_dir)
 
     def run(*arguments: str, stdin: str = "") -> Completed:
-        return gatepass(*arguments, *options, stdin=stdin, env=env)
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        return gatepass(*arguments[:end], *options, *arguments[end:], stdin=stdin, env=env)
 
     return run
