@@ -1,4 +1,4 @@
-"""Sealed and refresh tokens whose header or parts somebody has worked on: each a refusal by code."""
+"""Sealed and refresh tokens that somebody has worked on: each a refusal with its code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from harness.jose_oracle import b64u, unb64u
+from joserfc import jwe
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from keys import KeyRing, RotationPolicy, rotate
@@ -169,8 +170,6 @@ def test_header_that_is_no_object_is_refused(header: Any) -> None:
 
 def test_unmarked_content_is_refused() -> None:
     """Only content marked as a JWT is looked at (RFC 7519 section 5.2)."""
-    from joserfc import jwe
-
     header = {"alg": ONE.alg, "enc": "A256GCM", "kid": "k"}
     for more in ({}, {"cty": "jwt+json"}):
         given = {**header, **more}
@@ -188,11 +187,9 @@ def test_sizes_are_capped_before_anything_is_decrypted() -> None:
     assert refused.value.code == "too_large"
 
 
-@pytest.mark.parametrize("typ", [None, "JWT", "at+jwt", "RT+JWT", "application/rt+jwt", 7])
+@pytest.mark.parametrize("typ", [None, "JWT", "at+jwt", "RT+JWT", "application/rt+jwt"])
 def test_refresh_token_of_another_type_is_refused(typ: Any) -> None:
     """Only we make refresh tokens, so their type has one spelling; no key makes up for it."""
-    from joserfc import jwe
-
     key = RING.sealing()
     assert isinstance(key.private, bytes)
     header = {"alg": "dir", "enc": "A256GCM", "kid": key.kid}
@@ -200,10 +197,7 @@ def test_refresh_token_of_another_type_is_refused(typ: Any) -> None:
         header["typ"] = typ
     body = json.dumps(REFRESH.to_payload())
     oct_key = OctKey.import_key(key.private)
-    try:
-        token = jwe.encrypt_compact(header, body, oct_key, algorithms=["dir", "A256GCM"])
-    except ValueError:
-        return  # joserfc itself does not make such a header
+    token = jwe.encrypt_compact(header, body, oct_key, algorithms=["dir", "A256GCM"])
     with pytest.raises(TokenError) as refused:
         SEALER.open(token, NOW)
     assert refused.value.code == "wrong_type"
