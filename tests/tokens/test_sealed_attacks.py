@@ -106,7 +106,7 @@ OTHER_POINT = ECKey.generate_key("P-256").as_dict(private=False)
         {"kty": "none"},
         OTHER_POINT,
     ],
-    ids=lambda epk: json.dumps(epk)[:40],
+    ids=lambda epk: " ".join(sorted(epk)) if isinstance(epk, dict) else repr(epk)[:20],
 )
 @pytest.mark.parametrize(("curve", "alg"), SUITES)
 def test_any_other_ephemeral_key_is_refused(curve: str, alg: str, epk: Any) -> None:
@@ -155,7 +155,7 @@ def test_missing_ephemeral_key_is_refused() -> None:
         ({"apv": {}}, "bad_signature"),
         ({"cty": "JWS"}, "bad_signature"),
     ],
-    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_changed_header_is_refused(change: dict[str, Any], code: str) -> None:
     """What could steer decryption is refused by name; any other change breaks the tag."""
