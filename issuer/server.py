@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.sock import ssl_context
 
 from .patient_worker import PatientWorker, TimedTlsSocket
 
@@ -127,7 +128,11 @@ def run(
     graceful_timeout: seconds for requests under way; a reload or stop waits no longer.
     """
 
-    def post_worker_init(_worker: ThreadWorker) -> None:
+    def post_worker_init(worker: ThreadWorker) -> None:
+        if worker.cfg.is_ssl:
+            # Read now, while the files are those that were tried: a worker whose first client
+            # comes later must not meet a half-renewed certificate.
+            ssl_context(worker.cfg)
         on_worker_start()
 
     def worker_exit(_supervisor: Arbiter, worker: ThreadWorker) -> None:

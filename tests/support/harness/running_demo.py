@@ -50,7 +50,11 @@ class RunningDemo:
         self.described: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.close()
