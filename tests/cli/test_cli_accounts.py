@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 from harness.issuer_app import claims_of
-from harness.running_demo import Person, Run, RunningDemo
+from harness.running_demo import SOURCES, Person, Run, RunningDemo
 
 CHOSEN = "seven violet otters juggle 91"
 
@@ -43,6 +43,7 @@ def test_a_taken_name_is_refused(run: Run, person: Person) -> None:
     assert "there is already an account" in text
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize(
     "password",
     ["short", "password123456789", "x" * 257, "aaaaaaaaaaaaaaaaaaaaaaaa", ""],
@@ -56,12 +57,14 @@ def test_a_weak_password_is_refused(run: Run, person: Person, password: str) -> 
         assert not password or password not in text
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 321], ids=repr)
 def test_an_impossible_name_is_wrong_usage(run: Run, name: str) -> None:
     """A name that nobody could log in with is exit code 2."""
     assert "a name has" in run("users", "add", name, "--generate").failed(2)
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize("role", ["", "a\nb", "x" * 65], ids=repr)
 def test_an_impossible_role_is_wrong_usage(run: Run, person: Person, role: str) -> None:
     """A role that verifiers would not take from a token is exit code 2."""
@@ -150,6 +153,7 @@ def test_end_one_session(
     assert run(*command, sid, *whose, "--json").done().json["sid"] == sid
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize("sid", ["abc", "A" * 22 + "=", "A" * 21 + "/", "A" * 21 + "B"])
 @pytest.mark.parametrize("command", [("sessions", "end"), ("revoke", "session")], ids="-".join)
 def test_a_slip_in_a_session_id_is_wrong_usage(
@@ -159,6 +163,7 @@ def test_a_slip_in_a_session_id_is_wrong_usage(
     assert "a session id has 22 characters" in run(*command, sid).failed(2)
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize("sid", ["-" + "h" * 20 + "A", "--json" + "A" * 16], ids=repr)
 @pytest.mark.parametrize("command", [("sessions", "end"), ("revoke", "session")], ids="-".join)
 def test_an_id_may_begin_like_an_option(

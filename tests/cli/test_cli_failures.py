@@ -21,6 +21,7 @@ SID = "AAAAAAAAAAAAAAAAAAAAAA"
 CHOSEN = "seven violet otters juggle 91"
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize(
     "command",
     [
@@ -48,6 +49,7 @@ def test_what_does_not_exist(run: Run, command: tuple[str, ...]) -> None:
     assert "nobody" in line or "nothing" in line or "demo" in line
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize("kid", ["-" + "h" * 42, "--" + "k" * 20], ids=["signing", "sealing"])
 @pytest.mark.parametrize("command", [("revoke", "key"), ("keys", "revoke")], ids="-".join)
 def test_key_id_may_begin_like_an_option(run: Run, command: tuple[str, str], kid: str) -> None:

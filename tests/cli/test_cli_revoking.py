@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from harness.issuer_app import claims_of
 from harness.processes import until
-from harness.running_demo import Person, Run, RunningDemo
+from harness.running_demo import SOURCES, Person, Run, RunningDemo
 
 from tokens.compact import parse_header
 
@@ -51,6 +51,7 @@ def test_a_refresh_token_ends_its_session(run: Run, demo: RunningDemo, person: P
     demo.site.refresh(granted["refresh_token"]).refused(400, "invalid_grant")
 
 
+@pytest.mark.parametrize("run", SOURCES[:1], indirect=True)  # no matter of settings
 @pytest.mark.parametrize(
     ("spoilt", "code"),
     [
