@@ -31,6 +31,8 @@ _KID = random_id()
 _BATCH = 1000
 _BEAT = 1.0
 _IN_STEP_TIMEOUT = 30.0
+_MAX_STALENESS = 60.0
+"""Seconds; generous, so that a busy machine measures slowly rather than not at all."""
 _BLOCKLIST_DB = 1
 
 
@@ -56,7 +58,7 @@ def revoked(lab: Lab, entries: int) -> Iterator[Revoked]:
         denylist.mark_ready()
         _fill(denylist, entries)
         _fill_blocklist(blocklist, entries)
-        replica = Replica(denylist, heartbeat_interval=_BEAT)
+        replica = Replica(denylist, heartbeat_interval=_BEAT, max_staleness=_MAX_STALENESS)
         with _beating(url, entries):
             replica.start()
             try:

@@ -22,7 +22,7 @@ import redis
 from issuer.embedded_redis import find_server
 
 HOST = "127.0.0.1"
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 ROOT = Path(__file__).resolve().parent.parent
 _POLL = 0.02

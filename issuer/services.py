@@ -26,6 +26,9 @@ from .sql_key_store import SqlKeyStore
 
 Clock = Callable[[], float]
 
+KEY_RING_INTERVAL = 5.0
+"""Seconds between two looks at the key store: how long a revoked key may go on signing here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -112,7 +115,9 @@ def build_services(
         clock=now,
     )
     key_store = open_key_store(settings, engine)
-    keys = RotationScheduler(key_store, settings.rotation_policy(), clock=now)
+    keys = RotationScheduler(
+        key_store, settings.rotation_policy(), clock=now, interval=KEY_RING_INTERVAL
+    )
     keys.tick()
     pulse = Pulse(
         denylist,

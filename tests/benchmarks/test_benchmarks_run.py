@@ -18,7 +18,7 @@ from harness.processes import short_directory
 from benchmarks.command import GROUPS
 from benchmarks.timing import Contender, Row, Timing, measure
 
-RUN_TIMEOUT = 120
+RUN_TIMEOUT = 240
 
 
 @pytest.fixture
