@@ -21,6 +21,12 @@ OPEN_ENDED = (Kind.SESSION, Kind.SUBJECT, Kind.CLIENT)
 """Kinds that hit tokens until the moment of their commit, and so must outlive the last of them."""
 
 
+SESSION_ENDED = sa.exists().where(
+    journal.c.kind == Kind.SESSION.value, journal.c.value == sa.bindparam("sid")
+)
+"""Whether the journal holds a session's end: part of the query that reads the account."""
+
+
 class Reason(StrEnum):
     """Why something was revoked."""
 
@@ -188,11 +194,6 @@ def append_row(
     primary_key = result.inserted_primary_key
     assert primary_key is not None  # noqa: S101 - an insert of one row has a key
     return int(primary_key[0])
-
-
-def session_ended(sid: str) -> sa.Exists:
-    """Whether the journal holds the session's end: part of the query that reads the account."""
-    return sa.exists().where(journal.c.kind == Kind.SESSION.value, journal.c.value == sid)
 
 
 def _rows(

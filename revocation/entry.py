@@ -7,13 +7,13 @@ nor repetition matters.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 NEVER = (1 << 53) - 1
@@ -133,15 +133,22 @@ def record_key(kind: Kind, value: str, salt: bytes) -> bytes:
     prefix = _PREFIX[kind]
     if kind in _RANDOM_IDS:
         try:
-            raw = base64.urlsafe_b64decode(value + "==")
-        except (ValueError, binascii.Error):
+            raw = binascii.a2b_base64(value.encode().translate(_TO_STANDARD) + b"==")
+        except ValueError:
             raw = b""
         if len(raw) == 16:
             return prefix + raw
+    return _digest_key(prefix, value, salt)
+
+
+# The same clients, keys and people come again and again.
+@lru_cache(maxsize=8192)
+def _digest_key(prefix: bytes, value: str, salt: bytes) -> bytes:
     digest = hashlib.blake2b(value.encode(), digest_size=16, key=salt, person=prefix)
     return prefix + digest.digest()
 
 
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _RANDOM_IDS = frozenset({Kind.TOKEN, Kind.SESSION, Kind.EPOCH})
 
 

@@ -15,7 +15,7 @@ from revocation import Entry
 
 from ..database.engine import reading, writing
 from ..database.tables import accounts, disabled_clients, password_resets
-from ..journal import Reason, append_row, session_ended
+from ..journal import SESSION_ENDED, Reason, append_row
 from .account import (
     Account,
     BadCredentials,
@@ -33,6 +33,16 @@ LONGEST_USERNAME = 320
 """Characters after normalising, which can lengthen a name; the column's width."""
 RESET_LIFETIME = 900
 """Seconds for which a reset token may be used (OWASP Forgot Password Cheat Sheet: short-lived)."""
+
+
+# Built once: at every refresh, building it would cost more than running it.
+_STANDING = sa.select(
+    accounts,
+    SESSION_ENDED.label("session_ended"),
+    sa.exists()
+    .where(disabled_clients.c.client_id == sa.bindparam("client_id"))
+    .label("client_disabled"),
+).where(accounts.c.id == sa.bindparam("sub"))
 
 
 def normalise_username(username: str) -> str:
@@ -71,14 +81,9 @@ class SqlAccounts:
             return _one(connection, accounts.c.id == sub)
 
     def standing(self, sub: str, *, sid: str, client_id: str) -> Standing:
-        client_disabled = sa.exists().where(disabled_clients.c.client_id == client_id)
-        query = sa.select(
-            accounts,
-            session_ended(sid).label("session_ended"),
-            client_disabled.label("client_disabled"),
-        ).where(accounts.c.id == sub)
+        given = {"sub": sub, "sid": sid, "client_id": client_id}
         with reading(self._engine) as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_STANDING, given).one_or_none()
         if row is None:
             return Standing(None, session_ended=False, client_disabled=False)
         return Standing(_account(row), bool(row.session_ended), bool(row.client_disabled))
