@@ -14,6 +14,7 @@ import os
 import secrets
 import shlex
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -273,6 +274,12 @@ class Demo:
             f"{curl} {api} {bearer}; {curl} {url}/refresh {json_type} {refresh_body}",
         ]
 
+    def _exports(self) -> str:
+        """One line for a shell: what the docs' commands go by."""
+        binaries = shlex.quote(str(Path(sys.executable).parent))
+        state, denylist = shlex.quote(str(self.state_dir)), shlex.quote(self.settings.denylist)
+        return f'export PATH={binaries}:"$PATH" STATE={state} DENYLIST_URL={denylist}'
+
     def banner(self) -> str:
         """What a person reads."""
         lines = [f"Gatepass demo at {self.base_url}, example API at {self.api_url}"]
@@ -286,6 +293,7 @@ class Demo:
                 "NO REDIS FOUND: sessions and the denylist are in memory and end with this"
                 " process. Install redis-server or `gatepass[embedded]` to keep them."
             )
+        lines += ["", "For the commands of the docs, in another terminal:", "", self._exports()]
         lines += ["", "Log in, call the API, refresh, change the password, be refused:", ""]
         lines += self.walk()
         return "\n".join([*lines, ""])

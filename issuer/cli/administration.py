@@ -188,11 +188,16 @@ def users_passwd(cli: Cli, username: str, password_stdin: bool, generate: bool) 
 @users.command("roles")
 @click.argument("username")
 @click.argument("roles", nargs=-1, callback=_roles)
+@click.option("--none", "clear", is_flag=True, help="Take every role away.")
 @command_options
-def users_roles(cli: Cli, username: str, roles: tuple[str, ...]) -> None:
-    """Set an account's roles to exactly these; a lost role takes effect at once."""
+def users_roles(cli: Cli, username: str, roles: tuple[str, ...], clear: bool) -> None:  # noqa: FBT001
+    """Show an account's roles, or set them to exactly ROLES; a lost role takes effect at once."""
+    if roles and clear:
+        raise click.UsageError("give roles or --none, not both")
     services = cli.services()
     account = account_of(services, username)
+    if not roles and not clear:
+        roles = account.roles
     change = services.accounts.set_roles(account.id, roles, expires=services.revoker.entry_expiry())
     if change is not None:
         services.revoker.complete_id(change.journal_id)

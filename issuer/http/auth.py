@@ -19,8 +19,8 @@ blueprint = Blueprint("auth", __name__)
 LONGEST_NAME = 320
 LONGEST_CLIENT = 255
 LONGEST_LABEL = 64
-LONGEST_RESET_TOKEN = 256
 DEFAULT_CLIENT = "demo"
+LONGEST_RESET_TOKEN = 256
 
 
 @blueprint.post("/login")
@@ -37,11 +37,22 @@ def login() -> Response:
         services(),
         username=username,
         password=password,
-        client_id=client_id or DEFAULT_CLIENT,
+        client_id=client_id or _default_client(),
         proven_client=proven_client(),
         context=context(_label(fields)),
     )
     return grant_answer(grant, transport)
+
+
+def _default_client() -> str:
+    """`demo` where it is configured, else the only public client. Raises `OAuthError` 400."""
+    clients = services().settings.clients
+    public = [name for name, client in clients.items() if client.secret_sha256 is None]
+    if DEFAULT_CLIENT in public:
+        return DEFAULT_CLIENT
+    if len(public) != 1:
+        raise invalid_request("client_id is missing")
+    return public[0]
 
 
 def _label(fields: Fields) -> str:

@@ -119,7 +119,9 @@ def _session_paths() -> Node:
     login = {
         "username": _USERNAME,
         "password": _password("The person's password."),
-        "client_id": text("Where the person logs in; `demo` unless given.", LONGEST_CLIENT),
+        "client_id": text(
+            "Where the person logs in; the only public client unless given.", LONGEST_CLIENT
+        ),
         "transport": {**_TRANSPORT, "default": "cookie"},
         "label": _LABEL,
     }

@@ -130,7 +130,7 @@ def test_roles(run: Run, demo: RunningDemo, person: Person) -> None:
     # Nobody is logged out by it.
     kept = demo.site.refresh(refreshed["refresh_token"]).granted()
     assert demo.site.api(kept["access_token"]).granted()["roles"] == ["staff"]
-    assert "has roles: none" in run("users", "roles", person.username).done().out
+    assert "has roles: none" in run("users", "roles", person.username, "--none").done().out
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["with-user", "without-user"])
