@@ -234,7 +234,7 @@ class Client:
         for number in (first, (first + 1) % count):
             try:
                 status, answer = self.ask(number, method, path, raw, headers)
-            except ConnectionRefusedError:
+            except ConnectionError:  # from connecting alone: `ask` keeps the others
                 continue  # nothing was sent
             return number, status, answer
         return first, NO_ANSWER, {}
