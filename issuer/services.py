@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from keys import DirectoryStore, KeyRing, KeyStore, NoActiveKey, RotationScheduler, UnknownKey
+from keys import DirectoryStore, KeyRing, KeyStore, NoActiveKey, RotationScheduler
 from keys import Key as RingKey
 from revocation import Denylist, open_denylist
 from tokens import AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
@@ -181,7 +181,7 @@ class RingKeys:
             known = self._known = (ring, _ready(ring))
         try:
             return known[1][kid]
-        except (KeyError, UnknownKey):
+        except KeyError:
             raise UnknownKid(kid) from None
 
 
