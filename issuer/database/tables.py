@@ -87,3 +87,24 @@ key_rings = sa.Table(
     sa.Column("octets", sa.LargeBinary, nullable=False),
     sa.Column("written", sa.BigInteger, nullable=False),
 )
+
+# The furthest place in the denylist's feed that any issuer has acknowledged: one row, which only
+# rises. A store that lacks it came back from the past.
+denylist_positions = sa.Table(
+    "denylist_positions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.String(64), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("chain", sa.String(64), nullable=False),
+)
+
+# For each kind of record its present format, and the oldest that a program may know and still
+# work with it: what lets an older issuer run beside a newer one during an upgrade.
+formats = sa.Table(
+    "formats",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("least", sa.Integer, nullable=False),
+)
