@@ -99,10 +99,14 @@ def _translated() -> Iterator[None]:
         raise DatabaseUnavailable(f"the database does not answer: {kind}") from None
 
 
-def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
-    """Insert a row unless its key is there already; two processes may do so at once."""
+def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row unless its key is there already; two processes may do so at once.
+
+    Whether this call inserted it.
+    """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    return bool(connection.execute(insert).rowcount)
 
 
 def _alembic(engine: sa.Engine) -> Config:
