@@ -155,7 +155,7 @@ class MemoryDenylist:
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
                 self._last_heartbeat = now
                 self._append(b"")
-                self._trim(now)
+                self._trim(now, known)
                 state = self._require_state()
             return state.position
 
@@ -171,9 +171,11 @@ class MemoryDenylist:
                 return (item.seq, item.chain) == (known.seq, known.chain)
         return False
 
-    def _trim(self, now: float) -> None:
+    def _trim(self, now: float, known: Position | None) -> None:
         oldest = (now - self._feed_window) * 1000
-        while self._feed and self._feed[0].sent < oldest:
+        # What somebody has acknowledged stays: others hold this store against it.
+        kept = self._require_state().position.seq if known is None else known.seq
+        while self._feed and self._feed[0].sent < oldest and self._feed[0].seq < kept:
             self._feed.popleft()
         expired = [key for key, record in self._records.items() if record.expires <= now]
         for key in expired:

@@ -26,6 +26,10 @@ if now - last >= tonumber(ARGV[2]) or now < last then
       keep_from = tonumber(string.match(item[1], '^%d+')) + 1
     end
   end
+  -- What somebody has acknowledged stays: others hold this store against it.
+  if keep_from and ARGV[5] ~= '' then
+    keep_from = math.min(keep_from, tonumber(ARGV[6]))
+  end
   if keep_from then
     redis.call('XTRIM', feed, 'MINID', string.format('%.0f', keep_from) .. '-0')
   end

@@ -374,6 +374,23 @@ def test_a_replaced_denylist_is_another_epoch_and_empty(store: Store) -> None:
     assert [item.seq for item in feed(denylist)] == [1]
 
 
+def test_what_was_acknowledged_is_not_trimmed(store: Store, clock: HandClock) -> None:
+    """However long ago it was, the position that others go by stays in the feed."""
+    denylist = store.ready(clock)
+    denylist.heartbeat(0)
+    known = denylist.add([Entry.key("k")])
+    for _ in range(3):
+        clock.advance(2_000)
+        denylist.heartbeat(0, known)
+    assert denylist.add([], known).seq == known.seq + 3
+    assert denylist.tail(known, 0)[0].seq == known.seq + 1
+    clock.advance(2_000)
+    newer = denylist.heartbeat(0, known)
+    denylist.heartbeat(0, newer)
+    with pytest.raises(DenylistWentBack):
+        denylist.add([], known)
+
+
 # --- expiry --------------------------------------------------------------------------------------
 
 
