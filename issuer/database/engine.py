@@ -106,7 +106,8 @@ def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) 
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return bool(connection.execute(insert).rowcount)
+    counted = connection.execute(insert, execution_options={"preserve_rowcount": True})
+    return counted.rowcount > 0
 
 
 def _alembic(engine: sa.Engine) -> Config:

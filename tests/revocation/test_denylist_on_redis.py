@@ -41,7 +41,7 @@ from revocation import (
 )
 from revocation.entry import to_record
 from revocation.feed import next_chain
-from revocation.redis_client import ANSWER_TIMEOUT, evicting_policy
+from revocation.redis_client import ANSWER_TIMEOUT, evicting_policy, load_script
 from revocation.redis_denylist import RedisDenylist
 
 SUPPORT = Path(denylists.__file__).resolve().parent.parent
@@ -525,6 +525,43 @@ def test_a_hundred_thousand_entries_stay_packed(private_redis: RedisServer) -> N
     shards = client.zrange("gatepass:{denylist}:shards", 0, 20)
     assert {client.object("encoding", shard) for shard in shards} == {b"listpack"}
     assert per_entry <= 60
+
+
+FILL = """
+local random = math.random
+for i = 1, tonumber(ARGV[2]) do
+  -- The first two bytes choose the shard; a count makes each key another one.
+  local key = struct.pack('>c1I2I2I4I8', 's', random(0, 65535), random(0, 65535), i, ARGV[5])
+  store(tonumber(ARGV[3]) + random(0, tonumber(ARGV[4]) - 1), key, '1')
+end
+"""
+COUNT = """
+local count = 0
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  count = count + redis.call('HLEN', name)
+end
+return count
+"""
+
+
+@pytest.mark.parametrize("buckets", [5, 1], ids=["five minutes", "one minute"])
+def test_a_million_entries_take_forty_bytes_each(private_redis: RedisServer, buckets: int) -> None:
+    """At most, the feed apart: spread over an access token's life, and all within one minute."""
+    client = private_redis.client()
+    client.config_set("appendonly", "no")
+    base = "gatepass:{denylist}"
+    keys = [base, *(f"{base}:{part}" for part in ("feed", "shards", "forever", "buckets"))]
+    denylist = RedisDenylist(client)
+    denylist.initialise(watermark=0)
+    before = int(client.info("memory")["used_memory"])
+    # Stored by the script that `add` stores with, without a round trip for each.
+    fill = client.register_script(load_script("revocation", "prelude") + FILL)
+    first = int(client.time()[0]) // BUCKET + 10
+    for part in range(20):
+        fill(keys=keys, args=["", 50_000, first, buckets, part])
+    used = int(client.info("memory")["used_memory"]) - before
+    assert client.eval(COUNT, 1, f"{base}:shards") == 1_000_000
+    assert used / 1_000_000 <= 40
 
 
 def test_a_redis_error_of_any_kind_becomes_ours(
