@@ -15,7 +15,7 @@ from revocation import Denylist, DenylistLost, DenylistNotReady, DenylistUnavail
 
 from .database import DatabaseUnavailable
 from .families import FamilyUnavailable
-from .journal import Journal
+from .journal import PRUNE_BATCH, Journal
 from .revoker import Revoker
 
 log = structlog.get_logger("gatepass.issuer")
@@ -46,6 +46,7 @@ class Pulse:
         self._highest: Position | None = None
         self._filled = False
         self._next_housekeeping = 0.0
+        self._prunable = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -110,6 +111,7 @@ class Pulse:
     def _keep_house(self) -> None:
         now = self._clock()
         if now < self._next_housekeeping:
+            self._prune()
             return
         self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
         for seconds in sorted(self._access_lifetimes):
@@ -117,4 +119,10 @@ class Pulse:
         completed = self._revoker.complete_undone()
         if completed:
             log.info("journal_completed", rows=completed)
-        self._journal.prune()
+        self._prunable = True
+        self._prune()
+
+    def _prune(self) -> None:
+        # One batch with each beat: however much has expired, no beat comes late for it.
+        if self._prunable:
+            self._prunable = self._journal.prune() == PRUNE_BATCH
