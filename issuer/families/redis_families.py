@@ -23,6 +23,9 @@ from .family import (
 )
 from .outcome import outcome_of
 
+FORMAT = 1
+"""The format of records that this program knows; the scripts' prelude says the same."""
+
 
 class RedisFamilies:
     """Implements `FamilyStore`."""
@@ -140,6 +143,7 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 
 def _family(fields: dict[bytes, bytes]) -> Family:
     record = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+    _require_known(record.get("v", "1"))
     idle = int(record["idle"])
     return Family(
         sub=record["sub"],
@@ -159,3 +163,10 @@ def _family(fields: dict[bytes, bytes]) -> Family:
         address=record["address"],
         user_agent=record["agent"],
     )
+
+
+def _require_known(version: str) -> None:
+    # Neither a refusal, which would end the session for its owner, nor a guess: a newer issuer
+    # answers, now or later.
+    if not version.isdecimal() or int(version) > FORMAT:
+        raise FamilyUnavailable("the session's record is of a newer version's format")
