@@ -53,6 +53,9 @@ class Denylist(Protocol):
         before it are refused. A new epoch is not ready: it vouches for nothing until `mark_ready`.
         """
 
+    def replace(self, watermark: int) -> DenylistState:
+        """Declare a new epoch whatever there was: empty, and not ready."""
+
     def mark_ready(self, epoch: str | None = None) -> None:
         """Say that everything acknowledged earlier has been added again: heartbeats may begin.
 

@@ -52,6 +52,15 @@ class MemoryDenylist:
                 )
             return self._state
 
+    def replace(self, watermark: int) -> DenylistState:
+        with self._changed:
+            self._state = None
+            self._records.clear()
+            self._feed.clear()
+            self._last_heartbeat = 0.0
+            self._changed.notify_all()
+        return self.initialise(watermark)
+
     def mark_ready(self, epoch: str | None = None) -> None:
         with self._changed:
             state = self._require_state()

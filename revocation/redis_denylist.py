@@ -49,9 +49,16 @@ class RedisDenylist:
         self._meta = base
         self._keys = [self._meta, self._feed, self._shards, self._forever, f"{base}:buckets"]
         prelude = load_script("revocation", "prelude")
-        self._initialise, self._mark_ready, self._add, self._heartbeat, self._lookup = (
+        (
+            self._initialise,
+            self._replace,
+            self._mark_ready,
+            self._add,
+            self._heartbeat,
+            self._lookup,
+        ) = (
             client.register_script(prelude + load_script("revocation", name))
-            for name in ("initialise", "mark_ready", "add", "heartbeat", "lookup")
+            for name in ("initialise", "replace", "mark_ready", "add", "heartbeat", "lookup")
         )
 
     def _run(self, script: Any, *args: Any) -> Any:
@@ -73,6 +80,10 @@ class RedisDenylist:
     def initialise(self, watermark: int) -> DenylistState:
         epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
         return _state(self._run(self._initialise, epoch, watermark, salt))
+
+    def replace(self, watermark: int) -> DenylistState:
+        epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
+        return _state(self._run(self._replace, epoch, watermark, salt))
 
     def mark_ready(self, epoch: str | None = None) -> None:
         self._run(self._mark_ready, epoch or "")
