@@ -88,6 +88,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose every read sees the same moment. Raises `DatabaseUnavailable`."""
+    with _translated(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        yield connection.execution_options(sqlite_begin="DEFERRED")
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
@@ -105,11 +116,12 @@ def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) 
     connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
 
 
-def _alembic(engine: sa.Engine) -> Config:
+def _alembic(engine: sa.Engine | None = None, connection: sa.Connection | None = None) -> Config:
     config = Config()
     location = Path(str(resources.files("issuer.database").joinpath("migrations")))
     config.set_main_option("script_location", str(location))
     config.attributes["engine"] = engine
+    config.attributes["connection"] = connection
     return config
 
 
@@ -122,13 +134,34 @@ def migrate(engine: sa.Engine) -> None:
         command.upgrade(_alembic(engine), "head")
 
 
-def require_schema(engine: sa.Engine) -> None:
-    """Raise `SchemaOutdated` unless the schema is this version's."""
-    head = ScriptDirectory.from_config(_alembic(engine)).get_current_head()
-    with reading(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current != head:
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the schema up to a revision within the caller's transaction."""
+    command.upgrade(_alembic(connection=connection), revision)
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """The revision of the database's schema, None where there is none yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_known_revision(revision: str) -> bool:
+    """Whether this version can bring a schema of that revision up to date."""
+    scripts = ScriptDirectory.from_config(_alembic())
+    return any(script.revision == revision for script in scripts.walk_revisions())
+
+
+def require_revision(current: str | None) -> str:
+    """The revision, if it is this version's own. Raises `SchemaOutdated`."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if current is None or current != head:
         raise SchemaOutdated(
             f"the database's schema is at {current or 'nothing'}, this version needs {head}:"
             " run `gatepass migrate`"
         )
+    return current
+
+
+def require_schema(engine: sa.Engine) -> None:
+    """Raise `SchemaOutdated` unless the schema is this version's."""
+    with reading(engine) as connection:
+        require_revision(current_revision(connection))

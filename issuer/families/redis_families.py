@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 import redis
@@ -21,6 +22,8 @@ from .family import (
     Status,
 )
 from .outcome import outcome_of
+
+_SCAN_BATCH = 1000
 
 
 class RedisFamilies:
@@ -120,6 +123,36 @@ class RedisFamilies:
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         self._run(self._mark, sub, sid, sid, status)
+
+    def versions(self) -> Iterator[tuple[str, int]]:
+        for _, sub, version in self._scan():
+            yield sub, version
+
+    def clear(self, *, below: int) -> int:
+        cleared = 0
+        old = (key for key, _, version in self._scan() if version < below)
+        while batch := list(islice(old, _SCAN_BATCH)):
+            with unavailable_as(FamilyUnavailable):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    owner, _, sid = key.partition(b":family:")
+                    pipeline.unlink(key)
+                    pipeline.zrem(owner + b":sessions", sid)
+                cleared += sum(pipeline.execute()[::2])
+        return cleared
+
+    def _scan(self) -> Iterator[tuple[bytes, str, int]]:
+        """Key, subject and version of every family; on a cluster those of every primary."""
+        pattern = f"{self._namespace}:{{*}}:family:*"
+        with unavailable_as(FamilyUnavailable):
+            keys = self._client.scan_iter(match=pattern, count=_SCAN_BATCH)
+            while batch := list(islice(keys, _SCAN_BATCH)):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    pipeline.hmget(key, ["sub", "version"])
+                for key, (sub, version) in zip(batch, pipeline.execute(), strict=True):
+                    if version is not None:  # it has ended meanwhile otherwise
+                        yield key, sub.decode("utf-8", "replace"), int(version)
 
     def ping(self) -> None:
         with unavailable_as(FamilyUnavailable):
