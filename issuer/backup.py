@@ -98,11 +98,12 @@ def _write_table(
     query = sa.select(table).order_by(*table.primary_key.columns)
     count = 0
     # From a cursor in the server: no table is ever in memory as a whole.
-    for row in connection.execute(query.execution_options(yield_per=_BATCH)):
-        lines.write([_text_of(value) for value in row])
-        count += 1
-        if count % _BATCH == 0:
-            progress(table.name, count)
+    with connection.execute(query.execution_options(yield_per=_BATCH)) as rows:
+        for row in rows:
+            lines.write([_text_of(value) for value in row])
+            count += 1
+            if count % _BATCH == 0:
+                progress(table.name, count)
     progress(table.name, count)
     return count
 
