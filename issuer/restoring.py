@@ -351,13 +351,15 @@ def make_safe(
 
     `name` is what the epoch's row is found by again.
     """
-    raise_versions(connection, max(seen.highest, int(clock())))
+    now = int(clock())
+    raise_versions(connection, max(seen.highest, now))
     forget_resets(connection)
     forget_positions(connection)
-    keep_revoked(connection, seen.kids, int(clock()))
-    replace_ring(connection, settings, int(clock()))
-    # Last, since tokens are issued from the older rows until the commit.
-    declare_epoch(connection, settings, name or secrets.token_urlsafe(16), int(clock()))
+    keep_revoked(connection, seen.kids, now)
+    replace_ring(connection, settings, now)
+    # Last, by the time of then: tokens are issued from the older rows until the commit.
+    entry = _epoch(settings, name or secrets.token_urlsafe(16), int(clock()))
+    declare_epoch(connection, entry, now)
 
 
 def raise_versions(connection: sa.Connection, seen: int) -> None:
@@ -402,10 +404,9 @@ def replace_ring(connection: sa.Connection, settings: Settings, now: int) -> Non
     keep_revoked(connection, gone, now)
 
 
-def declare_epoch(connection: sa.Connection, settings: Settings, name: str, now: int) -> None:
+def declare_epoch(connection: sa.Connection, epoch: Entry, now: int) -> None:
     """Journal that every token of before is refused; undone, so that whoever starts pushes it."""
-    entry = _epoch(settings, name, now)
-    append_row(connection, entry, reason=Reason.RESTORE, now=now)
+    append_row(connection, epoch, reason=Reason.RESTORE, now=now)
 
 
 def _epoch(settings: Settings, name: str, now: int) -> Entry:
