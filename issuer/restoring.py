@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -20,12 +20,12 @@ from keys import KeyRing, RotationPolicy, UnknownKey, revoke, rotate
 from revocation import (
     Denylist,
     DenylistLost,
+    DenylistReplaced,
     DenylistUnavailable,
     Entry,
     Kind,
     open_denylist,
 )
-from revocation.entry import record_key
 
 from .backup import BackupError, BackupFile, Progress, load_rows, no_progress
 from .crash_points import reach
@@ -40,68 +40,19 @@ from .database.engine import (
 from .database.tables import (
     accounts,
     denylist_positions,
-    disabled_clients,
     journal,
     metadata,
     password_resets,
 )
 from .families import FamilyStore, FamilyUnavailable, RotationRules, open_families
 from .journal import Journal, Reason, append_row
+from .lost_time import Restored, Seen, highest_of, look, look_at_replaced, report_on, values_of
 from .revoker import Revoker
 from .services import open_key_store
 from .settings import LONGEST_ACCESS_LIFETIME, Settings
 from .sql_key_store import SqlKeyStore
 
 _HINT = "nothing was changed; --without-redis does the database's part alone"
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore did, and what an operator has to look at. Times in seconds."""
-
-    made: int | None
-    """When the backup was made, where there is a file that says so."""
-    accounts: int
-    changed: tuple[str, ...]
-    """Accounts whose password, roles or state had changed since: the old ones are back."""
-    missing: tuple[str, ...]
-    """Accounts of the rows that were replaced which the backup does not have."""
-    clients: tuple[str, ...]
-    """Clients and audiences revoked since, which work again."""
-    watermark: int | None
-    """Every token issued until then is refused; None as long as Redis has not followed."""
-
-    @property
-    def completed(self) -> bool:
-        """Whether Redis has followed; the next issuer that starts sees to it otherwise."""
-        return self.watermark is not None
-
-
-@dataclass(slots=True)
-class Seen:
-    """What is still known of the time that was lost."""
-
-    families: dict[str, int] = field(default_factory=dict)
-    """The highest credential version of each subject's families."""
-    salt: bytes = b""
-    records: dict[bytes, int] = field(default_factory=dict)
-    """The denylist's levels of subjects, clients and keys."""
-    kids: set[str] = field(default_factory=set)
-    """Keys known to have been revoked."""
-    names: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """Of the rows that are replaced: name and both versions by account."""
-    clients: set[str] = field(default_factory=set)
-    highest: int = 0
-    """The highest version or level of all."""
-
-    def forget_above(self, version: int) -> None:
-        """Leave out what came after a restore that had been begun: it is above everything."""
-        self.families = {sub: one for sub, one in self.families.items() if one <= version}
-        self.records = {key: one for key, one in self.records.items() if one <= version}
-
-    def level(self, kind: Kind, value: str) -> int:
-        """What the denylist had of somebody, 0 for nothing."""
-        return self.records.get(record_key(kind, value, self.salt), 0) if self.salt else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +88,11 @@ def restore(
                 begun = _begun(connection, backup)
             if begun is None:
                 _put_rows(connection, backup, seen, replace_rows=replace_rows, progress=progress)
-                report = _report(connection, backup, settings, seen)
+                report = report_on(connection, backup, settings, seen)
                 make_safe(connection, settings, seen, backup.digest if backup else "", clock)
             else:
                 seen.forget_above(begun)
-                report = _report(connection, backup, settings, seen)
+                report = report_on(connection, backup, settings, seen)
             reach("restore.made_safe")
         reach("restore.committed")
         take_out_revoked(engine, settings, int(clock()))
@@ -177,98 +128,13 @@ def _opened(
         engine.dispose()
 
 
-# What is still known
-
-
 def _look(stores: _Stores, settings: Settings, seen: Seen) -> None:
-    """Read what Redis shows of the time that was lost. Raises where it does not answer."""
     try:
-        for sub, version in stores.families.versions():
-            seen.families[sub] = max(seen.families.get(sub, 0), version)
-        with suppress(DenylistLost):
-            snapshot = stores.denylist.snapshot()
-            seen.salt = snapshot.state.salt
-            for record in snapshot.records:
-                if record.kind in {Kind.SUBJECT, Kind.CLIENT, Kind.KEY}:
-                    seen.records[record.key] = max(seen.records.get(record.key, 0), record.level)
-                if record.kind is Kind.SUBJECT:
-                    seen.highest = max(seen.highest, record.level)
+        look(stores.families, stores.denylist, settings, seen)
     except FamilyUnavailable as error:
         raise FamilyUnavailable(f"{error}; {_HINT}") from None
     except DenylistUnavailable as error:
         raise DenylistUnavailable(f"{error}; {_HINT}") from None
-    seen.highest = max(seen.highest, *seen.families.values(), 0)
-    # A ring in a directory is in no backup; it may have been put back by the same hands.
-    if settings.key_store == "directory":
-        ring = open_key_store(settings).load()
-        seen.kids |= {kid for kid in ring.verification_keys() if seen.level(Kind.KEY, kid)}
-
-
-def _look_at_replaced(connection: sa.Connection, seen: Seen) -> None:
-    """The rows that a backup replaces know best what has happened since."""
-    columns = (
-        accounts.c.id,
-        accounts.c.username,
-        accounts.c.credential_version,
-        accounts.c.sub_ver,
-    )
-    for row in connection.execute(sa.select(*columns)):
-        seen.names[row.id] = (row.username, row.credential_version, row.sub_ver)
-    seen.kids |= set(_values_of(connection, Kind.KEY))
-    seen.clients |= set(connection.scalars(sa.select(disabled_clients.c.client_id)))
-    seen.highest = max(seen.highest, _highest(connection))
-
-
-def _values_of(connection: sa.Connection, kind: Kind) -> list[str]:
-    return list(connection.scalars(sa.select(journal.c.value).where(journal.c.kind == kind.value)))
-
-
-def _highest(connection: sa.Connection) -> int:
-    queries = (
-        sa.select(sa.func.max(accounts.c.credential_version)),
-        sa.select(sa.func.max(accounts.c.sub_ver)),
-        sa.select(sa.func.max(journal.c.level)).where(journal.c.kind == Kind.SUBJECT.value),
-    )
-    return max(connection.scalar(query) or 0 for query in queries)
-
-
-def _report(
-    connection: sa.Connection, backup: BackupFile | None, settings: Settings, seen: Seen
-) -> Restored:
-    """Compare what is back, as it was, with what is known."""
-    changed, here = [], set[str]()
-    for sub, name, credential, version in _restored(connection, backup):
-        here.add(sub)
-        _, known_credential, known_version = seen.names.get(sub, ("", 0, 0))
-        known_credential = max(known_credential, seen.families.get(sub, 0))
-        known_version = max(known_version, seen.level(Kind.SUBJECT, sub))
-        if known_credential > credential or known_version > version:
-            changed.append(name)
-    names = set(settings.clients) | {client.audience for client in settings.clients.values()}
-    revoked = {name for name in names if seen.level(Kind.CLIENT, name)} | seen.clients
-    disabled = set(connection.scalars(sa.select(disabled_clients.c.client_id)))
-    return Restored(
-        made=backup.header.created if backup else None,
-        accounts=len(here),
-        changed=tuple(sorted(changed)),
-        missing=tuple(sorted(name for sub, (name, *_) in seen.names.items() if sub not in here)),
-        clients=tuple(sorted(revoked - disabled)),
-        watermark=None,
-    )
-
-
-def _restored(
-    connection: sa.Connection, backup: BackupFile | None
-) -> Iterator[tuple[str, str, int, int]]:
-    """Id, name and both versions of each account as it came back."""
-    names = ("id", "username", "credential_version", "sub_ver")
-    if backup is None:
-        for row in connection.execute(sa.select(*(accounts.c[name] for name in names))):
-            yield row.id, row.username, row.credential_version, row.sub_ver
-        return
-    for table, given in backup.rows():
-        if table == "accounts":
-            yield given["id"], given["username"], given["credential_version"], given["sub_ver"]
 
 
 # Rows
@@ -325,7 +191,7 @@ def _put_rows(
     else:
         if not replace_rows and _holds_rows(connection):
             raise BackupError("the database is not empty; --replace replaces what it holds")
-        _look_at_replaced(connection, seen)
+        look_at_replaced(connection, seen)
         load_rows(connection, backup, progress)
     upgrade(connection)
 
@@ -368,7 +234,7 @@ def raise_versions(connection: sa.Connection, seen: int) -> None:
     One more than the restored version would be reached again, and with it old sessions. `seen`
     takes in the time in seconds: versions rise one by one and never as fast.
     """
-    floor = max(seen, _highest(connection)) + 1
+    floor = max(seen, highest_of(connection)) + 1
     connection.execute(sa.update(accounts).values(credential_version=floor, sub_ver=floor))
 
 
@@ -384,7 +250,7 @@ def forget_positions(connection: sa.Connection) -> None:
 
 def keep_revoked(connection: sa.Connection, kids: set[str], now: int) -> None:
     """A revoked key stays so for good: whoever has it chooses his own times."""
-    for kid in sorted(kids - set(_values_of(connection, Kind.KEY))):
+    for kid in sorted(kids - set(values_of(connection, Kind.KEY))):
         append_row(connection, Entry.key(kid), reason=Reason.RESTORE, now=now)
 
 
@@ -431,6 +297,10 @@ def complete(
     Raises `DatabaseUnavailable`, `DenylistUnavailable`, `FamilyUnavailable`.
     """
     watermark, floor = raise_epoch(engine, settings, int(clock()))
+    # Whoever follows the old feed learns at once, rather than when it finds the feed gone.
+    with suppress(DenylistLost, DenylistReplaced):
+        denylist.add([_epoch(settings, "", watermark - settings.issuer_skew)])
+    reach("restore.announced")
     denylist.replace(watermark)
     reach("restore.replaced")
     families.clear(below=floor)
@@ -478,7 +348,7 @@ def raise_epoch(engine: sa.Engine, settings: Settings, now: int) -> tuple[int, i
 def take_out_revoked(engine: sa.Engine, settings: Settings, now: int) -> None:
     """A key that is refused for good must not sign: a directory may be older than the journal."""
     with reading(engine) as connection:
-        kids = set(_values_of(connection, Kind.KEY))
+        kids = set(values_of(connection, Kind.KEY))
     policy = settings.rotation_policy()
     store = open_key_store(settings, engine)
     if kids & store.load().verification_keys().keys():
@@ -490,22 +360,3 @@ def _without(ring: KeyRing, kids: set[str], now: int, policy: RotationPolicy) ->
         with suppress(UnknownKey):
             ring = revoke(ring, kid, now, policy)
     return ring
-
-
-def describe(report: Restored, when: Callable[[float], str]) -> list[str]:
-    """What an operator is told, a line for each; `when` words a time."""
-    told = []
-    if report.changed:
-        told.append(
-            "changed since, so that the old password, roles or state are back:"
-            f" {', '.join(report.changed)}. Disable these accounts, or set their passwords anew"
-        )
-    if report.missing:
-        told.append(f"not in the backup, and gone: {', '.join(report.missing)}")
-    if report.clients:
-        told.append(f"revoked since, and working again: {', '.join(report.clients)}")
-    if report.watermark is not None:
-        told.append(f"every token issued until {when(report.watermark)} is refused")
-    else:
-        told.append("the next issuer that starts ends the tokens and sessions of before")
-    return told

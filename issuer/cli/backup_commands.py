@@ -14,7 +14,8 @@ import click
 
 from ..backup import BackupError, BackupFile, Progress, write_backup
 from ..database import open_engine
-from ..restoring import Restored, describe, restore
+from ..lost_time import Restored, describe
+from ..restoring import restore
 from ..settings import Settings
 from .administration import moment
 from .output import Cli, Refused, command_options

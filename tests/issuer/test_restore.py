@@ -17,12 +17,15 @@ from pydantic import SecretStr
 from issuer import crash_points, restoring
 from issuer.backup import BackupError, BackupFile
 from issuer.crash_points import watch
+from issuer.database import open_engine, require_schema
+from issuer.database.engine import upgrade, writing
 from issuer.database.tables import metadata
 from issuer.families import FamilyUnavailable
+from issuer.lost_time import describe
 from issuer.restoring import restore
 from issuer.sessions.grant import grant
 from keys import KeyRing, KeyStoreError
-from revocation import DenylistUnavailable, Kind
+from revocation import DenylistUnavailable, Kind, Replica
 
 SECRET = "a passphrase of the ring, and a long one"
 MODES = ("file", "in-place")
@@ -77,8 +80,12 @@ def test_nothing_of_before_works_again(
 @pytest.mark.parametrize("mode", MODES)
 def test_new_logins_work(lost: LostTime, mode: str) -> None:
     """With the password of then; their tokens are good once the watermark has passed."""
-    report = lost.restore(mode)
     issuer = lost.issuer
+    old = issuer.services.denylist.state()
+    report = lost.restore(mode)
+    new = issuer.services.denylist.state()
+    assert new.position.epoch != old.position.epoch, "no place in the old feed means anything now"
+    assert (new.watermark, new.ready) == (report.watermark, True)
     lost.start_issuer()
     assert report.watermark == int(issuer.clock()) + 5
     issuer.clock.advance_to(report.watermark + 1)
@@ -102,7 +109,7 @@ def _by_one(connection: sa.Connection, _seen: int) -> None:
 
 def _without_time(connection: sa.Connection, _seen: int) -> None:
     accounts = metadata.tables["accounts"]
-    highest = restoring._highest(connection) + 1
+    highest = restoring.highest_of(connection) + 1
     connection.execute(sa.update(accounts).values(credential_version=highest, sub_ver=highest))
 
 
@@ -183,7 +190,7 @@ def test_what_an_operator_is_told(lost: LostTime, mode: str) -> None:
     assert report.changed == (USERNAME,)
     assert report.missing == (("bob@example.org",) if mode == "file" else ())
     assert report.clients == ("kiosk",)
-    told = "\n".join(restoring.describe(report, str))
+    told = "\n".join(describe(report, str))
     assert all(word in told for word in (USERNAME, "kiosk", str(report.watermark)))
 
 
@@ -199,6 +206,24 @@ def test_a_change_shows_in_redis_alone(lost: LostTime, left: str) -> None:
         services.families.clear(below=1 << 50)
     assert lost.restore("in-place").changed == (USERNAME,)
     assert lost.restore("in-place").changed == ()
+
+
+@pytest.mark.parametrize("ring", ["directory"], indirect=True)
+def test_followers_of_the_old_feed_are_told(lost: LostTime) -> None:
+    """The epoch is announced there before the feed goes, so that a replica refuses at once."""
+    services = lost.issuer.services
+    replica = Replica(services.denylist)
+    replica.step(block=0)
+    told: list[int] = []
+
+    def visit(name: str) -> None:
+        if name == "restore.announced":
+            replica.step(block=0)
+            told.append(replica._watermark)
+
+    watch(visit)
+    report = lost.restore("file")
+    assert told == [report.watermark]
 
 
 @pytest.mark.parametrize("ring", ["directory"], indirect=True)
@@ -264,6 +289,45 @@ def _empty(lost: LostTime) -> None:
         for table in metadata.sorted_tables:
             if table.name != "formats":
                 connection.execute(sa.delete(table))
+
+
+@pytest.mark.parametrize("ring", ["directory"], indirect=True)
+@pytest.mark.parametrize("mutant", [False, True], ids=["", "mutant"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_place_in_the_old_feed_is_forgotten(
+    lost: LostTime, monkeypatch: pytest.MonkeyPatch, mode: str, mutant: bool
+) -> None:
+    """It belongs to another history, which no store will ever hold again."""
+    if mutant:
+        monkeypatch.setattr(restoring, "forget_positions", _nothing)
+    position = {"id": 1, "epoch": "of before", "seq": 99, "chain": "c"}
+    lost.rows["denylist_positions"] = [position]
+    table = metadata.tables["denylist_positions"]
+    with lost.issuer.services.engine.begin() as connection:
+        connection.execute(sa.delete(table))
+        connection.execute(sa.insert(table).values(**position))
+    lost.restore(mode, without_redis=True)
+    assert (position in lost.issuer.rows("denylist_positions")) is mutant
+
+
+@stacks.anywhere
+@pytest.mark.parametrize("ring", ["directory"], indirect=True)
+def test_a_snapshot_of_an_older_version(lost: LostTime, tmp_path: Path) -> None:
+    """A database that was put back is brought up to date in the same transaction."""
+    services = lost.issuer.services
+    url = f"sqlite:///{tmp_path / 'older.db'}"
+    engine = open_engine(url)
+    with writing(engine) as connection:
+        upgrade(connection, "0001")
+        connection.execute(sa.insert(metadata.tables["accounts"]), lost.rows["accounts"])
+    settings = services.settings.model_copy(update={"database_url": url})
+    assert restore(settings, None, clock=services.clock).changed == (USERNAME,)
+    require_schema(engine)
+    with writing(engine) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0099'"))
+    engine.dispose()
+    with pytest.raises(BackupError, match="0099 is of another version"):
+        restore(settings, None, clock=services.clock)
 
 
 # Refused, and nothing changed

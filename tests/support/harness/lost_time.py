@@ -16,8 +16,9 @@ from harness.issuer_app import NEW_PASSWORD, PASSWORD, IssuerApp, granted
 from issuer.backup import BackupFile, write_backup
 from issuer.database.tables import metadata
 from issuer.journal import Reason
+from issuer.lost_time import Restored
 from issuer.pulse import Pulse
-from issuer.restoring import Restored, restore
+from issuer.restoring import restore
 from keys import Key, revoke
 from revocation import Entry, Probe
 from tokens import AccessClaims, AccessVerifier, TokenError, UnknownKid, VerificationKey, sign
