@@ -15,12 +15,32 @@ from revocation import Denylist, DenylistLost, DenylistNotReady, DenylistUnavail
 
 from .database import DatabaseUnavailable
 from .families import FamilyUnavailable
-from .journal import Journal
+from .journal import PRUNE_BATCH, Journal
+from .positions import Positions
 from .revoker import Revoker
 
 log = structlog.get_logger("gatepass.issuer")
 
 HOUSEKEEPING_INTERVAL = 30.0
+COMPLETION_INTERVAL = 5.0
+"""Seconds between two looks for what somebody began and did not finish."""
+POSITION_INTERVAL = 60.0
+"""Seconds after which the position in SQL follows the heartbeats; the feed's window is longer."""
+
+
+class _Every:
+    """Says when it is time again."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether the interval is over; the next one begins then."""
+        if now < self._next:
+            return False
+        self._next = now + self._interval
+        return True
 
 
 class Pulse:
@@ -31,6 +51,7 @@ class Pulse:
         denylist: Denylist,
         journal: Journal,
         revoker: Revoker,
+        positions: Positions,
         *,
         heartbeat_interval: float,
         access_lifetimes: frozenset[int],
@@ -40,12 +61,16 @@ class Pulse:
         self._denylist = denylist
         self._journal = journal
         self._revoker = revoker
+        self._positions = positions
         self._interval = heartbeat_interval
         self._access_lifetimes = access_lifetimes
         self._clock = clock
-        self._highest: Position | None = None
+        self._known: Position | None = None
         self._filled = False
-        self._next_housekeeping = 0.0
+        self._housekeeping = _Every(HOUSEKEEPING_INTERVAL)
+        self._completion = _Every(COMPLETION_INTERVAL)
+        self._following = _Every(POSITION_INTERVAL)
+        self._prunable = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -84,37 +109,42 @@ class Pulse:
         if not self._filled:
             self._fill()
         try:
-            position = self._denylist.heartbeat(self._interval, self._known())
+            position = self._heartbeat()
         except (DenylistLost, DenylistNotReady) as error:
-            # New, lost, or come back from the past: the journal has what it lacks.
+            # New, lost, under another primary, or come back from the past: the journal has what it
+            # lacks.
             log.warning(error.code)
             self._fill()
-            position = self._denylist.heartbeat(self._interval)
-        if self._highest is not None and position.epoch != self._highest.epoch:
-            log.warning("denylist_replaced", epoch=position.epoch)
-            self._fill()
-        self._highest = position
+            position = self._heartbeat()
+        if self._following.due(self._clock()):
+            self._positions.move(self._known, position)
         self._keep_house()
+
+    def _heartbeat(self) -> Position:
+        try:
+            self._known = self._positions.read()
+        except DatabaseUnavailable:
+            # Nobody can acknowledge anything now, so what was known last is all that there is; and
+            # a Redis that restarts, fails over or is emptied meanwhile is not ready, whatever it
+            # holds. Gateways need not stop because the database does.
+            log.warning("heartbeat_without_database")
+        return self._denylist.heartbeat(self._interval, self._known)
 
     def _fill(self) -> None:
         self._filled = False
         self._revoker.fill()
         self._filled = True
-        self._highest = None
-
-    def _known(self) -> Position | None:
-        """The furthest place in the feed that this process has seen."""
-        seen = [self._highest, self._revoker.acknowledged]
-        return max((one for one in seen if one is not None), key=lambda one: one.seq, default=None)
 
     def _keep_house(self) -> None:
         now = self._clock()
-        if now < self._next_housekeeping:
-            return
-        self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
-        for seconds in sorted(self._access_lifetimes):
-            self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
-        completed = self._revoker.complete_undone()
-        if completed:
-            log.info("journal_completed", rows=completed)
-        self._journal.prune()
+        if self._completion.due(now):
+            completed = self._revoker.complete_undone()
+            if completed:
+                log.info("journal_completed", rows=completed)
+        if self._housekeeping.due(now):
+            for seconds in sorted(self._access_lifetimes):
+                self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
+            self._prunable = True
+        if self._prunable:
+            # One batch with each beat: however much has expired, no beat comes late for it.
+            self._prunable = self._journal.prune() == PRUNE_BATCH

@@ -47,6 +47,7 @@ from .database.tables import (
 from .families import FamilyStore, FamilyUnavailable, RotationRules, open_families
 from .journal import Journal, Reason, append_row
 from .lost_time import Restored, Seen, highest_of, look, look_at_replaced, report_on, values_of
+from .positions import Positions
 from .revoker import Revoker
 from .services import open_key_store
 from .settings import LONGEST_ACCESS_LIFETIME, Settings
@@ -309,6 +310,7 @@ def complete(
         Journal(engine, clock),
         denylist,
         families,
+        Positions(engine),
         longest_access=settings.longest_access,
         longest_session=settings.longest_session,
         margin=settings.entry_margin,

@@ -11,7 +11,7 @@ MILLISECONDS = 1000
 
 
 class FamilyUnavailable(Exception):
-    """The store of families does not answer."""
+    """The store of families does not answer, or with a record that only a newer version knows."""
 
     code: ClassVar[str] = "families_unavailable"
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import redis
 
-from revocation.redis_client import load_script, unavailable_as
+from revocation.redis_circuit import Circuits
+from revocation.redis_client import Link, load_script
 
 from .family import (
     MILLISECONDS,
@@ -24,6 +25,8 @@ from .family import (
 from .outcome import outcome_of
 
 _SCAN_BATCH = 1000
+FORMAT = 1
+"""The format of records that this program knows; the scripts' prelude says the same."""
 
 
 class RedisFamilies:
@@ -36,10 +39,12 @@ class RedisFamilies:
         *,
         namespace: str = "gatepass",
         clock: Callable[[], float] | None = None,
+        circuits: Circuits | None = None,
         scripts: Callable[[str], str] | None = None,
     ) -> None:
         """`clock` (seconds) replaces the server's own time and `scripts` its Lua, for tests."""
         self._client = client
+        self._link = Link(client, FamilyUnavailable, circuits)
         self._rules = rules
         self._namespace = namespace
         self._clock = clock
@@ -61,8 +66,9 @@ class RedisFamilies:
 
     def _run(self, script: Any, sub: str, sid: str, *args: Any) -> Any:
         now = "" if self._clock is None else str(int(self._clock() * MILLISECONDS))
-        with unavailable_as(FamilyUnavailable):
-            return script(keys=self._keys(sub, sid), args=[now, *args])
+        keys = self._keys(sub, sid)
+        with self._link.use(keys[0]):
+            return script(keys=keys, args=[now, *args])
 
     def create(self, new: NewFamily) -> Family:
         fields: dict[str, str | int] = {
@@ -105,13 +111,14 @@ class RedisFamilies:
         return outcome_of(name.decode(), _family(_pairs(fields)) if fields else None)
 
     def get(self, sub: str, sid: str) -> Family | None:
-        with unavailable_as(FamilyUnavailable):
-            fields = cast("dict[bytes, bytes]", self._client.hgetall(self._keys(sub, sid)[0]))
+        key = self._keys(sub, sid)[0]
+        with self._link.use(key):
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(key))
         return _family(fields) if fields else None
 
     def of_subject(self, sub: str) -> list[Family]:
         index = self._keys(sub, "")[1]
-        with unavailable_as(FamilyUnavailable):
+        with self._link.use(index):
             sids = cast("list[bytes]", self._client.zrange(index, 0, -1))
             pipeline = self._client.pipeline(transaction=False)
             for sid in sids:
@@ -132,7 +139,7 @@ class RedisFamilies:
         cleared = 0
         old = (key for key, _, version in self._scan() if version < below)
         while batch := list(islice(old, _SCAN_BATCH)):
-            with unavailable_as(FamilyUnavailable):
+            with self._link.use(self._namespace):
                 pipeline = self._client.pipeline(transaction=False)
                 for key in batch:
                     owner, _, sid = key.partition(b":family:")
@@ -144,18 +151,22 @@ class RedisFamilies:
     def _scan(self) -> Iterator[tuple[bytes, str, int]]:
         """Key, subject and version of every family; on a cluster those of every primary."""
         pattern = f"{self._namespace}:{{*}}:family:*"
-        with unavailable_as(FamilyUnavailable):
-            keys = self._client.scan_iter(match=pattern, count=_SCAN_BATCH)
-            while batch := list(islice(keys, _SCAN_BATCH)):
-                pipeline = self._client.pipeline(transaction=False)
-                for key in batch:
-                    pipeline.hmget(key, ["sub", "version"])
-                for key, (sub, version) in zip(batch, pipeline.execute(), strict=True):
-                    if version is not None:  # it has ended meanwhile otherwise
-                        yield key, sub.decode("utf-8", "replace"), int(version)
+        keys = self._client.scan_iter(match=pattern, count=_SCAN_BATCH)
+        while batch := self._read(keys):
+            for key, (sub, version) in batch:
+                if version is not None:  # it has ended meanwhile otherwise
+                    yield key, sub.decode("utf-8", "replace"), int(version)
+
+    def _read(self, keys: Iterator[bytes]) -> list[tuple[bytes, list[Any]]]:
+        with self._link.use(self._namespace):
+            batch = list(islice(keys, _SCAN_BATCH))
+            pipeline = self._client.pipeline(transaction=False)
+            for key in batch:
+                pipeline.hmget(key, ["sub", "version"])
+            return list(zip(batch, pipeline.execute(), strict=True))
 
     def ping(self) -> None:
-        with unavailable_as(FamilyUnavailable):
+        with self._link.use(self._namespace):
             self._client.ping()
 
     def close(self) -> None:
@@ -168,6 +179,7 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 
 def _family(fields: dict[bytes, bytes]) -> Family:
     record = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+    _require_known(record.get("v", "1"))
     idle = int(record["idle"])
     return Family(
         sub=record["sub"],
@@ -187,3 +199,10 @@ def _family(fields: dict[bytes, bytes]) -> Family:
         address=record["address"],
         user_agent=record["agent"],
     )
+
+
+def _require_known(version: str) -> None:
+    # Neither a refusal, which would end the session for its owner, nor a guess: a newer issuer
+    # answers, now or later.
+    if not version.isdecimal() or int(version) > FORMAT:
+        raise FamilyUnavailable("the session's record is of a newer version's format")

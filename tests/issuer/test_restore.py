@@ -324,7 +324,7 @@ def test_a_snapshot_of_an_older_version(lost: LostTime, tmp_path: Path) -> None:
     assert restore(settings, None, clock=services.clock).changed == (USERNAME,)
     require_schema(engine)
     with writing(engine) as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0099'"))
+        connection.execute(sa.text("UPDATE schema_version SET version_num = '0099'"))
     engine.dispose()
     with pytest.raises(BackupError, match="0099 is of another version"):
         restore(settings, None, clock=services.clock)

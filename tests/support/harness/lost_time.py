@@ -17,6 +17,7 @@ from issuer.backup import BackupFile, write_backup
 from issuer.database.tables import metadata
 from issuer.journal import Reason
 from issuer.lost_time import Restored
+from issuer.positions import Positions
 from issuer.pulse import Pulse
 from issuer.restoring import restore
 from keys import Key, revoke
@@ -157,6 +158,7 @@ class LostTime:
             services.denylist,
             services.journal,
             services.revoker,
+            Positions(services.engine),
             heartbeat_interval=services.settings.heartbeat_interval,
             access_lifetimes=frozenset({300}),
         )
