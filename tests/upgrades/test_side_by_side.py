@@ -27,7 +27,7 @@ from harness.upgrade_load import (
     plan,
 )
 
-PEOPLE = 4
+PEOPLE = 3
 # Each refresh is a rotation.
 SETTINGS = {"GATEPASS_REUSE_INTERVAL": "0", "GATEPASS_WORKERS": "1"}
 
@@ -153,12 +153,12 @@ def test_releases_work_side_by_side_and_either_way(
     assert findings.violations == []
     assert {status for _, _, status in findings.asked} <= {200, 400, 401}
     for release in ("old", "new"):
-        for operation, least in {"login": 30, "refresh": 120, "introspect": 50}.items():
+        for operation, least in {"login": 25, "refresh": 110, "introspect": 40}.items():
             assert findings.of(release, operation) >= least, (release, operation)
         for fact in ("accepts", "refuses"):
-            assert findings.seen[f"gateway {release} {fact}"] >= 100
-        assert findings.seen[f"{release} refuses to refresh"] >= 40
-        assert findings.seen[f"kept session at {release}"] >= 30
+            assert findings.seen[f"gateway {release} {fact}"] >= 80
+        assert findings.seen[f"{release} refuses to refresh"] >= 30
+        assert findings.seen[f"kept session at {release}"] >= 25
     for how in ENDS:
         for pair in ("old then new", "new then old"):
             assert findings.seen[f"{how}: {pair}"] == PEOPLE
