@@ -12,10 +12,11 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from revocation import Entry, Kind
+from revocation import Entry, Kind, Position
 
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import access_lifetimes, journal
+from .positions import move_position
 
 OPEN_ENDED = (Kind.SESSION, Kind.SUBJECT, Kind.CLIENT)
 """Kinds that hit tokens until the moment of their commit, and so must outlive the last of them."""
@@ -83,14 +84,26 @@ class Journal:
         with reading(self._engine) as connection:
             return _rows(connection, journal.c.id.in_(row_ids))
 
-    def mark_done(self, row_ids: Sequence[int], *, least_expires: int) -> None:
-        """Note that rows have reached the denylist, with this expiry where theirs was earlier."""
+    def mark_done(
+        self,
+        row_ids: Sequence[int],
+        *,
+        least_expires: int,
+        moved: tuple[Position | None, Position] | None = None,
+    ) -> bool:
+        """Note that rows have reached the denylist, with this expiry where theirs was earlier.
+
+        `moved` is the position from which, and to which, that took the feed. False, and nothing is
+        noted, where another issuer has moved it meanwhile.
+        """
 
         def at_least(column: sa.Column[int]) -> sa.ColumnElement[int]:
             earlier = sa.and_(journal.c.kind.in_(OPEN_ENDED), column < least_expires)
             return sa.case((earlier, least_expires), else_=column)
 
         with writing(self._engine) as connection:
+            if moved is not None and not move_position(connection, *moved):
+                return False
             connection.execute(
                 sa.update(journal)
                 .where(journal.c.id.in_(row_ids))
@@ -100,6 +113,7 @@ class Journal:
                     kept_until=at_least(journal.c.kept_until),
                 )
             )
+            return True
 
     def undone(self, *, limit: int = 500) -> list[JournalRow]:
         """Rows that have not reached the denylist, oldest first."""

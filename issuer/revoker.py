@@ -15,6 +15,7 @@ from revocation import Denylist, Entry, Kind, Position
 
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
+from .positions import Positions
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -30,6 +31,7 @@ class Revoker:
         journal: Journal,
         denylist: Denylist,
         families: FamilyStore,
+        positions: Positions,
         *,
         longest_access: int,
         longest_session: int,
@@ -40,12 +42,11 @@ class Revoker:
         self._journal = journal
         self._denylist = denylist
         self._families = families
+        self._positions = positions
         self._longest_access = longest_access
         self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
-        self.acknowledged: Position | None = None
-        """Where the denylist stood after this process's last revocation."""
 
     def entry_expiry(self) -> int:
         """When the last token that is out now, of whatever lifetime, has surely expired.
@@ -107,10 +108,29 @@ class Revoker:
         # Reckoned again, now that the rows are committed: until that moment tokens were issued
         # that these entries must outlive, however long the commit took.
         least_expires = self.entry_expiry()
-        self.acknowledged = self._denylist.add([_lasting(row.entry, least_expires) for row in rows])
+        known = self._positions.read()
+        added = self._denylist.add([_lasting(row.entry, least_expires) for row in rows], known)
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
-        self._journal.mark_done([row.id for row in rows], least_expires=least_expires)
+        self._acknowledge([row.id for row in rows], least_expires, known, added)
+
+    def _acknowledge(
+        self, row_ids: list[int], least_expires: int, known: Position | None, added: Position
+    ) -> None:
+        """Mark rows done together with a position whose history holds their entries.
+
+        Whoever comes upon a store without that history knows that it lacks them.
+        """
+        reached = added
+        while True:
+            moved = None if known == reached else (known, reached)
+            if self._journal.mark_done(row_ids, least_expires=least_expires, moved=moved):
+                return
+            # Another issuer has moved it. It must have done so on the store that we wrote to.
+            known = self._positions.read()
+            reached = self._denylist.add([], known)
+            if known is not None and known.seq >= added.seq:
+                reached = known
 
     def complete_undone(self) -> int:
         """Push every undone row, oldest first; returns how many."""
@@ -126,13 +146,15 @@ class Revoker:
 
     def fill(self) -> None:
         """Put everything in force back into the denylist, and say that it is ready."""
+        known = self._positions.read()
         epoch = self._denylist.initialise(watermark=0).position.epoch
         rows = self._journal.in_force()
         for start in range(0, len(rows), _REPLAY_BATCH):
             batch = rows[start : start + _REPLAY_BATCH]
             self._denylist.add([row.entry for row in batch])
-        self._denylist.mark_ready(epoch)
-        self.acknowledged = None
+        # Where somebody else has moved the position meanwhile, the next heartbeat holds the store
+        # against that one.
+        self._positions.move(known, self._denylist.mark_ready(epoch, known))
         if rows:
             log.info("denylist_filled", entries=len(rows))
 

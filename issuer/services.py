@@ -18,6 +18,7 @@ from .clients import Clients
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
 from .journal import Journal
+from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
@@ -40,6 +41,7 @@ class Services:
     accounts: SqlAccounts
     clients: Clients
     journal: Journal
+    positions: Positions
     families: FamilyStore
     denylist: Denylist
     revoker: Revoker
@@ -103,12 +105,19 @@ def build_services(
     accounts = SqlAccounts(engine, hasher, policy, now)
     rules = RotationRules(settings.reuse_interval, settings.retry_window)
     families = open_families(settings.redis_url, rules, namespace=settings.namespace, clock=clock)
-    denylist = open_denylist(settings.denylist, namespace=settings.namespace, clock=clock)
+    denylist = open_denylist(
+        settings.denylist,
+        namespace=settings.namespace,
+        replicas=settings.redis_replicas,
+        clock=clock,
+    )
     journal = Journal(engine, now)
+    positions = Positions(engine)
     revoker = Revoker(
         journal,
         denylist,
         families,
+        positions,
         longest_access=settings.longest_access,
         longest_session=settings.longest_session,
         margin=settings.entry_margin,
@@ -123,6 +132,7 @@ def build_services(
         denylist,
         journal,
         revoker,
+        positions,
         heartbeat_interval=settings.heartbeat_interval,
         access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
     )
@@ -133,6 +143,7 @@ def build_services(
         accounts=accounts,
         clients=Clients(settings.clients, engine, now),
         journal=journal,
+        positions=positions,
         families=families,
         denylist=denylist,
         revoker=revoker,

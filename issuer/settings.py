@@ -204,6 +204,8 @@ class Settings(BaseSettings):
     """Where families live."""
     denylist_url: StoreUrl | None = None
     """Where the denylist lives; the same as `redis_url` unless given."""
+    redis_replicas: int = Field(0, ge=0, le=16)
+    """Replicas of the denylist's Redis that must hold a revocation before it is acknowledged."""
     namespace: str = Field("gatepass", pattern=r"^[A-Za-z0-9_.-]+$")
     """Prefix of every Redis key."""
     key_store: Literal["directory", "database"] = "directory"

@@ -5,6 +5,7 @@ from .entry import NEVER, Entry, Kind, Probe, Record, Revocable
 from .errors import (
     BadDenylistUrl,
     DenylistLost,
+    DenylistNewer,
     DenylistNotReady,
     DenylistReplaced,
     DenylistUnavailable,
@@ -13,6 +14,7 @@ from .errors import (
     ReplicaStale,
     RevocationError,
     TokenRevoked,
+    TooFewConfirmations,
 )
 from .feed import DenylistState, FeedItem, Position
 from .replica import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, Replica, StalePolicy
@@ -24,6 +26,7 @@ __all__ = [
     "BadDenylistUrl",
     "Denylist",
     "DenylistLost",
+    "DenylistNewer",
     "DenylistNotReady",
     "DenylistReplaced",
     "DenylistState",
@@ -43,5 +46,6 @@ __all__ = [
     "Snapshot",
     "StalePolicy",
     "TokenRevoked",
+    "TooFewConfirmations",
     "open_denylist",
 ]

@@ -43,7 +43,8 @@ class Denylist(Protocol):
     """A set of revocations with an ordered feed of its changes.
 
     Every method may be retried; all raise `DenylistUnavailable` where the store does not answer,
-    and all but `initialise` raise `DenylistLost` where it holds no epoch.
+    all but `initialise` and `replace` raise `DenylistLost` where it holds no epoch, and
+    `DenylistNewer` where a newer program keeps it in a format of its own.
     """
 
     def initialise(self, watermark: int) -> DenylistState:
@@ -53,36 +54,47 @@ class Denylist(Protocol):
         before it are refused. A new epoch is not ready: it vouches for nothing until `mark_ready`.
         """
 
-    def mark_ready(self, epoch: str | None = None) -> None:
+    def replace(self, watermark: int) -> DenylistState:
+        """Declare a new, empty epoch whatever there is; otherwise as `initialise`. Atomic.
+
+        The last resort, where neither denylist nor journal can tell what had been revoked.
+        """
+
+    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
         """Say that everything acknowledged earlier has been added again: heartbeats may begin.
 
         `epoch` is the one that was filled. Raises `DenylistReplaced` where there is another by now.
+        The feed goes on above the `seq` of `seen`, so that within an epoch it only ever rises.
         """
 
     def state(self) -> DenylistState:
         """Where the denylist stands now."""
 
-    def add(self, entries: Sequence[Entry]) -> Position:
+    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
         """Merge entries and append them to the feed in one atomic step.
 
         Returns only when the store holds them. Idempotent: what is there already, at least as high
         and as long, is neither stored nor announced again.
+
+        `known` is a position that somebody has acknowledged. Raises `DenylistWentBack` where the
+        feed does not hold it; nothing was added, and the denylist is not ready from then on.
+        Without entries it only checks that. Raises `TooFewConfirmations` where the entries are
+        stored on too few servers or disks.
         """
 
-    def lookup(self, probe: Probe) -> Kind | None:
+    def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
         """The kind of entry that refuses the token, or None; a direct question to the store.
 
-        Raises `DenylistNotReady` before `mark_ready`, and `DenylistReplaced` where the probe was
-        made for another epoch, whose salt finds nothing here.
+        Raises `DenylistNotReady` before `mark_ready`, `DenylistWentBack` where the feed does not
+        hold `known`, and `DenylistReplaced` where the probe was made for another epoch, whose salt
+        finds nothing here.
         """
 
     def heartbeat(self, interval: float, known: Position | None = None) -> Position:
         """Append a heartbeat unless one was written less than `interval` seconds ago.
 
-        `known` is a recent position that the caller has seen. Raises `DenylistWentBack` where the
-        feed of that epoch does not hold it; the denylist is not ready from then on.
-
-        Raises `DenylistNotReady` before `mark_ready`, so that no replica trusts a torn copy.
+        `known` as for `add`. Raises `DenylistNotReady` before `mark_ready`, so that no replica
+        trusts a torn copy.
         """
 
     def snapshot(self) -> Snapshot:
@@ -91,7 +103,8 @@ class Denylist(Protocol):
     def tail(self, after: Position, block: float) -> list[FeedItem]:
         """Items after a position, waiting up to `block` seconds for the first.
 
-        Raises `FeedGap` where the feed does not continue from `after`.
+        Raises `FeedGap` where the feed does not continue from `after`, and `DenylistNotReady` while
+        nobody vouches for it.
         """
 
     def close(self) -> None:
@@ -99,11 +112,16 @@ class Denylist(Protocol):
 
 
 def open_denylist(
-    url: str, *, namespace: str = "gatepass", clock: Callable[[], float] | None = None
+    url: str,
+    *,
+    namespace: str = "gatepass",
+    replicas: int = 0,
+    clock: Callable[[], float] | None = None,
 ) -> Denylist:
     """Open `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`, `memory://`.
 
-    `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
+    `replicas` is how many replicas of Redis must hold an entry before `add` returns. `clock`
+    replaces the store's own time, for tests. Raises `BadDenylistUrl`.
     """
     try:
         scheme = urlsplit(url).scheme
@@ -114,6 +132,7 @@ def open_denylist(
 
         return MemoryDenylist.shared(url, clock=clock or time.time)
     if scheme in REDIS_SCHEMES:
+        from .redis_circuit import Circuits
         from .redis_client import connect
         from .redis_denylist import RedisDenylist
 
@@ -124,6 +143,12 @@ def open_denylist(
             raise BadDenylistUrl(
                 f"a broken {scheme}:// URL, or one with an unknown option"
             ) from None
-        return RedisDenylist(client, namespace=namespace, clock=clock)
+        return RedisDenylist(
+            client,
+            namespace=namespace,
+            replicas=replicas,
+            clock=clock,
+            circuits=Circuits.shared(url),
+        )
     known = ", ".join(f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES}))
     raise BadDenylistUrl(f"a denylist URL starts with one of {known}, not {scheme or 'nothing'!r}")

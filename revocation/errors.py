@@ -74,6 +74,26 @@ class DenylistWentBack(DenylistNotReady):
         RevocationError.__init__(self, "the denylist lacks what had been written to it")
 
 
+class DenylistNewer(DenylistUnavailable):
+    """The denylist is kept in a format that this version does not know; a newer program does."""
+
+    code = "denylist_newer"
+
+    def __init__(self) -> None:
+        super().__init__("the denylist has a newer format than this version knows")
+
+
+class TooFewConfirmations(DenylistUnavailable):
+    """The entry is stored, but on fewer servers or disks than were asked for; retrying is safe."""
+
+    code = "too_few_confirmations"
+
+    def __init__(self, found: int, wanted: int, what: str) -> None:
+        super().__init__(f"{found} of {wanted} {what} confirmed the revocation in time")
+        self.found = found
+        self.wanted = wanted
+
+
 class FeedGap(RevocationError):
     """The feed does not continue where the reader stood; a new snapshot is needed."""
 

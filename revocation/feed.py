@@ -23,7 +23,10 @@ class DenylistState:
     watermark: int
     salt: bytes
     ready: bool
-    """Whether what was acknowledged before this epoch has been put back (`mark_ready`)."""
+    """Whether everything acknowledged has been put into it on the very server that now leads.
+
+    `mark_ready` says so; a failover, a restart or an older copy takes it back.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,19 +45,33 @@ class MemoryDenylist:
 
     def initialise(self, watermark: int) -> DenylistState:
         with self._changed:
-            if self._state is None:
-                position = Position(secrets.token_urlsafe(16), 0, "")
-                self._state = DenylistState(
-                    position, watermark, secrets.token_bytes(32), ready=False
-                )
-            return self._state
+            return self._state or self._begin(watermark)
 
-    def mark_ready(self, epoch: str | None = None) -> None:
+    def replace(self, watermark: int) -> DenylistState:
+        with self._changed:
+            return self._begin(watermark)
+
+    def _begin(self, watermark: int) -> DenylistState:
+        position = Position(secrets.token_urlsafe(16), 0, "")
+        state = DenylistState(position, watermark, secrets.token_bytes(32), ready=False)
+        self._state = state
+        self._records.clear()
+        self._feed.clear()
+        self._last_heartbeat = 0.0
+        return state
+
+    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
         with self._changed:
             state = self._require_state()
             if epoch not in (None, state.position.epoch):
                 raise DenylistReplaced
-            self._state = replace(state, ready=True)
+            position = state.position
+            if seen is not None and seen.epoch == epoch and position.seq < seen.seq:
+                position = replace(position, seq=seen.seq)
+            self._state = replace(state, ready=True, position=position)
+            if position.seq > state.position.seq:
+                self._append(b"")
+            return self._require_state().position
 
     def _require_ready(self) -> DenylistState:
         state = self._require_state()
@@ -74,14 +88,21 @@ class MemoryDenylist:
             raise DenylistLost
         return self._state
 
-    def add(self, entries: Sequence[Entry]) -> Position:
+    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
         with self._changed:
             state = self._require_state()
+            self._require_held(known)
             records = [to_record(entry, state.salt) for entry in entries]
             changed = [record for record in records if self._merge(record)]
             if changed:
                 self._append(pack(changed))
             return self._require_state().position
+
+    def _require_held(self, known: Position | None) -> None:
+        """Un-ready it, and raise `DenylistWentBack`, unless its history holds a position."""
+        if not self._holds(known):
+            self._state = replace(self._require_state(), ready=False)
+            raise DenylistWentBack
 
     def _merge(self, record: Record) -> bool:
         state = self._require_state()
@@ -113,11 +134,13 @@ class MemoryDenylist:
         self._state = replace(state, position=position)
         self._changed.notify_all()
 
-    def lookup(self, probe: Probe) -> Kind | None:
+    def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
         with self._changed:
             state = self._require_ready()
             if probe.salt != state.salt:
                 raise DenylistReplaced
+            if not self._holds(known):
+                raise DenylistWentBack
             return refusal(probe, self._level, state.watermark)
 
     def _level(self, key: bytes) -> int:
@@ -127,28 +150,32 @@ class MemoryDenylist:
     def heartbeat(self, interval: float, known: Position | None = None) -> Position:
         with self._changed:
             state = self._require_ready()
-            if known is not None and not self._holds(known, state.position):
-                self._state = replace(state, ready=False)
-                raise DenylistWentBack
+            self._require_held(known)
             now = self._clock()
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
                 self._last_heartbeat = now
                 self._append(b"")
-                self._trim(now)
+                self._trim(now, known)
                 state = self._require_state()
             return state.position
 
-    def _holds(self, known: Position, now: Position) -> bool:
-        if known.epoch != now.epoch or known.seq == 0:
-            return True  # nothing to compare
+    def _holds(self, known: Position | None) -> bool:
+        if known is None:
+            return True
+        if known.epoch != self._require_state().position.epoch:
+            return False
+        if known.seq == 0:
+            return True
         for item in reversed(self._feed):
             if item.seq <= known.seq:
                 return (item.seq, item.chain) == (known.seq, known.chain)
         return False
 
-    def _trim(self, now: float) -> None:
+    def _trim(self, now: float, known: Position | None) -> None:
         oldest = (now - self._feed_window) * 1000
-        while self._feed and self._feed[0].sent < oldest:
+        # What somebody has acknowledged stays: others hold this store against it.
+        kept = self._require_state().position.seq if known is None else known.seq
+        while self._feed and self._feed[0].sent < oldest and self._feed[0].seq < kept:
             self._feed.popleft()
         expired = [key for key, record in self._records.items() if record.expires <= now]
         for key in expired:
@@ -165,6 +192,7 @@ class MemoryDenylist:
             position = self._require_state().position
             if position.epoch != after.epoch or position.seq < after.seq:
                 raise FeedGap("the denylist went back in time or has another epoch")
+            self._require_ready()
             if position.seq == after.seq:
                 if position.chain != after.chain:
                     raise FeedGap("the denylist has another history")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, cast
@@ -18,6 +19,7 @@ from redis.sentinel import Sentinel
 
 from .denylist import REDIS_SCHEMES
 from .errors import DenylistUnavailable
+from .redis_circuit import CircuitOpen, Circuits
 
 CONNECT_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 2.0
@@ -75,7 +77,13 @@ def _bounded() -> dict[str, Any]:
     return {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": ANSWER_TIMEOUT,
-        "retry": Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=2),
+        # A connection that is refused or cut may be good the next moment. A server that stays
+        # silent is not asked twice: whoever waits has waited long enough.
+        "retry": Retry(
+            ExponentialWithJitterBackoff(cap=0.2, base=0.02),
+            retries=2,
+            supported_errors=(redis.ConnectionError,),
+        ),
         "health_check_interval": 30,
         "protocol": 2,
         "decode_responses": False,
@@ -161,7 +169,45 @@ def unavailable_as(error: Callable[[str], Exception]) -> Iterator[None]:
     """Turn every way in which Redis fails into one error of ours, without its address."""
     try:
         yield
+    except CircuitOpen:
+        raise error("Redis has failed several times in a row and was not asked again yet") from None
     except (redis.RedisError, RedisClusterException) as cause:
         raise error(f"Redis does not answer: {type(cause).__name__}") from cause
     except OSError as cause:
         raise error(f"Redis cannot be reached: {os.strerror(cause.errno or 0)}") from cause
+
+
+class Link:
+    """How one store talks to its Redis: every failure is one error, and a sick server fails fast.
+
+    Callers retry later; what they are told is 503 with `Retry-After`.
+    """
+
+    def __init__(
+        self, client: redis.Redis, error: Callable[[str], Exception], circuits: Circuits | None
+    ) -> None:
+        self._client = client
+        self._error = error
+        self._circuits = circuits or Circuits()
+
+    @contextmanager
+    def use(self, key: str, *, patient: bool = False) -> Iterator[None]:
+        """Around a question about `key`; `patient` if it waits by its nature."""
+        circuit = self._circuits.of(self._client, key)
+        with unavailable_as(self._error), circuit.asking(patient=patient):
+            yield
+
+
+class ReadScript:
+    """A Lua script that writes nothing: a read replica runs it, and a reader's account may."""
+
+    def __init__(self, client: redis.Redis, source: str) -> None:
+        self._client: Any = client
+        self._source = source
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return self._client.evalsha_ro(self._sha, len(keys), *keys, *args)
+        except redis.exceptions.NoScriptError:
+            return self._client.eval_ro(self._source, len(keys), *keys, *args)

@@ -12,14 +12,18 @@ from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import NEVER, Entry, Kind, Probe, Record, pack, refusal, to_record
 from .errors import (
     DenylistLost,
+    DenylistNewer,
     DenylistNotReady,
     DenylistReplaced,
     DenylistUnavailable,
     DenylistWentBack,
     FeedGap,
+    RevocationError,
 )
 from .feed import DenylistState, FeedItem, Position
-from .redis_client import ANSWER_TIMEOUT, load_script, unavailable_as
+from .redis_circuit import Circuits
+from .redis_client import ANSWER_TIMEOUT, Link, ReadScript, load_script
+from .redis_confirmation import Confirmation
 
 _BATCH = 512
 _TAIL_COUNT = 1000
@@ -33,12 +37,18 @@ class RedisDenylist:
         client: redis.Redis,
         *,
         namespace: str = "gatepass",
+        replicas: int = 0,
         clock: Callable[[], float] | None = None,
+        circuits: Circuits | None = None,
         feed_window: int = FEED_WINDOW,
         feed_cap: int = FEED_CAP,
     ) -> None:
-        """`clock` (seconds) replaces the server's own time, for tests."""
+        """`replicas` must hold an entry before it counts as added.
+
+        `clock` (seconds) replaces the server's own time, for tests.
+        """
         self._client = client
+        self._link = Link(client, DenylistUnavailable, circuits)
         self._clock = clock
         self._feed_window = feed_window
         self._feed_cap = feed_cap
@@ -48,64 +58,80 @@ class RedisDenylist:
         self._forever = f"{base}:forever"
         self._meta = base
         self._keys = [self._meta, self._feed, self._shards, self._forever, f"{base}:buckets"]
+        self._confirmation = Confirmation(client, self._meta, replicas)
+        self._salt: bytes | None = None
         prelude = load_script("revocation", "prelude")
-        self._initialise, self._mark_ready, self._add, self._heartbeat, self._lookup = (
+        self._initialise, self._mark_ready, self._add, self._heartbeat = (
             client.register_script(prelude + load_script("revocation", name))
-            for name in ("initialise", "mark_ready", "add", "heartbeat", "lookup")
+            for name in ("initialise", "mark_ready", "add", "heartbeat")
+        )
+        self._state, self._lookup = (
+            ReadScript(client, prelude + load_script("revocation", name))
+            for name in ("state", "lookup")
         )
 
     def _run(self, script: Any, *args: Any) -> Any:
         now = "" if self._clock is None else str(int(self._clock() * 1000))
-        with unavailable_as(DenylistUnavailable):
+        with self._link.use(self._meta):
             try:
                 return script(keys=self._keys, args=[now, *args])
             except redis.ResponseError as error:
-                if "NOEPOCH" in str(error):
-                    raise DenylistLost from None
-                if "NOTREADY" in str(error):
-                    raise DenylistNotReady from None
-                if "WENTBACK" in str(error):
-                    raise DenylistWentBack from None
-                if "REPLACED" in str(error):
-                    raise DenylistReplaced from None
-                raise
+                refused = _REFUSALS.get(str(error).partition(" ")[0])
+                if refused is None:
+                    raise
+                raise refused from None
 
     def initialise(self, watermark: int) -> DenylistState:
-        epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
-        return _state(self._run(self._initialise, epoch, watermark, salt))
+        return self._begin(watermark, "")
 
-    def mark_ready(self, epoch: str | None = None) -> None:
-        self._run(self._mark_ready, epoch or "")
+    def replace(self, watermark: int) -> DenylistState:
+        return self._begin(watermark, "replace")
+
+    def _begin(self, watermark: int, how: str) -> DenylistState:
+        epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
+        return self._know(_state(self._run(self._initialise, epoch, watermark, salt, how)))
+
+    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+        least = seen.seq if seen is not None and seen.epoch == epoch else 0
+        return _position(self._run(self._mark_ready, epoch or "", str(least)))
 
     def state(self) -> DenylistState:
-        with unavailable_as(DenylistUnavailable):
-            fields = self._client.hmget(
-                self._meta, ["epoch", "seq", "chain", "watermark", "salt", "ready"]
-            )
-        return _state(cast("list[Any]", fields))
+        return self._know(_state(self._run(self._state)))
 
-    def add(self, entries: Sequence[Entry]) -> Position:
-        salt = self.state().salt
+    def _know(self, state: DenylistState) -> DenylistState:
+        self._salt = state.salt
+        return state
+
+    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
+        try:
+            return self._add_under(self._salt or self.state().salt, entries, known)
+        except DenylistReplaced:
+            return self._add_under(self.state().salt, entries, known)
+
+    def _add_under(self, salt: bytes, entries: Sequence[Entry], known: Position | None) -> Position:
         blob = pack(to_record(entry, salt) for entry in entries)
-        return _position(self._run(self._add, blob, NEVER, salt))
+        reached = _position(self._run(self._add, blob, NEVER, salt, *_seen(known)))
+        if entries:
+            with self._link.use(self._meta, patient=True):
+                self._confirmation.wait()
+        return reached
 
-    def lookup(self, probe: Probe) -> Kind | None:
-        watermark, *levels = self._run(self._lookup, probe.salt, *probe.keys)
-        found = dict(zip(probe.keys, levels, strict=True))
-        return refusal(probe, found.__getitem__, watermark)
+    def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
+        found = self._run(self._lookup, probe.salt, *_seen(known), *probe.keys)
+        watermark, *levels = found
+        return refusal(probe, dict(zip(probe.keys, levels, strict=True)).__getitem__, watermark)
 
     def heartbeat(self, interval: float, known: Position | None = None) -> Position:
-        seen = ("", "0", "") if known is None else (known.epoch, str(known.seq), known.chain)
         window = self._feed_window * 1000
         return _position(
-            self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *seen)
+            self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *_seen(known))
         )
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.state(), self._records())
 
     def _records(self) -> Iterator[Record]:
-        with unavailable_as(DenylistUnavailable):
+        with self._link.use(self._meta, patient=True):
             forever = cast("dict[bytes, bytes]", self._client.hgetall(self._forever))
             yield from (Record(key, int(level), NEVER) for key, level in forever.items())
             names = cast(
@@ -127,7 +153,9 @@ class RedisDenylist:
         # Asked first, so that a feed that was replaced is seen before its items are.
         state = self.state()
         _check_continues(after, state.position)
-        with unavailable_as(DenylistUnavailable):
+        if not state.ready:
+            raise DenylistNotReady
+        with self._link.use(self._meta, patient=True):
             answer: Any = self._client.xread(
                 {self._feed: f"{after.seq}-0"},
                 count=_TAIL_COUNT,
@@ -151,6 +179,20 @@ def _check_continues(after: Position, now: Position) -> None:
         raise FeedGap("the denylist went back in time")
 
 
+_REFUSALS: dict[str, type[RevocationError]] = {
+    "NOEPOCH": DenylistLost,
+    "NOTREADY": DenylistNotReady,
+    "WENTBACK": DenylistWentBack,
+    "REPLACED": DenylistReplaced,
+    "NEWERFORMAT": DenylistNewer,
+}
+"""What our scripts answer instead of a result."""
+
+
+def _seen(known: Position | None) -> tuple[str, str, str]:
+    return ("", "0", "") if known is None else (known.epoch, str(known.seq), known.chain)
+
+
 def _position(fields: list[Any]) -> Position:
     epoch, seq, chain = fields
     return Position(epoch.decode(), int(seq), chain.decode())
@@ -158,9 +200,7 @@ def _position(fields: list[Any]) -> Position:
 
 def _state(fields: list[Any]) -> DenylistState:
     epoch, seq, chain, watermark, salt, ready = fields
-    if epoch is None:
-        raise DenylistLost
-    return DenylistState(_position([epoch, seq, chain]), int(watermark), salt, ready == b"1")
+    return DenylistState(_position([epoch, seq, chain]), int(watermark), salt, ready == 1)
 
 
 def _item(item_id: bytes, fields: dict[bytes, bytes]) -> FeedItem:

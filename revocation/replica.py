@@ -14,7 +14,14 @@ from enum import StrEnum
 
 from .denylist import Denylist
 from .entry import NEVER, Kind, Probe, Record, Revocable, refusal, unpack
-from .errors import DenylistLost, FeedGap, ReplicaStale, RevocationError, TokenRevoked
+from .errors import (
+    DenylistLost,
+    DenylistNotReady,
+    FeedGap,
+    ReplicaStale,
+    RevocationError,
+    TokenRevoked,
+)
 from .feed import FeedItem, Position, next_chain
 
 log = logging.getLogger("gatepass.revocation")
@@ -72,6 +79,7 @@ class Replica:
         self._salt = b""
         self._older_salts: tuple[bytes, ...] = ()
         self._position: Position | None = None
+        self._furthest: Position | None = None
         self._fresh_at: float | None = None
         self._mark: tuple[float, int] | None = None
         self._stopping = threading.Event()
@@ -100,7 +108,7 @@ class Replica:
         if kind is None and self._older_salts:
             kind = self._refusal_of_older_epochs(claims, kid)
         if kind is None and stale and policy is StalePolicy.ASK:
-            kind = self._denylist.lookup(probe)
+            kind = self._denylist.lookup(probe, self._furthest)
         if kind is not None:
             raise TokenRevoked(kind)
 
@@ -187,6 +195,11 @@ class Replica:
             log.warning("reading the denylist afresh: %s", gap)
             self._position = None
             return
+        except DenylistNotReady:
+            # Another primary, or a copy from the past: nobody vouches for it until the journal has
+            # been replayed into it.
+            self._distrust()
+            raise
         self._note_heartbeats(items)
         self._sweep()
 
@@ -211,10 +224,14 @@ class Replica:
         if self.staleness() <= self._max_staleness:
             self._in_step.set()
 
-    def _load(self) -> None:
-        # Until a heartbeat comes through the new feed, nothing says that it is alive.
+    def _distrust(self) -> None:
+        # Until a heartbeat comes through the feed again, nothing says that it is alive.
         self._fresh_at = None
+        self._mark = None
         self._in_step.clear()
+
+    def _load(self) -> None:
+        self._distrust()
         asked_at = self._clock()
         snapshot = self._denylist.snapshot()
         self._know_salt(snapshot.state.salt)
@@ -223,6 +240,8 @@ class Replica:
             self._merge(record)
         self._watermark = max(self._watermark, snapshot.state.watermark)
         self._position = snapshot.state.position
+        if snapshot.state.ready:
+            self._furthest = self._position
         self._mark = asked_at, self._position.seq
         log.info("the replica holds %d entries at feed item %d", len(self), self._position.seq)
 
@@ -245,7 +264,7 @@ class Replica:
             else:
                 self._merge(record)
         self._store_time = item.sent / 1000
-        self._position = Position(position.epoch, item.seq, chain)
+        self._position = self._furthest = Position(position.epoch, item.seq, chain)
 
     def _merge(self, record: Record) -> None:
         # The level last: a reader between the two lines sees no entry or the whole one.

@@ -113,10 +113,15 @@ def _translated() -> Iterator[None]:
         raise DatabaseUnavailable(f"the database does not answer: {kind}") from None
 
 
-def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
-    """Insert a row unless its key is there already; two processes may do so at once."""
+def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row unless its key is there already; two processes may do so at once.
+
+    Whether this call inserted it.
+    """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    counted = connection.execute(insert, execution_options={"preserve_rowcount": True})
+    return counted.rowcount > 0
 
 
 def _alembic(engine: sa.Engine | None = None) -> Config:

@@ -28,7 +28,11 @@ def open_families(
     if scheme == "memory":
         return MemoryFamilies.shared(url, rules, clock=clock or time.time)
     if scheme in REDIS_SCHEMES:
+        from revocation.redis_circuit import Circuits
         from revocation.redis_client import connect
 
-        return RedisFamilies(connect(url), rules, namespace=namespace, clock=clock)
+        circuits = Circuits.shared(url)
+        return RedisFamilies(
+            connect(url), rules, namespace=namespace, clock=clock, circuits=circuits
+        )
     raise ValueError(f"unknown scheme {scheme!r}")

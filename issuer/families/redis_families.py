@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import redis
 
-from revocation.redis_client import load_script, unavailable_as
+from revocation.redis_circuit import Circuits
+from revocation.redis_client import Link, load_script
 
 from .family import (
     MILLISECONDS,
@@ -36,10 +37,12 @@ class RedisFamilies:
         *,
         namespace: str = "gatepass",
         clock: Callable[[], float] | None = None,
+        circuits: Circuits | None = None,
         scripts: Callable[[str], str] | None = None,
     ) -> None:
         """`clock` (seconds) replaces the server's own time and `scripts` its Lua, for tests."""
         self._client = client
+        self._link = Link(client, FamilyUnavailable, circuits)
         self._rules = rules
         self._namespace = namespace
         self._clock = clock
@@ -61,8 +64,9 @@ class RedisFamilies:
 
     def _run(self, script: Any, sub: str, sid: str, *args: Any) -> Any:
         now = "" if self._clock is None else str(int(self._clock() * MILLISECONDS))
-        with unavailable_as(FamilyUnavailable):
-            return script(keys=self._keys(sub, sid), args=[now, *args])
+        keys = self._keys(sub, sid)
+        with self._link.use(keys[0]):
+            return script(keys=keys, args=[now, *args])
 
     def create(self, new: NewFamily) -> Family:
         fields: dict[str, str | int] = {
@@ -105,13 +109,14 @@ class RedisFamilies:
         return outcome_of(name.decode(), _family(_pairs(fields)) if fields else None)
 
     def get(self, sub: str, sid: str) -> Family | None:
-        with unavailable_as(FamilyUnavailable):
-            fields = cast("dict[bytes, bytes]", self._client.hgetall(self._keys(sub, sid)[0]))
+        key = self._keys(sub, sid)[0]
+        with self._link.use(key):
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(key))
         return _family(fields) if fields else None
 
     def of_subject(self, sub: str) -> list[Family]:
         index = self._keys(sub, "")[1]
-        with unavailable_as(FamilyUnavailable):
+        with self._link.use(index):
             sids = cast("list[bytes]", self._client.zrange(index, 0, -1))
             pipeline = self._client.pipeline(transaction=False)
             for sid in sids:
@@ -125,7 +130,7 @@ class RedisFamilies:
         self._run(self._mark, sub, sid, sid, status)
 
     def ping(self) -> None:
-        with unavailable_as(FamilyUnavailable):
+        with self._link.use(self._namespace):
             self._client.ping()
 
     def close(self) -> None:

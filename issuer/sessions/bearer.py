@@ -50,4 +50,5 @@ _TEXT = {"expired": "the token has expired"}
 def refused_by_denylist(services: Services, claims: AccessClaims, kid: str) -> Kind | None:
     """The kind of entry that refuses a token, asked of the denylist itself."""
     probe = Probe.of(claims, kid, services.denylist.state().salt)
-    return services.denylist.lookup(probe)
+    # A store that lacks what has been acknowledged must not answer "not revoked".
+    return services.denylist.lookup(probe, services.positions.read())

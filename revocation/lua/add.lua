@@ -1,8 +1,13 @@
 -- ARGV[2] records, 33 bytes each: key (17), level (8), expires (8), big endian.
 -- Merges each by maximum and appends those that changed something to the feed, as they now stand.
 -- ARGV[3] the expiry of an entry that stays for good. ARGV[4] the salt that the keys were made with.
-if redis.call('HEXISTS', meta, 'epoch') == 0 then
-  return redis.error_reply('NOEPOCH')
+-- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
+local problem = unusable()
+if problem then
+  return problem
+end
+if not holds(ARGV[5], ARGV[6], ARGV[7]) then
+  return went_back()
 end
 if redis.call('HGET', meta, 'salt') ~= ARGV[4] then
   return redis.error_reply('REPLACED')

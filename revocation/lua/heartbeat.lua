@@ -1,20 +1,17 @@
 -- ARGV[2] interval, ARGV[3] the feed's window (milliseconds), ARGV[4] its cap (items).
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
 -- Writes a heartbeat if the last one is older, and trims what is past its time.
-if redis.call('HEXISTS', meta, 'epoch') == 0 then
-  return redis.error_reply('NOEPOCH')
+local problem = unusable()
+if problem then
+  return problem
 end
-if redis.call('HGET', meta, 'ready') ~= '1' then
+if not vouched() then
   return redis.error_reply('NOTREADY')
 end
 -- Looked at before the heartbeat is written: a replica must not trust a store that came back from
 -- the past, which carries the same epoch and may have gone further since.
-if ARGV[5] == redis.call('HGET', meta, 'epoch') and ARGV[6] ~= '0' then
-  local item = redis.call('XRANGE', feed, ARGV[6] .. '-0', ARGV[6] .. '-0')[1]
-  if not item or item[2][4] ~= ARGV[7] then
-    redis.call('HSET', meta, 'ready', 0)
-    return redis.error_reply('WENTBACK')
-  end
+if not holds(ARGV[5], ARGV[6], ARGV[7]) then
+  return went_back()
 end
 local last = tonumber(redis.call('HGET', meta, 'heartbeat'))
 -- A clock that was put back must not silence the heartbeat.
@@ -28,6 +25,10 @@ if now - last >= tonumber(ARGV[2]) or now < last then
     if sent < now - tonumber(ARGV[3]) then
       keep_from = tonumber(string.match(item[1], '^%d+')) + 1
     end
+  end
+  -- What somebody has acknowledged stays: others hold this store against it.
+  if keep_from and ARGV[5] ~= '' then
+    keep_from = math.min(keep_from, tonumber(ARGV[6]))
   end
   if keep_from then
     redis.call('XTRIM', feed, 'MINID', string.format('%.0f', keep_from) .. '-0')

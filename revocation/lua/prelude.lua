@@ -1,5 +1,5 @@
 -- Shared by every script of the denylist.
--- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, ready
+-- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, ready, primary, format
 -- KEYS[2] feed      stream: ids are <seq>-0; fields r (records), c (chain), t (milliseconds)
 -- KEYS[3] shards    sorted set: names of live shards by the end of their bucket (seconds)
 -- KEYS[4] forever   hash: records without expiry
@@ -9,6 +9,9 @@
 -- Redis packs (listpack) and which expire as a whole.
 local WIDTH = 60
 local SHARDS = 2048
+-- Of the records, the feed and this hash. Raised only where a program that knows the one before
+-- would read them wrongly.
+local FORMAT = 1
 
 local meta, feed, shards, forever, buckets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
@@ -16,6 +19,51 @@ local now = tonumber(ARGV[1])
 if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The replication id of the primary: another one after a failover, a restart or a restore.
+local function primary()
+  local info = redis.call('INFO', 'replication')
+  return string.match(info, 'master_replid:(%x+)') or ''
+end
+
+-- Why nothing can be done with this denylist, or nil.
+local function unusable()
+  local m = redis.call('HMGET', meta, 'epoch', 'format')
+  if not m[1] then
+    return redis.error_reply('NOEPOCH')
+  end
+  if tonumber(m[2] or FORMAT) > FORMAT then
+    return redis.error_reply('NEWERFORMAT')
+  end
+end
+
+-- Whether the journal has been replayed into it on this very primary: a promoted laggard and an
+-- older file carry the mark of another one.
+local function vouched()
+  local m = redis.call('HMGET', meta, 'ready', 'primary')
+  return m[1] == '1' and m[2] == primary()
+end
+
+-- Whether the feed's history holds a position that somebody has seen; '' as epoch asks for none.
+local function holds(epoch, seq, chain)
+  if epoch == '' then
+    return true
+  end
+  if epoch ~= redis.call('HGET', meta, 'epoch') then
+    return false
+  end
+  if seq == '0' then
+    return true
+  end
+  local item = redis.call('XRANGE', feed, seq .. '-0', seq .. '-0')[1]
+  return item ~= nil and item[2][4] == chain
+end
+
+-- Says that it came back from the past, and keeps everybody from trusting it until it is filled.
+local function went_back()
+  redis.call('HSET', meta, 'ready', 0)
+  return redis.error_reply('WENTBACK')
 end
 
 local function shard_name(bucket, key)
@@ -64,4 +112,10 @@ end
 
 local function position()
   return redis.call('HMGET', meta, 'epoch', 'seq', 'chain')
+end
+
+local function state()
+  local fields = redis.call('HMGET', meta, 'epoch', 'seq', 'chain', 'watermark', 'salt')
+  fields[6] = vouched() and 1 or 0
+  return fields
 end

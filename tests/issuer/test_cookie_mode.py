@@ -177,7 +177,7 @@ def test_a_logout_that_fails_keeps_the_cookie(
     """With a store down the browser keeps the cookie, so that it can try again."""
     from revocation import DenylistUnavailable
 
-    def down(entries: object) -> None:
+    def down(*_: object) -> None:
         raise DenylistUnavailable("down")
 
     token, _ = cookie_of(cookie_login(issuer))

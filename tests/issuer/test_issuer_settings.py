@@ -214,6 +214,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"denylist_url": f"http://:{SECRET}@h"}, "denylist_url"),
     ({"mode": "staging"}, "mode"),
     *[({"namespace": value}, "namespace") for value in ("", "a:b", "{a}", "a b", "a\n")],
+    *[({"redis_replicas": value}, "redis_replicas") for value in (-1, 17, "all")],
     ({"key_store": "vault"}, "key_store"),
     *[({"algorithms": value}, "algorithms") for value in (
         [], ["HS256"], ["none"], ["ES256", "ES256"], "ES256",

@@ -196,7 +196,7 @@ def test_completing_stops_where_the_denylist_does_not_answer(
     services = issuer.services
     services.journal.append(entry(issuer), reason=Reason.OPERATOR)
 
-    def down(entries: object) -> None:
+    def down(*_: object) -> None:
         raise DenylistUnavailable("down")
 
     monkeypatch.setattr(services.denylist, "add", down)

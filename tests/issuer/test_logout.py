@@ -101,7 +101,7 @@ def test_a_logout_that_stops_half_way_is_finished_by_the_next_refresh(
     """With the denylist down a logout answers 503; whoever then meets the session ends it."""
     grant = issuer.grant()
 
-    def down(entries: object) -> None:
+    def down(*_: object) -> None:
         raise DenylistUnavailable("down")
 
     with monkeypatch.context() as patch:

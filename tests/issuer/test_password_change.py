@@ -150,7 +150,7 @@ def test_a_denylist_that_is_down_makes_a_change_wait(
     """503 with Retry-After, never an answer that is not true; the next login finishes it."""
     mine = issuer.grant()
 
-    def down(entries: object) -> None:
+    def down(*_: object) -> None:
         raise DenylistUnavailable("down")
 
     with monkeypatch.context() as patch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ from harness.issuer_app import IssuerApp, granted
 from issuer.database.engine import writing
 from issuer.journal import Reason, append_row
 from issuer.services import Services
-from revocation import Entry, Kind
+from revocation import Entry, Kind, Position
 
 SID = "A" * 22
 
 # What is asked, and the indexes that answer it: names as SQLite gives them, and PostgreSQL.
 PRIMARY = ("INTEGER PRIMARY KEY", "pk_journal")
+FAR = Position("epoch", 7, "chain")
 QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
     "undone": (lambda s: s.journal.undone(), ("ix_journal_undone",) * 2),
     "undone_of": (lambda s: s.journal.undone_of("somebody"), ("ix_journal_undone",) * 2),
@@ -28,6 +30,11 @@ QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
     "mark_done": (lambda s: s.journal.mark_done([1, 2], least_expires=0), PRIMARY),
     "ended_among": (lambda s: s.journal.ended_among([SID]), ("ix_journal_kind_value",) * 2),
     "find": (lambda s: s.journal.find(Kind.SESSION, SID), ("ix_journal_kind_value",) * 2),
+    "position": (lambda s: s.positions.read(), ("INTEGER PRIMARY KEY", "pk_denylist_positions")),
+    "move": (
+        lambda s: s.positions.move(FAR, replace(FAR, seq=8)),
+        ("INTEGER PRIMARY KEY", "pk_denylist_positions"),
+    ),
     "standing": (
         lambda s: s.accounts.standing("somebody", sid=SID, client_id="demo"),
         ("ix_journal_kind_value",) * 2,

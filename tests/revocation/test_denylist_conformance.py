@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -71,19 +72,24 @@ def test_without_an_epoch_it_is_lost(store: Store, call: str) -> None:
 
 
 def test_until_it_is_ready_it_vouches_for_nothing(store: Store) -> None:
-    """Before `mark_ready` it takes entries and hands them out, but answers no question."""
+    """Before `mark_ready` it takes entries and shows them, but answers and announces nothing."""
     denylist = store.open()
     denylist.initialise(watermark=0)
     denylist.add([Entry.key(KID)])
     probe = Token().probe(denylist)
-    for question in (lambda: denylist.heartbeat(1), lambda: denylist.lookup(probe)):
+    start = Position(denylist.state().position.epoch, 0, "")
+    for question in (
+        lambda: denylist.heartbeat(1),
+        lambda: denylist.lookup(probe),
+        lambda: denylist.tail(start, 0),
+    ):
         with pytest.raises(DenylistNotReady) as refusal:
             question()
         assert isinstance(refusal.value, DenylistUnavailable)
-    assert [item.seq for item in feed(denylist)] == [1]
     assert len(contents(denylist)) == 1
     denylist.mark_ready()
     denylist.mark_ready()
+    assert [item.seq for item in feed(denylist)] == [1]
     assert denylist.state().ready
     assert denylist.lookup(probe) is Kind.KEY
     assert denylist.heartbeat(1).seq == 2
@@ -275,31 +281,46 @@ def test_a_clock_that_was_put_back_silences_no_heartbeat(store: Store, clock: Ha
 
 
 def test_a_heartbeat_is_written_where_the_feed_holds_what_was_seen(store: Store) -> None:
-    """A position that the feed passed through, or one of another epoch, is no cause for alarm."""
+    """A position that the feed passed through is no cause for alarm."""
     denylist = store.ready()
     begun = denylist.state().position
     first = denylist.heartbeat(0, begun)
     denylist.add([Entry.key("k")])
-    for known in (first, denylist.state().position, Position("another-epoch", 99, "0" * 40), None):
+    for known in (first, denylist.state().position, None):
         before = denylist.state().position.seq
         assert denylist.heartbeat(0, known).seq == before + 1
 
 
-@pytest.mark.parametrize("how", ["shorter", "another history"])
-def test_a_heartbeat_is_not_written_into_the_past(store: Store, how: str) -> None:
+def missed(here: Position, how: str) -> Position:
+    """A position that somebody saw and the denylist that stands at `here` does not hold."""
+    return {
+        "shorter": Position(here.epoch, here.seq + 5, "0" * 40),
+        "another history": Position(here.epoch, here.seq, "0" * 40),
+        "another epoch": Position("another", here.seq, here.chain),
+    }[how]
+
+
+WAYS_BACK = ["shorter", "another history", "another epoch"]
+
+
+@pytest.mark.parametrize("how", WAYS_BACK)
+@pytest.mark.parametrize("write", ["heartbeat", "add", "check"])
+def test_nothing_is_written_into_the_past(store: Store, how: str, write: str) -> None:
     """Where the feed lacks what was seen, nothing is written or vouched for until refilled."""
     denylist = store.ready()
     denylist.heartbeat(0)
     here = denylist.heartbeat(0)
-    seen = (
-        Position(here.epoch, here.seq + 1, here.chain)
-        if how == "shorter"
-        else Position(here.epoch, here.seq, "0" * 40)
-    )
+    seen = missed(here, how)
+    writes: dict[str, Callable[[], object]] = {
+        "heartbeat": lambda: denylist.heartbeat(0, seen),
+        "add": lambda: denylist.add([Entry.key("k")], seen),
+        "check": lambda: denylist.add([], seen),
+    }
     with pytest.raises(DenylistWentBack) as refusal:
-        denylist.heartbeat(0, seen)
+        writes[write]()
     assert refusal.value.code == "denylist_went_back"
     assert denylist.state().position == here
+    assert contents(denylist) == {}
     assert not denylist.state().ready
     with pytest.raises(DenylistNotReady):
         denylist.heartbeat(0, here)
@@ -307,6 +328,67 @@ def test_a_heartbeat_is_not_written_into_the_past(store: Store, how: str) -> Non
         denylist.lookup(Token().probe(denylist))
     denylist.mark_ready()
     assert denylist.heartbeat(0, here).seq == here.seq + 1
+
+
+@pytest.mark.parametrize("how", WAYS_BACK)
+def test_no_question_is_answered_from_the_past(store: Store, how: str) -> None:
+    """Who has seen more than the denylist holds gets an error rather than "not revoked"."""
+    denylist = store.ready()
+    here = denylist.heartbeat(0)
+    probe = Token().probe(denylist)
+    assert denylist.lookup(probe, here) is None
+    with pytest.raises(DenylistWentBack):
+        denylist.lookup(probe, missed(here, how))
+    assert denylist.lookup(probe, here) is None
+
+
+def test_a_refilled_feed_goes_on_above_all_that_was_seen(store: Store) -> None:
+    """Within an epoch `seq` only rises, also over what a store from the past has forgotten."""
+    denylist = store.ready()
+    here = denylist.heartbeat(0)
+    lost = Position(here.epoch, here.seq + 40, "0" * 40)
+    reached = denylist.mark_ready(here.epoch, lost)
+    assert reached.seq == lost.seq + 1
+    assert denylist.add([], reached) == reached
+    assert denylist.mark_ready(here.epoch, lost) == reached
+    assert denylist.mark_ready(here.epoch, Position("another", 1_000, "")) == reached
+    with pytest.raises(FeedGap):
+        denylist.tail(here, 0)
+    with pytest.raises(DenylistWentBack):
+        denylist.add([], lost)
+
+
+def test_a_replaced_denylist_is_another_epoch_and_empty(store: Store) -> None:
+    """`replace` leaves nothing of what was there, and vouches for nothing yet."""
+    denylist = store.ready()
+    denylist.add([Entry.key("k"), Entry.session("s", 1 << 33)])
+    old = denylist.state()
+    new = denylist.replace(watermark=77)
+    assert new.position.epoch != old.position.epoch
+    assert new.salt != old.salt
+    assert (new.position.seq, new.watermark, new.ready) == (0, 77, False)
+    assert contents(denylist) == {}
+    denylist.mark_ready()
+    denylist.add([Entry.session("s", 1 << 33)])
+    assert len(contents(denylist)) == 1
+    assert [item.seq for item in feed(denylist)] == [1]
+
+
+def test_what_was_acknowledged_is_not_trimmed(store: Store, clock: HandClock) -> None:
+    """However long ago it was, the position that others go by stays in the feed."""
+    denylist = store.ready(clock)
+    denylist.heartbeat(0)
+    known = denylist.add([Entry.key("k")])
+    for _ in range(3):
+        clock.advance(2_000)
+        denylist.heartbeat(0, known)
+    assert denylist.add([], known).seq == known.seq + 3
+    assert denylist.tail(known, 0)[0].seq == known.seq + 1
+    clock.advance(2_000)
+    newer = denylist.heartbeat(0, known)
+    denylist.heartbeat(0, newer)
+    with pytest.raises(DenylistWentBack):
+        denylist.add([], known)
 
 
 # --- expiry --------------------------------------------------------------------------------------

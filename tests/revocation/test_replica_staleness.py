@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
 from harness.denylists import KID, FaultyDenylist, HandClock, Store, Token
+from harness.processes import until
 from harness.redis_server import RedisServer
 
 from revocation import (
@@ -236,6 +238,10 @@ def test_a_paused_redis_is_seen_for_what_it_is(
     with pytest.raises(ReplicaStale):
         replica.check(Token(), KID)
     private_redis.resume()
+    for _ in until(10, "an answer"):
+        with contextlib.suppress(DenylistUnavailable):
+            denylist.state()
+            break
     for _ in range(2):
         beat(denylist, replica)
     assert replica.staleness() == 1.0

@@ -298,18 +298,21 @@ class FaultyDenylist:
     def initialise(self, watermark: int) -> DenylistState:
         return self._reach().initialise(watermark)
 
-    def mark_ready(self, epoch: str | None = None) -> None:
-        self._reach().mark_ready(epoch)
+    def replace(self, watermark: int) -> DenylistState:
+        return self._reach().replace(watermark)
+
+    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+        return self._reach().mark_ready(epoch, seen)
 
     def state(self) -> DenylistState:
         return self._reach().state()
 
-    def add(self, entries: Iterable[Entry]) -> Position:
-        return self._reach().add(list(entries))
+    def add(self, entries: Iterable[Entry], known: Position | None = None) -> Position:
+        return self._reach().add(list(entries), known)
 
-    def lookup(self, probe: Probe) -> Kind | None:
+    def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
         self.lookups += 1
-        return self._reach().lookup(probe)
+        return self._reach().lookup(probe, known)
 
     def heartbeat(self, interval: float, known: Position | None = None) -> Position:
         return self._reach().heartbeat(interval, known)
