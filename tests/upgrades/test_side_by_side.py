@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from harness.upgrade_load import (
     Person,
     Site,
     Violated,
-    gateways,
+    newer_gateway,
+    older_gateway,
     plan,
 )
 
@@ -107,8 +108,9 @@ def test_releases_work_side_by_side_and_either_way(
     joined = threading.Event()
     with (
         start(olds=2) as fleet,
-        gateways(fleet, older) as verdicts,
+        older_gateway(fleet, older) as verdicts,
         ThreadPoolExecutor(PEOPLE) as pool,
+        ExitStack() as later,
     ):
         assert VERSION in gatepass(fleet, 0, "--version")
         judge = Judge(verdicts, findings)
@@ -124,6 +126,7 @@ def test_releases_work_side_by_side_and_either_way(
             gatepass(fleet, 0, "users", "list")
             fleet.issuers[2].process.start()
             fleet.issuers[2].wait_ready()
+            verdicts.update(later.enter_context(newer_gateway(fleet)))
         finally:
             joined.set()
         assert all(rounds >= 1 for rounds in results(working))
@@ -156,7 +159,7 @@ def test_releases_work_side_by_side_and_either_way(
         for operation, least in {"login": 25, "refresh": 110, "introspect": 40}.items():
             assert findings.of(release, operation) >= least, (release, operation)
         for fact in ("accepts", "refuses"):
-            assert findings.seen[f"gateway {release} {fact}"] >= 80
+            assert findings.seen[f"gateway {release} {fact}"] >= 50
         assert findings.seen[f"{release} refuses to refresh"] >= 30
         assert findings.seen[f"kept session at {release}"] >= 25
     for how in ENDS:
@@ -176,7 +179,7 @@ def test_issuers_that_share_less_are_found_out(
     findings = Findings(patience=0.5)
     with (
         start(olds=1, GATEPASS_NAMESPACE="elsewhere") as fleet,
-        gateways(fleet, older) as verdicts,
+        older_gateway(fleet, older) as verdicts,
     ):
         judge = Judge(verdicts, findings)
         old, new = (Site(name, fleet.issuers[i], findings) for i, name in enumerate(["old", "new"]))
@@ -198,6 +201,5 @@ def test_issuers_that_share_less_are_found_out(
         "new: refresh: 400",
         "not so: old introspects as inactive",
         "not so: gateway old refuses accepted",
-        "not so: gateway new refuses accepted",
     ):
         assert what in found
