@@ -22,7 +22,7 @@ import redis
 
 from revocation import Denylist, Entry, Probe, open_denylist
 
-from .material import ACCESS_LIFETIME, claims, random_id
+from .material import claims, random_id
 from .servers import BenchmarkError, RedisSocket, redis_server
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -59,7 +59,8 @@ class Line:
 class Growth:
     """Fills both sides of one Redis, step by step."""
 
-    def __init__(self, server: RedisSocket) -> None:
+    def __init__(self, server: RedisSocket, lifetime: int) -> None:
+        self._expires = spread_over(lifetime)
         self._client = server.client()
         self._peer = server.client(db=_PEER)
         self._denylist = open_denylist(server.url)
@@ -79,9 +80,9 @@ class Growth:
         """Grow both sides to this many entries, and measure."""
         more = entries - self._count
         before = self._used()
-        fill(self._denylist, more)
+        fill(self._denylist, more, self._expires)
         ours = self._used() - before
-        fill_peer(self._peer, more)
+        fill_peer(self._peer, more, self._expires)
         peers = self._used() - before - ours
         self._count = entries
         self._sizes = (self._sizes[0] + ours, self._sizes[1] + peers)
@@ -90,8 +91,11 @@ class Growth:
             entries,
             self._sizes[0] / entries,
             self._sizes[1] / entries,
-            each(lambda entry: self._denylist.add([entry]), [entry() for _ in range(_SAMPLES)]),
-            each(lambda key: self._peer.set(key, "", ex=2 * ACCESS_LIFETIME), ids()),
+            each(
+                lambda entry: self._denylist.add([entry]),
+                [entry(self._expires()) for _ in range(_SAMPLES)],
+            ),
+            each(lambda key: self._peer.set(key, "", exat=int(self._expires())), ids()),
             each(self._denylist.lookup, asked),
             each(self._peer.get, ids()),
         )
@@ -103,10 +107,13 @@ class Growth:
         return int(info["used_memory"])
 
 
-def entry(expires: float | None = None) -> Entry:
-    """One revoked session; ends are spread over an access token's life, and none comes too soon."""
-    end = expires or time.time() + random.uniform(1, 2) * ACCESS_LIFETIME
-    return Entry.session(random_id(), int(end))
+def spread_over(lifetime: int) -> Callable[[], float]:
+    """Ends of entries: over an access token's life, and none so soon that it is over meanwhile."""
+    return lambda: time.time() + random.uniform(1, 2) * lifetime
+
+
+def entry(expires: float) -> Entry:
+    return Entry.session(random_id(), int(expires))
 
 
 def ids() -> list[str]:
@@ -123,16 +130,16 @@ def each(step: Callable[[Any], object], inputs: Sequence[Any]) -> float:
     return median(spent) * 1e6
 
 
-def fill(denylist: Denylist, count: int, expires: float | None = None) -> None:
+def fill(denylist: Denylist, count: int, expires: Callable[[], float]) -> None:
     for start in range(0, count, _BATCH):
-        denylist.add([entry(expires) for _ in range(min(_BATCH, count - start))])
+        denylist.add([entry(expires()) for _ in range(min(_BATCH, count - start))])
 
 
-def fill_peer(client: redis.Redis, count: int, expires: int | None = None) -> None:
+def fill_peer(client: redis.Redis, count: int, expires: Callable[[], float]) -> None:
     for start in range(0, count, _BATCH):
         pipeline = client.pipeline(transaction=False)
         for _ in range(min(_BATCH, count - start)):
-            pipeline.set(random_id(), "", exat=expires or int(time.time()) + 2 * ACCESS_LIFETIME)
+            pipeline.set(random_id(), "", exat=int(expires()))
         pipeline.execute()
 
 
@@ -154,13 +161,16 @@ def expiry(client: redis.Redis, fill_until: Callable[[int], None]) -> tuple[floa
     return longest_answer(client, end - _EDGE), longest_answer(client, end + _EDGE)
 
 
-def growth(directory: Path, entries: int, say: Callable[[str], None]) -> list[str]:
+def growth(directory: Path, entries: int, lifetime: int, say: Callable[[str], None]) -> list[str]:
     """Memory and time by size, as a markdown table."""
     lines = [
         "| entries | bytes each | peer's bytes | add, µs | SET, µs | look up, µs | GET, µs |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    with redis_server(directory, fsync="everysec") as server, closing(Growth(server)) as growing:
+    with (
+        redis_server(directory, fsync="everysec") as server,
+        closing(Growth(server, lifetime)) as growing,
+    ):
         for size in [*(size for size in SIZES if size < entries), entries]:
             say(f"growing to {size:,} entries")
             lines.append(str(growing.to(size)))
@@ -177,9 +187,9 @@ def expiries(directory: Path, bucket: int, say: Callable[[str], None]) -> list[s
         denylist.initialise(0)
         denylist.mark_ready()
         say(f"waiting for a bucket of {bucket:,} entries to expire")
-        ours = expiry(client, lambda end: fill(denylist, bucket, end))
+        ours = expiry(client, lambda end: fill(denylist, bucket, lambda: end))
         say(f"waiting for {bucket:,} keys to expire")
-        peers = expiry(client, lambda end: fill_peer(client, bucket, end))
+        peers = expiry(client, lambda end: fill_peer(client, bucket, lambda: end))
     return [
         "",
         f"Longest answer of the server while {bucket:,} entries expire in one moment:"
@@ -201,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--entries", type=int, default=SIZES[-1], help="up to how many (a million, four minutes)"
     )
+    parser.add_argument("--lifetime", type=int, default=300, help="of access tokens, seconds (300)")
     parser.add_argument(
         "--no-expiry", action="store_true", help="do not wait for a bucket to expire"
     )
@@ -214,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             places = [Path(name) / part for part in ("growth", "expiry")]
             for place in places:
                 place.mkdir()
-            lines = growth(places[0], options.entries, say)
+            lines = growth(places[0], options.entries, options.lifetime, say)
             if not options.no_expiry:
                 lines += expiries(places[1], max(1, options.entries // 5), say)
     except BenchmarkError as error:

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     KEY = "key"
     RFC7009 = "rfc7009"
     OPERATOR = "operator"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose every read sees the same moment. Raises `DatabaseUnavailable`."""
+    with _translated(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        yield connection.execution_options(sqlite_begin="DEFERRED")
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
@@ -124,11 +135,12 @@ def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) 
     return counted.rowcount > 0
 
 
-def _alembic(engine: sa.Engine | None = None) -> Config:
+def _alembic(engine: sa.Engine | None = None, connection: sa.Connection | None = None) -> Config:
     config = Config()
     location = Path(str(resources.files("issuer.database").joinpath("migrations")))
     config.set_main_option("script_location", str(location))
     config.attributes["engine"] = engine
+    config.attributes["connection"] = connection
     return config
 
 
@@ -158,22 +170,32 @@ def migrate(engine: sa.Engine) -> None:
     require_schema(engine)
 
 
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the schema up to a revision within the caller's transaction."""
+    command.upgrade(_alembic(connection=connection), revision)
+
+
+def require_revision(current: str | None) -> str:
+    """The revision, if it is this version's own. Raises `SchemaOutdated`."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if current is None or current != head:
+        raise SchemaOutdated(
+            f"the database's schema is at {current or 'nothing'}, this version needs {head}:"
+            " run `gatepass migrate`"
+        )
+    return current
+
+
 def require_schema(engine: sa.Engine) -> None:
     """Raise `SchemaMismatch` unless this program can work with the schema: its own or a newer one
     that still admits it.
     """
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
     with reading(engine) as connection:
         current = current_revision(connection)
-        if current == head:
-            return
         if current is not None and not is_known_revision(current):
             _require_admission(connection, current)
             return
-    raise SchemaOutdated(
-        f"the database's schema is at {current or 'nothing'}, this version needs {head}:"
-        " run `gatepass migrate`"
-    )
+    require_revision(current)
 
 
 def _require_admission(connection: sa.Connection, revision: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -179,6 +180,18 @@ class FamilyStore(Protocol):
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         """Move a family on to `ENDING` or `ENDED`; never back, and nothing if it is missing."""
+
+    def versions(self) -> Iterator[tuple[str, int]]:
+        """Subject and credential version of every family there is, in no order.
+
+        One that is made or ends meanwhile may be left out, and one may come twice.
+        """
+
+    def clear(self, *, below: int) -> int:
+        """Remove every family of a credential version below this; returns how many.
+
+        For a restore: nothing is left that a record from the past could revive.
+        """
 
     def ping(self) -> None:
         """Raise `FamilyUnavailable` unless the store answers."""

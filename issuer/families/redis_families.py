@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 import redis
@@ -23,6 +24,7 @@ from .family import (
 )
 from .outcome import outcome_of
 
+_SCAN_BATCH = 1000
 FORMAT = 1
 """The format of records that this program knows; the scripts' prelude says the same."""
 
@@ -128,6 +130,40 @@ class RedisFamilies:
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         self._run(self._mark, sub, sid, sid, status)
+
+    def versions(self) -> Iterator[tuple[str, int]]:
+        for _, sub, version in self._scan():
+            yield sub, version
+
+    def clear(self, *, below: int) -> int:
+        cleared = 0
+        old = (key for key, _, version in self._scan() if version < below)
+        while batch := list(islice(old, _SCAN_BATCH)):
+            with self._link.use(self._namespace):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    owner, _, sid = key.partition(b":family:")
+                    pipeline.unlink(key)
+                    pipeline.zrem(owner + b":sessions", sid)
+                cleared += sum(pipeline.execute()[::2])
+        return cleared
+
+    def _scan(self) -> Iterator[tuple[bytes, str, int]]:
+        """Key, subject and version of every family; on a cluster those of every primary."""
+        pattern = f"{self._namespace}:{{*}}:family:*"
+        keys = self._client.scan_iter(match=pattern, count=_SCAN_BATCH)
+        while batch := self._read(keys):
+            for key, (sub, version) in batch:
+                if version is not None:  # it has ended meanwhile otherwise
+                    yield key, sub.decode("utf-8", "replace"), int(version)
+
+    def _read(self, keys: Iterator[bytes]) -> list[tuple[bytes, list[Any]]]:
+        with self._link.use(self._namespace):
+            batch = list(islice(keys, _SCAN_BATCH))
+            pipeline = self._client.pipeline(transaction=False)
+            for key in batch:
+                pipeline.hmget(key, ["sub", "version"])
+            return list(zip(batch, pipeline.execute(), strict=True))
 
     def ping(self) -> None:
         # One key, hence one node of a Cluster: when another is down, this issuer is still ready.

@@ -194,7 +194,12 @@ def test_a_backlog_goes_one_batch_with_each_beat(
     uptime = [1000.0]
     options: dict[str, Any] = {"heartbeat_interval": 1.0, "access_lifetimes": frozenset({300})}
     pulse = Pulse(
-        services.denylist, services.journal, services.revoker, clock=lambda: uptime[0], **options
+        services.denylist,
+        services.journal,
+        services.revoker,
+        services.positions,
+        clock=lambda: uptime[0],
+        **options,
     )
     pulse.beat()
     fill(issuer, 25)

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from harness.upgrade_load import (
     Person,
     Site,
     Violated,
-    gateways,
+    newer_gateway,
+    older_gateway,
     plan,
 )
 
-PEOPLE = 4
+PEOPLE = 3
 # Each refresh is a rotation.
 SETTINGS = {"GATEPASS_REUSE_INTERVAL": "0", "GATEPASS_WORKERS": "1"}
 
@@ -107,8 +108,9 @@ def test_releases_work_side_by_side_and_either_way(
     joined = threading.Event()
     with (
         start(olds=2) as fleet,
-        gateways(fleet, older) as verdicts,
+        older_gateway(fleet, older) as verdicts,
         ThreadPoolExecutor(PEOPLE) as pool,
+        ExitStack() as later,
     ):
         assert VERSION in gatepass(fleet, 0, "--version")
         judge = Judge(verdicts, findings)
@@ -124,6 +126,7 @@ def test_releases_work_side_by_side_and_either_way(
             gatepass(fleet, 0, "users", "list")
             fleet.issuers[2].process.start()
             fleet.issuers[2].wait_ready()
+            verdicts.update(later.enter_context(newer_gateway(fleet)))
         finally:
             joined.set()
         assert all(rounds >= 1 for rounds in results(working))
@@ -153,12 +156,12 @@ def test_releases_work_side_by_side_and_either_way(
     assert findings.violations == []
     assert {status for _, _, status in findings.asked} <= {200, 400, 401}
     for release in ("old", "new"):
-        for operation, least in {"login": 30, "refresh": 120, "introspect": 50}.items():
+        for operation, least in {"login": 25, "refresh": 110, "introspect": 40}.items():
             assert findings.of(release, operation) >= least, (release, operation)
         for fact in ("accepts", "refuses"):
-            assert findings.seen[f"gateway {release} {fact}"] >= 100
-        assert findings.seen[f"{release} refuses to refresh"] >= 40
-        assert findings.seen[f"kept session at {release}"] >= 30
+            assert findings.seen[f"gateway {release} {fact}"] >= 50
+        assert findings.seen[f"{release} refuses to refresh"] >= 30
+        assert findings.seen[f"kept session at {release}"] >= 25
     for how in ENDS:
         for pair in ("old then new", "new then old"):
             assert findings.seen[f"{how}: {pair}"] == PEOPLE
@@ -176,7 +179,7 @@ def test_issuers_that_share_less_are_found_out(
     findings = Findings(patience=0.5)
     with (
         start(olds=1, GATEPASS_NAMESPACE="elsewhere") as fleet,
-        gateways(fleet, older) as verdicts,
+        older_gateway(fleet, older) as verdicts,
     ):
         judge = Judge(verdicts, findings)
         old, new = (Site(name, fleet.issuers[i], findings) for i, name in enumerate(["old", "new"]))
@@ -198,6 +201,5 @@ def test_issuers_that_share_less_are_found_out(
         "new: refresh: 400",
         "not so: old introspects as inactive",
         "not so: gateway old refuses accepted",
-        "not so: gateway new refuses accepted",
     ):
         assert what in found

@@ -1,5 +1,7 @@
 """Alembic's entry: run by `gatepass migrate`, `gatepass serve` in development and the demo."""
 
+from contextlib import nullcontext
+
 import sqlalchemy as sa
 from alembic import context
 
@@ -11,8 +13,10 @@ ADVISORY_LOCK = 7_061_202
 
 
 def run() -> None:
-    engine: sa.Engine = context.config.attributes["engine"]
-    with engine.begin() as connection:
+    attributes = context.config.attributes
+    # A restore migrates within its own transaction.
+    given: sa.Connection | None = attributes["connection"]
+    with nullcontext(given) if given is not None else attributes["engine"].begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         found = current_revision(connection)

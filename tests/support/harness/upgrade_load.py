@@ -134,19 +134,19 @@ class Site:
 class Judge:
     """Asks everybody about tokens."""
 
-    def __init__(self, gateways: Mapping[str, Verdict], findings: Findings) -> None:
+    def __init__(self, gateways: dict[str, Verdict], findings: Findings) -> None:
         self.gateways = gateways
         self.findings = findings
 
     def accepted(self, token: str) -> None:
         """Both gateways take a token that was just issued."""
-        for name, verdict in self.gateways.items():
+        for name, verdict in list(self.gateways.items()):
             found = self._settled(verdict, token, {"accepted"}, at_once=True)
             self._expect(f"gateway {name} accepts", found == "accepted", found)
 
     def revoked_at_gateways(self, token: str) -> None:
         """Both refuse it, within the feed's latency."""
-        for name, verdict in self.gateways.items():
+        for name, verdict in list(self.gateways.items()):
             found = self._settled(verdict, token, {REVOKED})
             self._expect(f"gateway {name} refuses", found == REVOKED, found)
 
@@ -264,19 +264,24 @@ def plan(old: Site, new: Site) -> list[tuple[Site, Site, str]]:
 
 
 @contextmanager
-def gateways(fleet: IssuerFleet, older: OlderRelease) -> Iterator[dict[str, Verdict]]:
-    """A gateway of each release, both in step with the feed."""
-    with (
-        fleet.verifier() as verifier,
-        OlderGateway(
-            older,
-            issuer=fleet.url,
-            audience=AUDIENCE,
-            denylist=fleet.redis_url,
-            heartbeat_interval=HEARTBEAT_INTERVAL,
-        ) as old,
-    ):
-        yield {"old": old.verdict, "new": lambda token: verdict_of(verifier, token)}
+def older_gateway(fleet: IssuerFleet, older: OlderRelease) -> Iterator[dict[str, Verdict]]:
+    """A gateway of the older release, in step with the feed."""
+    gateway = OlderGateway(
+        older,
+        issuer=fleet.url,
+        audience=AUDIENCE,
+        denylist=fleet.redis_url,
+        heartbeat_interval=HEARTBEAT_INTERVAL,
+    )
+    with gateway:
+        yield {"old": gateway.verdict}
+
+
+@contextmanager
+def newer_gateway(fleet: IssuerFleet) -> Iterator[dict[str, Verdict]]:
+    """One of this release, which an issuer of this release must have vouched for first."""
+    with fleet.verifier() as verifier:
+        yield {"new": lambda token: verdict_of(verifier, token)}
 
 
 def verdict_of(verifier: Verifier, token: str) -> str:
