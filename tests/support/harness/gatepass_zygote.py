@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 # Loaded before any fork, here and by these, as far as a command needs it.
@@ -72,4 +73,9 @@ if __name__ == "__main__":
     os.environ.update(taken["environment"])
     os.chdir(taken["directory"])
     sys.argv = ["gatepass", *taken["arguments"]]
+    if taken["clock"]:
+        sys.path.append(str(Path(__file__).resolve().parent.parent))
+        from harness.altered_issuer import follow_clock
+
+        follow_clock(taken["clock"])
     end(main)
