@@ -61,6 +61,21 @@ def test_a_cluster_holds_denylist_and_families(cluster_url: str) -> None:
     use(cluster_url)
 
 
+def test_reading_asks_no_node_but_the_one_that_holds_the_key(
+    cluster_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where keys stand in a command is not asked of a node that may be gone."""
+    denylist = open_denylist(cluster_url, namespace=f"t{time.monotonic_ns()}")
+    denylist.initialise(watermark=0)
+    position = denylist.mark_ready()
+    reached = denylist.heartbeat(0)
+    parser = denylist._client.commands_parser  # type: ignore[attr-defined]
+    monkeypatch.delattr(type(parser), "_get_moveable_keys")
+    assert denylist.state().position == reached
+    assert [item.seq for item in denylist.tail(position, 1)] == [reached.seq]
+    denylist.close()
+
+
 def test_a_cluster_that_is_down_is_told_at_once() -> None:
     """A cluster must be asked for its layout first; the error names no address."""
     with pytest.raises(DenylistUnavailable) as refusal:

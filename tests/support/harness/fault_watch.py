@@ -169,7 +169,7 @@ class Watch:
     def recovers(self, seconds: float = RECOVERY) -> None:
         """Wait until both issuers log people in and revoke, and every gateway takes and refuses."""
         for at, issuer in enumerate(self.scenario.fleet.issuers):
-            session = self._pilot(at, seconds)
+            session = self.patient_login("pilot", at, seconds)
             for name, gateway in list(self.gateways.items()):
                 for _ in until(seconds, f"{name} to take tokens of {issuer.port} again"):
                     if verdict(gateway, session.access) == "taken":
@@ -182,11 +182,12 @@ class Watch:
                     if verdict(gateway, session.access).startswith("revoked"):
                         break
 
-    def _pilot(self, at: int, seconds: float) -> Session:
+    def patient_login(self, way: str, at: int, seconds: float = RECOVERY) -> Session:
+        """A login that is tried until it succeeds."""
         begun = monotonic()
         while True:
             try:
-                return self.scenario.log_in("pilot", at=at)
+                return self.scenario.log_in(way, at=at)
             except (AssertionError, OSError, http.client.HTTPException, DatabaseUnavailable):
                 if monotonic() - begun > seconds:
                     raise

@@ -29,20 +29,13 @@ class RedisSentinel:
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             stack.enter_context(self.master)
             stack.enter_context(self.replica)
-            self._follow()
+            _follow(self.replica, self.master)
             self._sentinel(stack)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _follow(self) -> None:
-        follower = self.replica.client()
-        follower.replicaof("127.0.0.1", self.master.port)
-        for _ in until(30, "the replica to be in step"):
-            if follower.info("replication")["master_link_status"] == "up":
-                return
 
     def _sentinel(self, stack: ExitStack) -> None:
         self.port = free_port()
@@ -89,8 +82,25 @@ class RedisSentinel:
         """Wait until the replica is the master."""
         asked = self.replica.client()
         for _ in until(60, "the failover"):
-            if asked.info("replication")["role"] == "master":
-                return
+            try:
+                if asked.info("replication")["role"] == "master":
+                    return
+            except redis.ConnectionError:
+                continue  # a sentinel cuts every connection of the server that it promotes
+
+    def return_master(self) -> None:
+        """The old master comes back, as a replica of its successor."""
+        self.master.start()
+        _follow(self.master, self.replica)
+
+
+def _follow(replica: RedisServer, master: RedisServer) -> None:
+    assert master.port is not None
+    client = replica.client()
+    client.replicaof("127.0.0.1", str(master.port))
+    for _ in until(30, "the replica to be in step"):
+        if client.info("replication").get("master_link_status") == "up":
+            return
 
 
 def _knows_replica(sentinel: redis.Redis) -> bool:

@@ -1,4 +1,4 @@
-"""One Redis loses data, or comes back from the past, and nothing that was revoked comes back."""
+"""One Redis is killed, full, emptied or back from the past: nothing revoked comes back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from harness.fault_deployment import Deployment
-from harness.fault_scenario import UNKNOWN
-from harness.fault_watch import CameBack, Watch
+from harness.fault_scenario import ENDED, PASSWORD, UNKNOWN
+from harness.fault_watch import RECOVERY, CameBack, Watch, verdict
 from harness.gatepass_command import Gatepass
 from harness.postgres_server import PostgresServer
+from harness.processes import until
 from harness.redis_copies import Copy, FileCopy, RestoredCopy
 
 from revocation import open_denylist
@@ -51,6 +52,35 @@ def test_a_killed_redis_forgets_nothing(deployment: Deployment) -> None:
         deployment.store.kill()
         watch.add_gateway("fresh gateway")
         deployment.store.start()
+        watch.passes()
+
+
+# --- maxmemory -----------------------------------------------------------------------------------
+
+
+def test_a_full_redis_is_503_and_mends_by_itself(deployment: Deployment) -> None:
+    """Nobody is acknowledged, gateways close, and with room what was begun is finished unasked."""
+    scenario = deployment.scenario()
+    leaving = scenario.log_in("full")
+    with Watch(scenario) as watch:
+        client = deployment.store.client()
+        client.config_set("maxmemory", "1")
+        for at, issuer in enumerate(scenario.fleet.issuers):
+            for answer in (
+                issuer.login(leaving.username, PASSWORD),
+                issuer.refresh(scenario.live[at].refresh),
+                scenario.end(leaving, at=at),
+            ):
+                assert (answer.status, answer.retry_after) == (503, "1"), answer
+        for _ in until(10, "the gateway to close"):
+            if verdict(watch.gateways["gateway 0"], scenario.live[0].access) == "not now":
+                break
+        client.config_set("maxmemory", "0")
+        for _ in until(RECOVERY, "the logout to be completed"):
+            if verdict(watch.gateways["gateway 0"], leaving.access) == "revoked by session":
+                break
+        scenario.refused(leaving, ENDED)
+        scenario.end(leaving).granted()
         watch.passes()
 
 
