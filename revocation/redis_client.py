@@ -203,7 +203,7 @@ def evicting_policy(url: str) -> str | None:
         try:
             # INFO, which our scripts need anyway: CONFIG GET would show the server's passwords.
             if isinstance(client, RedisCluster):
-                answers = client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()
+                answers: Any = client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()
             else:
                 answers = [client.info("memory")]
         except redis.ResponseError:
@@ -256,8 +256,9 @@ class Link:
 
     def _leave(self) -> None:
         """Let go of the connections to a demoted master: the address may lead elsewhere by now."""
-        if not isinstance(self._client, RedisCluster):
-            self._client.connection_pool.disconnect(inuse_connections=False)
+        pool = getattr(self._client, "connection_pool", None)  # a Cluster has one for each node
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
 
 
 class ReadScript:

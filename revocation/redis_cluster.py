@@ -32,6 +32,22 @@ class Cluster(RedisCluster):
         self._read_layout = layout.initialize
         layout.initialize = self._refresh_layout
 
+    def determine_slot(self, *args: Any) -> int | None:
+        """Finds the keys of what we read by itself.
+
+        redis-py asks its default node for them. Where that node is gone, nothing comes back from
+        there that would make it ask for the new layout: a gateway, which only reads, would never
+        recover.
+        """
+        command = str(args[0]).upper()
+        if command in {"EVAL_RO", "EVALSHA_RO"}:
+            return int(self.keyslot(args[3]))  # type: ignore[no-untyped-call]
+        if command == "XREAD":
+            key = args[args.index(b"STREAMS") + 1]
+            return int(self.keyslot(key))  # type: ignore[no-untyped-call]
+        slot: int | None = super().determine_slot(*args)
+        return slot
+
     def _refresh_layout(self, **options: Any) -> None:
         with self._refreshing:
             if self._refresh is None or not self._refresh.is_alive():

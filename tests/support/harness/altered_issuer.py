@@ -9,6 +9,9 @@
 `no-condition`    mutant: accounts are written whatever was read before
 `stale-rehash`    mutant: the same, but rehashes only
 `no-version`      mutant: a refresh does not compare the credential version
+`no-journal`      mutant: revocations of tokens, sessions and keys are not written to the journal
+`no-seq`          mutant: the position in SQL is not held against the store
+`no-primary`      mutant: a store that was filled once is trusted under whatever primary
 """
 
 from __future__ import annotations
@@ -44,10 +47,12 @@ def write_shift(path: Path, seconds: float) -> None:
     fresh.replace(path)
 
 
-def _follow_clock(path: str) -> None:
-    from issuer.cli import serving
+def follow_clock(path: str) -> None:
+    """Let whatever this process builds, server or command, live in the file's time."""
+    from issuer.cli import output, serving
 
-    serving.build_services = partial(serving.build_services, clock=shifted_clock(Path(path)))
+    for module in (serving, output):
+        module.build_services = partial(module.build_services, clock=shifted_clock(Path(path)))
 
 
 def _die_once(path: str) -> None:
@@ -130,8 +135,38 @@ def _drop_version(_: str) -> None:
     RedisFamilies.rotate = careless  # type: ignore[method-assign]
 
 
+def _drop_journal(_: str) -> None:
+    from issuer.journal import Journal
+
+    Journal.append = lambda _self, *_args, **_options: 0  # type: ignore[method-assign]
+
+
+def _ignore_position(_: str) -> None:
+    from revocation import redis_denylist
+
+    redis_denylist._seen = lambda _known: ("", "0", "")
+
+
+def _ignore_primary(_: str) -> None:
+    from revocation import redis_denylist
+
+    redis_denylist.load_script = trusting_any_primary(redis_denylist.load_script)
+
+
+def trusting_any_primary(load: Callable[[str, str], str]) -> Callable[[str, str], str]:
+    """The denylist's scripts without their look at the replication id; gateways run them too."""
+    compared = "m[2] == primary()"
+
+    def careless(package: str, name: str) -> str:
+        text = load(package, name)
+        assert name != "prelude" or compared in text
+        return text.replace(compared, "true")
+
+    return careless
+
+
 _ALTERATIONS = {
-    "clock": _follow_clock,
+    "clock": follow_clock,
     "die-once": _die_once,
     "no-denylist": _drop_denylist,
     "no-replay": _drop_replay,
@@ -139,6 +174,9 @@ _ALTERATIONS = {
     "no-condition": _drop_condition,
     "stale-rehash": _drop_rehash_condition,
     "no-version": _drop_version,
+    "no-journal": _drop_journal,
+    "no-seq": _ignore_position,
+    "no-primary": _ignore_primary,
 }
 
 

@@ -106,12 +106,17 @@ class Gatepass:
         stdin: str = "",
         env: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        clock: Path | None = None,
     ) -> Completed:
-        """Run one command in a directory without settings, unless another is named."""
+        """Run one command in a directory without settings, unless another is named.
+
+        `clock` is a file as `altered_issuer` takes it: the issuers' time, where a test moved it.
+        """
         command = {
             "arguments": arguments,
             "environment": clean_environment(env),
             "directory": str(directory or self.directory),
+            "clock": "" if clock is None else str(clock),
         }
         with (
             tempfile.TemporaryFile() as given,

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 # Loaded before any fork, here and by these, as far as a command needs it.
@@ -84,4 +85,9 @@ if __name__ == "__main__":
     sys.argv = ["gatepass", *taken["arguments"]]
     if DIE_AT in os.environ:
         crash_points.watch(dies_at(os.environ[DIE_AT]))
+    if taken["clock"]:
+        sys.path.append(str(Path(__file__).resolve().parent.parent))
+        from harness.altered_issuer import follow_clock
+
+        follow_clock(taken["clock"])
     end(main)
