@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import redis
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, ResponseError
+from redis.exceptions import ClusterError, RedisClusterException, ResponseError
 
 FAILURES = 3
 """Failures in a row after which a server is not asked for a while."""
@@ -53,8 +53,8 @@ class Circuit:
         answered = True
         try:
             yield
-        except ResponseError:
-            raise  # a refusal is an answer
+        except (ResponseError, ClusterError):
+            raise  # a refusal is an answer, also one that a slot is just being moved
         except (redis.RedisError, RedisClusterException, OSError):
             answered = False
             raise
