@@ -11,6 +11,7 @@ import atexit
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -20,7 +21,11 @@ from typing import Any, NoReturn
 # Loaded before any fork, here and by these, as far as a command needs it.
 import zxcvbn  # noqa: F401
 
+from issuer import crash_points
 from issuer.cli import main
+
+DIE_AT = "DIE_AT"
+"""The variable that names a crash point at which the command dies by SIGKILL."""
 
 
 def next_command(listener: socket.socket) -> dict[str, Any]:
@@ -41,6 +46,11 @@ def next_command(listener: socket.socket) -> dict[str, Any]:
                 os.close(descriptor)
             status = os.waitpid(child, 0)[1]
             connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def dies_at(point: str) -> Callable[[str], None]:
+    """What to do at each crash point: nothing, but at that one."""
+    return lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None
 
 
 def end(program: Callable[[], None]) -> NoReturn:
@@ -78,4 +88,6 @@ if __name__ == "__main__":
         from harness.altered_issuer import follow_clock
 
         follow_clock(taken["clock"])
+    if DIE_AT in os.environ:
+        crash_points.watch(dies_at(os.environ[DIE_AT]))
     end(main)
