@@ -13,6 +13,7 @@ import structlog
 
 from revocation import Denylist, Entry, Kind, Position
 
+from .crash_points import CrashPoint, reach
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 from .positions import Positions
@@ -100,19 +101,24 @@ class Revoker:
         """Push rows to the denylist and mark them done."""
         if not rows:
             return
+        reach(CrashPoint.REVOCATION_JOURNALLED)
         sessions = [
             (row.sub, row.entry.value) for row in rows if row.entry.kind is Kind.SESSION and row.sub
         ]
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDING)
+            reach(CrashPoint.REVOCATION_ENDING)
         # Reckoned again, now that the rows are committed: until that moment tokens were issued
         # that these entries must outlive, however long the commit took.
         least_expires = self.entry_expiry()
         known = self._positions.read()
         added = self._denylist.add([_lasting(row.entry, least_expires) for row in rows], known)
+        reach(CrashPoint.REVOCATION_DENIED)
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
+            reach(CrashPoint.REVOCATION_ENDED)
         self._acknowledge([row.id for row in rows], least_expires, known, added)
+        reach(CrashPoint.REVOCATION_DONE)
 
     def _acknowledge(
         self, row_ids: list[int], least_expires: int, known: Position | None, added: Position

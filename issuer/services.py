@@ -15,6 +15,7 @@ from tokens import AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
+from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
 from .journal import Journal
@@ -175,7 +176,9 @@ def open_key_store(settings: Settings, engine: sa.Engine | None = None) -> KeySt
         return SqlKeyStore(
             engine or open_engine(settings.database_url), secret, development=development
         )
-    return DirectoryStore(settings.keys_dir, secret, development=development)
+    return DirectoryStore(
+        settings.keys_dir, secret, development=development, crash_point=reach_in_directory_store
+    )
 
 
 class RingKeys:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from keys import Envelope, KeyRing, KeyStoreError
 
+from .crash_points import CrashPoint, reach
 from .database import DatabaseUnavailable
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import key_rings
@@ -51,7 +52,9 @@ class SqlKeyStore:
                     .where(key_rings.c.id == _ROW)
                     .values(octets=octets, written=int(time.time()))
                 )
-            return new
+                reach(CrashPoint.KEYS_ROW_WRITTEN)
+        reach(CrashPoint.KEYS_COMMITTED)
+        return new
 
     def _open(self, octets: bytes) -> KeyRing:
         if not octets:

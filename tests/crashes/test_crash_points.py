@@ -1,0 +1,80 @@
+"""Between every two steps of every operation there is a crash point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from harness.crash_operations import OPERATIONS, Operation, operation
+from harness.crash_trace import Step, Trace, TracedStage, gaps
+
+from issuer import revoker
+from issuer.crash_points import CrashPoint
+from revocation import Entry, Position
+
+_IN_SQL = (CrashPoint.KEYS_ROW_WRITTEN, CrashPoint.KEYS_COMMITTED)
+
+
+def traced(stage: TracedStage, done: Operation) -> Trace:
+    """What one operation does."""
+    scene = done.scene(stage)
+    with stage.recording() as trace:
+        done.do(scene)
+    return trace
+
+
+@pytest.mark.parametrize("done", OPERATIONS, ids=str)
+def test_every_step_is_followed_by_a_crash_point(stage: TracedStage, done: Operation) -> None:
+    """A real database, Redis and key file tell the steps; none follows another directly."""
+    trace = traced(stage, done)
+    assert trace.steps
+    assert trace.gaps() == []
+    assert trace.points == done.points
+
+
+def test_a_rotation_in_the_database_has_crash_points(
+    make_stage: Callable[..., TracedStage],
+) -> None:
+    """The same holds for a ring that is kept in SQL."""
+    trace = traced(make_stage(key_store="database"), operation("gatepass keys rotate"))
+    assert (len(trace.steps), trace.points, trace.gaps()) == (1, _IN_SQL, [])
+
+
+def test_no_crash_point_is_dead() -> None:
+    """Each name that is registered is one that some operation passes."""
+    passed = {point for each in OPERATIONS for point in each.points}
+    assert passed | set(_IN_SQL) == set(CrashPoint)
+
+
+@pytest.mark.parametrize("point", ["revocation.journalled", "revocation.ended", "revocation.done"])
+def test_a_step_without_its_point_is_found(
+    stage: TracedStage, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Mutant: a logout that does not reach one of its points has a gap just there."""
+    reach = revoker.reach
+    monkeypatch.setattr(revoker, "reach", lambda at: None if at == point else reach(at))
+    assert len(traced(stage, operation("logout by refresh token")).gaps()) == 1
+
+
+def test_a_step_that_is_taken_twice_is_found(
+    stage: TracedStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutant: a second write to Redis right after the first is a gap."""
+    denylist = stage.issuer.services.denylist
+    add = denylist.add
+
+    another = Entry.token("another token", stage.issuer.services.revoker.entry_expiry())
+
+    def twice(_self: object, entries: list[Entry], known: Position | None) -> Position:
+        add([another])
+        return add(entries, known)
+
+    monkeypatch.setattr(type(denylist), "add", twice)
+    (gap,) = traced(stage, operation("logout by refresh token")).gaps()
+    assert gap.startswith("Redis: EVALSHA")
+
+
+def test_the_answer_is_a_step_too() -> None:
+    """What was done and not yet told needs a point as well."""
+    assert gaps([Step("one"), CrashPoint.REVOCATION_DONE]) == []
+    assert gaps([CrashPoint.REVOCATION_DONE, Step("one")]) == ["one, then the answer"]
