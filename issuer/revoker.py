@@ -38,8 +38,12 @@ class Revoker:
         longest_session: int,
         margin: int,
         clock: Callable[[], float],
+        withdraw_key: Callable[[str], object],
     ) -> None:
-        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds."""
+        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds.
+
+        `withdraw_key` takes a key out of the ring if it is there, so that nobody signs with it.
+        """
         self._journal = journal
         self._denylist = denylist
         self._families = families
@@ -48,6 +52,7 @@ class Revoker:
         self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
+        self._withdraw_key = withdraw_key
 
     def entry_expiry(self) -> int:
         """When the last token that is out now, of whatever lifetime, has surely expired.
@@ -117,6 +122,10 @@ class Revoker:
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
             reach(CrashPoint.REVOCATION_ENDED)
+        for row in rows:
+            if row.entry.kind is Kind.KEY:
+                # Denylist first: gateways refuse the key before its successor signs.
+                self._withdraw_key(row.entry.value)
         self._acknowledge([row.id for row in rows], least_expires, known, added)
         reach(CrashPoint.REVOCATION_DONE)
 
