@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from harness.crash_operations import crash_settings
 from harness.crash_trace import TracedStage
+from harness.crash_world import CrashWorld
+from harness.gatepass_command import Gatepass
 from harness.issuer_app import IssuerApp, migrated_sqlite
+from harness.processes import short_directory
+from harness.redis_server import RedisServer
+
+import gateway.jwks
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +48,34 @@ def make_stage(
 def stage(make_stage: Callable[..., TracedStage]) -> TracedStage:
     """One whose keys are in a directory."""
     return make_stage()
+
+
+@pytest.fixture(scope="session")
+def gatepass() -> Iterator[Gatepass]:
+    """Starts issuers and commands quickly."""
+    with Gatepass() as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+def make_world(
+    gatepass: Gatepass, empty_database: Path
+) -> Callable[..., AbstractContextManager[CrashWorld]]:
+    """Makes an issuer to kill, on a database, a Redis and keys of its own."""
+
+    @contextmanager
+    def make(**options: Any) -> Iterator[CrashWorld]:
+        directory = short_directory("gp-crash-")
+        database = shutil.copy(empty_database, directory / "issuer.db")
+        options.setdefault("database_url", f"sqlite:///{database}")
+        try:
+            with (
+                mock.patch.object(gateway.jwks, "COOL_DOWN", 0.05),
+                RedisServer() as redis,
+                CrashWorld(gatepass, redis_url=redis.unix_url, directory=directory, **options) as w,
+            ):
+                yield w
+        finally:
+            shutil.rmtree(directory)
+
+    return make

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from harness.crash_operations import OPERATIONS, Operation, operation
@@ -44,6 +46,16 @@ def test_no_crash_point_is_dead() -> None:
     """Each name that is registered is one that some operation passes."""
     passed = {point for each in OPERATIONS for point in each.points}
     assert passed | set(_IN_SQL) == set(CrashPoint)
+
+
+def test_the_docs_list_every_operation_with_its_points(project_root: Path) -> None:
+    """docs/durability.md has exactly these rows, whose points the traces above confirm."""
+    text = (project_root / "docs" / "durability.md").read_text("utf-8")
+    section = text.partition("\n## Crash points\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (`.+`) \|$", section, re.MULTILINE)
+    expected = [(each.name, each.points) for each in OPERATIONS]
+    expected.append(("the same, keys in the database", _IN_SQL))
+    assert [(name, tuple(re.findall(r"`(.+?)`", points))) for name, points in rows] == expected
 
 
 @pytest.mark.parametrize("point", ["revocation.journalled", "revocation.ended", "revocation.done"])

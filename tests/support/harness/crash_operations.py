@@ -154,7 +154,7 @@ class Operation:
     keys: bool = False
     """Whether it changes the key ring."""
     only_traced: bool = False
-    """Not killed: a background thread of a running issuer would do it first, or it is like another."""
+    """Not killed: a background thread of a running issuer would do it first."""
 
     def __str__(self) -> str:
         return self.name
@@ -284,15 +284,16 @@ def _command(*parts: str, stdin: str = "") -> Callable[[Scene], Completed]:
     def run(scene: Scene) -> Completed:
         values = {"user": scene.username, "client": scene.client_id}
         if scene.grants:
-            values |= {"sid": scene.sid(), "access": scene.access(), "kid": _kid(scene)}
+            values |= {"sid": scene.sid(), "access": scene.access(), "kid": kid_of(scene.access())}
         given = [part.format(**values) for part in parts]
         return scene.stage.command(*given, stdin=stdin.format(**values))
 
     return run
 
 
-def _kid(scene: Scene) -> str:
-    return str(parse_header(scene.access().partition(".")[0].encode())["kid"])
+def kid_of(access_token: str) -> str:
+    """The key that a token was signed under."""
+    return str(parse_header(access_token.partition(".")[0].encode())["kid"])
 
 
 def _passwd_again(scene: Scene) -> None:
@@ -357,9 +358,7 @@ _RING_FILE = (
 )
 
 
-def _ends_first(
-    name: str, act: Callable[[Scene], Reply | Completed], **more: Any
-) -> Operation:
+def _ends_first(name: str, act: Callable[[Scene], Reply | Completed], **more: Any) -> Operation:
     return Operation(
         name,
         act,
@@ -421,7 +420,12 @@ OPERATIONS = (
     Operation(
         "gatepass revoke key",
         _command("revoke", "key", "{kid}"),
-        (*_ENTRY, *_RING_FILE),
+        (
+            At.REVOCATION_JOURNALLED,
+            At.REVOCATION_DENIED,
+            *_RING_FILE,
+            At.REVOCATION_DONE,
+        ),
         access_refused=ONLY_FIRST,
         keys=True,
     ),

@@ -186,7 +186,9 @@ def _redis_steps(trace: Trace, url: str) -> Iterator[None]:
 
     def said(_client: Any, *args: Any) -> str:
         # A script's first key says what it writes to.
-        parts = [part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in args]
+        parts = [
+            part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in args
+        ]
         return " ".join(parts[0:1] + parts[3:4])
 
     def piped(client: Any, *_: Any) -> str:
