@@ -41,6 +41,15 @@ class CrashPoint(StrEnum):
     KEYS_ROW_WRITTEN = "keys.row_written"
     """The ring is in the database's row; its transaction is open."""
     KEYS_COMMITTED = "keys.committed"
+    RESTORE_MADE_SAFE = "restore.made_safe"
+    """All rows are written; the transaction is open."""
+    RESTORE_COMMITTED = "restore.committed"
+    RESTORE_RING_CHECKED = "restore.ring_checked"
+    RESTORE_ANNOUNCED = "restore.announced"
+    RESTORE_REPLACED = "restore.replaced"
+    RESTORE_CLEARED = "restore.cleared"
+    RESTORE_FILLED = "restore.filled"
+    RESTORE_COMPLETED = "restore.completed"
 
 
 def _pass_by(_point: CrashPoint) -> None:

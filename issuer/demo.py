@@ -183,6 +183,8 @@ class Demo:
             "threads": 16,
             # Quicker than the default, so that the demo is ready sooner.
             "heartbeat_interval": 0.25,
+            # One machine has one clock.
+            "issuer_skew": 0,
             "clients": {
                 CLIENT_ID: {"audience": AUDIENCE, "scopes": ["read", "write"]},
                 INTROSPECTOR: {

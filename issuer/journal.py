@@ -21,6 +21,8 @@ from .positions import move_position
 OPEN_ENDED = (Kind.SESSION, Kind.SUBJECT, Kind.CLIENT)
 """Kinds that hit tokens until the moment of their commit, and so must outlive the last of them."""
 
+PRUNE_BATCH = 1000
+"""Rows dropped in one transaction: SQLite's write lock is held for milliseconds."""
 
 SESSION_ENDED = sa.exists().where(
     journal.c.kind == Kind.SESSION.value, journal.c.value == sa.bindparam("sid")
@@ -44,6 +46,7 @@ class Reason(StrEnum):
     KEY = "key"
     RFC7009 = "rfc7009"
     OPERATOR = "operator"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,11 @@ class Journal:
             return _rows(connection, is_its)
 
     def prune(self) -> int:
-        """Drop rows past their time; returns how many."""
+        """Drop rows past their time, `PRUNE_BATCH` at most; returns how many."""
+        past = sa.and_(journal.c.kept_until <= int(self._clock()), journal.c.done)
+        some = sa.select(journal.c.id).where(past).limit(PRUNE_BATCH)
         with writing(self._engine) as connection:
-            result = connection.execute(
-                sa.delete(journal).where(journal.c.kept_until <= int(self._clock()), journal.c.done)
-            )
+            result = connection.execute(sa.delete(journal).where(journal.c.id.in_(some)))
             return result.rowcount
 
     def note_lifetime(self, seconds: int, *, ahead: int) -> None:

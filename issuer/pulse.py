@@ -15,7 +15,7 @@ from revocation import Denylist, DenylistLost, DenylistNotReady, DenylistUnavail
 
 from .database import DatabaseUnavailable
 from .families import FamilyUnavailable
-from .journal import Journal
+from .journal import PRUNE_BATCH, Journal
 from .positions import Positions
 from .revoker import Revoker
 
@@ -70,6 +70,7 @@ class Pulse:
         self._housekeeping = _Every(HOUSEKEEPING_INTERVAL)
         self._completion = _Every(COMPLETION_INTERVAL)
         self._following = _Every(POSITION_INTERVAL)
+        self._prunable = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -143,4 +144,7 @@ class Pulse:
         if self._housekeeping.due(now):
             for seconds in sorted(self._access_lifetimes):
                 self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
-            self._journal.prune()
+            self._prunable = True
+        if self._prunable:
+            # One batch with each beat: however much has expired, no beat comes late for it.
+            self._prunable = self._journal.prune() == PRUNE_BATCH

@@ -41,19 +41,24 @@ class SqlKeyStore:
 
     def update(self, fn: Callable[[KeyRing], KeyRing]) -> KeyRing:
         with _as_key_store_errors(), writing(self._engine) as connection:
-            insert_if_absent(connection, key_rings, id=_ROW, octets=b"", written=0)
-            # SQLite has locked the whole database by now and ignores FOR UPDATE.
-            old = self._open(_octets(connection, sa.select(key_rings.c.octets).with_for_update()))
-            new = fn(old)
-            if new is not old:
-                octets = self._envelope.close(new)
-                connection.execute(
-                    sa.update(key_rings)
-                    .where(key_rings.c.id == _ROW)
-                    .values(octets=octets, written=int(time.time()))
-                )
-                reach(CrashPoint.KEYS_ROW_WRITTEN)
+            new = self.update_in(connection, fn)
         reach(CrashPoint.KEYS_COMMITTED)
+        return new
+
+    def update_in(self, connection: sa.Connection, fn: Callable[[KeyRing], KeyRing]) -> KeyRing:
+        """As `update`, within the caller's transaction."""
+        insert_if_absent(connection, key_rings, id=_ROW, octets=b"", written=0)
+        # SQLite has locked the whole database by now and ignores FOR UPDATE.
+        old = self._open(_octets(connection, sa.select(key_rings.c.octets).with_for_update()))
+        new = fn(old)
+        if new is not old:
+            octets = self._envelope.close(new)
+            connection.execute(
+                sa.update(key_rings)
+                .where(key_rings.c.id == _ROW)
+                .values(octets=octets, written=int(time.time()))
+            )
+            reach(CrashPoint.KEYS_ROW_WRITTEN)
         return new
 
     def _open(self, octets: bytes) -> KeyRing:

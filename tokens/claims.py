@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from .errors import InvalidClaim, MissingClaim
+from .errors import InvalidClaim, MissingClaim, NewerFormat
 
 # 128 bits as canonical base64url: 22 characters whose last one holds two bits only.
 _ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
@@ -98,6 +98,13 @@ class AccessClaims:
 _KNOWN = frozenset(AccessClaims.__dataclass_fields__) - {"extra"}
 
 
+REFRESH_FORMAT = 1
+"""Claim `v` of a refresh token, 1 where it is missing: what a program must know to read it.
+
+Raised only for what an older program would get wrong; it ignores claims that are merely new.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshClaims:
     """The claims of a refresh token: which generation of which session it is."""
@@ -112,6 +119,7 @@ class RefreshClaims:
 
     def to_payload(self) -> dict[str, Any]:
         return {
+            "v": REFRESH_FORMAT,
             "iss": self.iss,
             "sub": self.sub,
             "sid": self.sid,
@@ -122,7 +130,12 @@ class RefreshClaims:
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> RefreshClaims:
-        """Read claims. Raises `MissingClaim` or `InvalidClaim`."""
+        """Read claims. Raises `MissingClaim`, `InvalidClaim` or `NewerFormat`."""
+        version = _number(payload, "v") if "v" in payload else 1
+        if version < 1:
+            raise InvalidClaim("v", "is no format")
+        if version > REFRESH_FORMAT:
+            raise NewerFormat(version, REFRESH_FORMAT)
         return cls(
             iss=_text(payload, "iss"),
             sub=_text(payload, "sub"),

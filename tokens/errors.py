@@ -87,6 +87,17 @@ class InvalidClaim(TokenError):
         self.claim = claim
 
 
+class NewerFormat(TokenError):
+    """A refresh token of a format that only a newer version of the issuer reads."""
+
+    code = "newer_format"
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the token is of format {found}, this version knows {known}")
+        self.found = found
+        self.known = known
+
+
 class WrongIssuer(TokenError):
     """Another issuer's token (RFC 8725 section 3.8)."""
 

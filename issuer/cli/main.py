@@ -9,6 +9,7 @@ import click
 
 from ..logs import configure_logs
 from .administration import clients, denylist, journal, sessions, users
+from .backup_commands import backup, restore_backup
 from .config import config, migrate
 from .key_commands import keys
 from .output import BAD_SETTINGS, exit_code_of
@@ -42,6 +43,8 @@ for command in (
     journal,
     config,
     migrate,
+    backup,
+    restore_backup,
 ):
     cli.add_command(command)
 

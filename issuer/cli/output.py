@@ -21,7 +21,7 @@ from revocation import RevocationError
 
 from ..accounts.account import AccountError, UnknownAccount
 from ..accounts.passwords import HashingBusy
-from ..database import DatabaseUnavailable, SchemaOutdated, open_engine, require_schema
+from ..database import DatabaseUnavailable, SchemaMismatch, open_engine, require_schema
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
 from ..families import FamilyUnavailable
@@ -69,7 +69,7 @@ class Cli:
     def services(self) -> Services:
         """The issuer's parts, released when the command ends.
 
-        Raises what building them raises, and `SchemaOutdated`.
+        Raises what building them raises, and `SchemaMismatch`.
         """
         settings = self.settings()
         engine = open_engine(settings.database_url)
@@ -162,7 +162,7 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def exit_code_of(error: Exception) -> int | None:
     """The exit code of an expected error, None for one that nobody expected."""
-    if isinstance(error, SettingsError | SchemaOutdated):
+    if isinstance(error, SettingsError | SchemaMismatch):
         return BAD_SETTINGS
     if isinstance(error, NotFound | UnknownAccount):
         return NOT_FOUND

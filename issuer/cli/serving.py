@@ -79,7 +79,7 @@ class _IssuerWorker:
 def check_deployment(settings: Settings) -> None:
     """Refuse to start on what would lose data or work wrongly.
 
-    Raises `SettingsError`, `SchemaOutdated`, `keys.KeyStoreError`; a store that is merely down is
+    Raises `SettingsError`, `SchemaMismatch`, `keys.KeyStoreError`; a store that is merely down is
     no reason, since it may come back.
     """
     require_certificate(settings)
@@ -87,7 +87,8 @@ def check_deployment(settings: Settings) -> None:
     try:
         if settings.mode is Mode.DEVELOPMENT:
             migrate(engine)
-        require_schema(engine)
+        else:
+            require_schema(engine)
     finally:
         engine.dispose()
     build_services(settings).stop()  # what cannot be built here could not be in a worker

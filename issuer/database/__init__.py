@@ -1,5 +1,21 @@
 """SQL: tables, engine and migrations."""
 
-from .engine import DatabaseUnavailable, SchemaOutdated, migrate, open_engine, require_schema
+from .engine import (
+    DatabaseUnavailable,
+    SchemaMismatch,
+    SchemaNewer,
+    SchemaOutdated,
+    migrate,
+    open_engine,
+    require_schema,
+)
 
-__all__ = ["DatabaseUnavailable", "SchemaOutdated", "migrate", "open_engine", "require_schema"]
+__all__ = [
+    "DatabaseUnavailable",
+    "SchemaMismatch",
+    "SchemaNewer",
+    "SchemaOutdated",
+    "migrate",
+    "open_engine",
+    "require_schema",
+]

@@ -18,6 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .tables import FIRST_VERSION_TABLE, SQL_FORMAT, VERSION_TABLE, formats
+
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for SQLite's write lock, for a PostgreSQL connection, and for a pooled one."""
 
@@ -28,10 +30,22 @@ class DatabaseUnavailable(Exception):
     code: ClassVar[str] = "database_unavailable"
 
 
-class SchemaOutdated(Exception):
-    """The database's schema is not this version's."""
+class SchemaMismatch(Exception):
+    """This program cannot work with the database's schema."""
+
+    code: ClassVar[str] = "schema_mismatch"
+
+
+class SchemaOutdated(SchemaMismatch):
+    """The schema is older than this program; `gatepass migrate` helps."""
 
     code: ClassVar[str] = "schema_outdated"
+
+
+class SchemaNewer(SchemaMismatch):
+    """The schema is a newer program's, beside which this one cannot work."""
+
+    code: ClassVar[str] = "schema_newer"
 
 
 def open_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
@@ -88,6 +102,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose every read sees the same moment. Raises `DatabaseUnavailable`."""
+    with _translated(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        yield connection.execution_options(sqlite_begin="DEFERRED")
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
@@ -106,33 +131,85 @@ def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) 
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return bool(connection.execute(insert).rowcount)
+    counted = connection.execute(insert, execution_options={"preserve_rowcount": True})
+    return counted.rowcount > 0
 
 
-def _alembic(engine: sa.Engine) -> Config:
+def _alembic(engine: sa.Engine | None = None, connection: sa.Connection | None = None) -> Config:
     config = Config()
     location = Path(str(resources.files("issuer.database").joinpath("migrations")))
     config.set_main_option("script_location", str(location))
     config.attributes["engine"] = engine
+    config.attributes["connection"] = connection
     return config
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """The revision of the database's schema, None where there is none yet."""
+    for table in (VERSION_TABLE, FIRST_VERSION_TABLE):
+        options = {"version_table": table}
+        found = MigrationContext.configure(connection, opts=options).get_current_revision()
+        if found is not None:
+            return found
+    return None
+
+
+def is_known_revision(revision: str) -> bool:
+    """Whether this program has the migration that makes this revision."""
+    scripts = ScriptDirectory.from_config(_alembic()).walk_revisions()
+    return any(script.revision == revision for script in scripts)
 
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the schema up to date; safe to run by several processes at once.
 
-    Raises `DatabaseUnavailable`.
+    Leaves alone what a newer program has migrated. Raises `DatabaseUnavailable`, `SchemaMismatch`.
     """
     with _translated():
         command.upgrade(_alembic(engine), "head")
+    require_schema(engine)
 
 
-def require_schema(engine: sa.Engine) -> None:
-    """Raise `SchemaOutdated` unless the schema is this version's."""
-    head = ScriptDirectory.from_config(_alembic(engine)).get_current_head()
-    with reading(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current != head:
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the schema up to a revision within the caller's transaction."""
+    command.upgrade(_alembic(connection=connection), revision)
+
+
+def require_revision(current: str | None) -> str:
+    """The revision, if it is this version's own. Raises `SchemaOutdated`."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if current is None or current != head:
         raise SchemaOutdated(
             f"the database's schema is at {current or 'nothing'}, this version needs {head}:"
             " run `gatepass migrate`"
+        )
+    return current
+
+
+def require_schema(engine: sa.Engine) -> None:
+    """Raise `SchemaMismatch` unless this program can work with the schema: its own or a newer one
+    that still admits it.
+    """
+    with reading(engine) as connection:
+        current = current_revision(connection)
+        if current is not None and not is_known_revision(current):
+            _require_admission(connection, current)
+            return
+    require_revision(current)
+
+
+def _require_admission(connection: sa.Connection, revision: str) -> None:
+    row = None
+    if sa.inspect(connection).has_table(formats.name):
+        query = sa.select(formats.c.version, formats.c.least).where(formats.c.name == "sql")
+        row = connection.execute(query).one_or_none()
+    if row is None or row.version <= SQL_FORMAT:
+        raise SchemaMismatch(
+            f"the database's schema is at {revision}, which is no revision of this version,"
+            " and nothing says that a newer one made it"
+        )
+    if row.least > SQL_FORMAT:
+        raise SchemaNewer(
+            f"the database's schema is at {revision}: it belongs to a newer version,"
+            " beside which this one cannot work"
         )

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+SQL_FORMAT = 2
+"""What this program knows; a migration raises it, and `formats` with it (CONTRIBUTING.md)."""
+
+VERSION_TABLE = "schema_version"
+"""Alembic's own. Its default is where 0.1.0 looks, and wants to find no revision but its own."""
+
+FIRST_VERSION_TABLE = "alembic_version"
+
 metadata = sa.MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )

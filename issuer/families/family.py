@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -10,7 +11,7 @@ MILLISECONDS = 1000
 
 
 class FamilyUnavailable(Exception):
-    """The store of families does not answer."""
+    """The store of families does not answer, or with a record that only a newer version knows."""
 
     code: ClassVar[str] = "families_unavailable"
 
@@ -179,6 +180,18 @@ class FamilyStore(Protocol):
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         """Move a family on to `ENDING` or `ENDED`; never back, and nothing if it is missing."""
+
+    def versions(self) -> Iterator[tuple[str, int]]:
+        """Subject and credential version of every family there is, in no order.
+
+        One that is made or ends meanwhile may be left out, and one may come twice.
+        """
+
+    def clear(self, *, below: int) -> int:
+        """Remove every family of a credential version below this; returns how many.
+
+        For a restore: nothing is left that a record from the past could revive.
+        """
 
     def ping(self) -> None:
         """Raise `FamilyUnavailable` unless the store answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -183,6 +183,22 @@ class MemoryFamilies:
             record = self._records.get((sub, sid))
             if record is not None and _is_forward(record.family.status, status):
                 record.family = replace(record.family, status=status)
+
+    def versions(self) -> Iterator[tuple[str, int]]:
+        with self._lock:
+            found = [
+                (held.family.sub, held.family.credential_version) for held in self._records.values()
+            ]
+        return iter(found)
+
+    def clear(self, *, below: int) -> int:
+        with self._lock:
+            old = [
+                key for key, held in self._records.items() if held.family.credential_version < below
+            ]
+            for key in old:
+                del self._records[key]
+        return len(old)
 
     def ping(self) -> None:
         """Memory always answers."""

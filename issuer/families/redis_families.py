@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 import redis
@@ -22,6 +23,10 @@ from .family import (
     Status,
 )
 from .outcome import outcome_of
+
+_SCAN_BATCH = 1000
+FORMAT = 1
+"""The format of records that this program knows; the scripts' prelude says the same."""
 
 
 class RedisFamilies:
@@ -126,6 +131,40 @@ class RedisFamilies:
     def mark(self, sub: str, sid: str, status: Status) -> None:
         self._run(self._mark, sub, sid, sid, status)
 
+    def versions(self) -> Iterator[tuple[str, int]]:
+        for _, sub, version in self._scan():
+            yield sub, version
+
+    def clear(self, *, below: int) -> int:
+        cleared = 0
+        old = (key for key, _, version in self._scan() if version < below)
+        while batch := list(islice(old, _SCAN_BATCH)):
+            with self._link.use(self._namespace):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    owner, _, sid = key.partition(b":family:")
+                    pipeline.unlink(key)
+                    pipeline.zrem(owner + b":sessions", sid)
+                cleared += sum(pipeline.execute()[::2])
+        return cleared
+
+    def _scan(self) -> Iterator[tuple[bytes, str, int]]:
+        """Key, subject and version of every family; on a cluster those of every primary."""
+        pattern = f"{self._namespace}:{{*}}:family:*"
+        keys = self._client.scan_iter(match=pattern, count=_SCAN_BATCH)
+        while batch := self._read(keys):
+            for key, (sub, version) in batch:
+                if version is not None:  # it has ended meanwhile otherwise
+                    yield key, sub.decode("utf-8", "replace"), int(version)
+
+    def _read(self, keys: Iterator[bytes]) -> list[tuple[bytes, list[Any]]]:
+        with self._link.use(self._namespace):
+            batch = list(islice(keys, _SCAN_BATCH))
+            pipeline = self._client.pipeline(transaction=False)
+            for key in batch:
+                pipeline.hmget(key, ["sub", "version"])
+            return list(zip(batch, pipeline.execute(), strict=True))
+
     def ping(self) -> None:
         with self._link.use(self._namespace):
             self._client.ping()
@@ -140,6 +179,7 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 
 def _family(fields: dict[bytes, bytes]) -> Family:
     record = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+    _require_known(record.get("v", "1"))
     idle = int(record["idle"])
     return Family(
         sub=record["sub"],
@@ -159,3 +199,10 @@ def _family(fields: dict[bytes, bytes]) -> Family:
         address=record["address"],
         user_agent=record["agent"],
     )
+
+
+def _require_known(version: str) -> None:
+    # Neither a refusal, which would end the session for its owner, nor a guess: a newer issuer
+    # answers, now or later.
+    if not version.isdecimal() or int(version) > FORMAT:
+        raise FamilyUnavailable("the session's record is of a newer version's format")

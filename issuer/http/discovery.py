@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from keys import KeyRingError, jwks_cache_control
 from revocation import RevocationError
 
-from ..database import DatabaseUnavailable, SchemaOutdated, require_schema
+from ..database import DatabaseUnavailable, SchemaMismatch, require_schema
 from ..families import FamilyUnavailable
 from .current import services
 from .openapi import document
@@ -104,7 +104,7 @@ def _works(check: Callable[[], object]) -> bool:
         check()
     except (
         DatabaseUnavailable,
-        SchemaOutdated,
+        SchemaMismatch,
         FamilyUnavailable,
         RevocationError,
         KeyRingError,

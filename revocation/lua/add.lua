@@ -37,7 +37,7 @@ for at = 1, #ARGV[2], 33 do
         announce(key, level, never)
       end
     else
-      local bucket = math.ceil(expires / WIDTH)
+      local bucket = bucket_of(expires)
       if level > old_level or bucket > old_bucket then
         bucket, level = math.max(bucket, old_bucket), math.max(level, old_level)
         store(bucket, key, string.format('%.0f', level))

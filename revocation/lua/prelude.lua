@@ -6,9 +6,13 @@
 -- KEYS[5] buckets   sorted set: numbers of live buckets by their end (seconds)
 -- ARGV[1] the time in milliseconds, or '' for the server's own
 -- A record of expiry E lives in bucket ceil(E / WIDTH), in one of SHARDS small hashes of it, which
--- Redis packs (listpack) and which expire as a whole.
+-- Redis packs (listpack) and which expire as a whole. What expires more than FAR seconds from now
+-- goes into the next bucket whose number is a multiple of COARSE: a search visits every bucket, and
+-- with access tokens of an hour there would be many, each with too little in it to pack well.
 local WIDTH = 60
 local SHARDS = 2048
+local FAR = 600
+local COARSE = 5
 -- Of the records, the feed and this hash. Raised only where a program that knows the one before
 -- would read them wrongly.
 local FORMAT = 1
@@ -39,10 +43,10 @@ local function unusable()
 end
 
 -- Whether the journal has been replayed into it on this very primary: a promoted laggard and an
--- older file carry the mark of another one.
+-- older file carry the mark of another one. (Where there is no mark, only 0.1.0 has filled it yet.)
 local function vouched()
   local m = redis.call('HMGET', meta, 'ready', 'primary')
-  return m[1] == '1' and m[2] == primary()
+  return m[1] == '1' and (not m[2] or m[2] == primary())
 end
 
 -- Whether the feed's history holds a position that somebody has seen; '' as epoch asks for none.
@@ -86,6 +90,15 @@ local function find(key)
     end
   end
   return level, bucket
+end
+
+-- The bucket of what expires then.
+local function bucket_of(expires)
+  local bucket = math.ceil(expires / WIDTH)
+  if expires - now / 1000 > FAR then
+    bucket = math.ceil(bucket / COARSE) * COARSE
+  end
+  return bucket
 end
 
 -- Puts a record into its bucket, which lives until its end.

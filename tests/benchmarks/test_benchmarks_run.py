@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from harness.processes import short_directory
 
+from benchmarks import denylist_growth
 from benchmarks.command import GROUPS
 from benchmarks.timing import Contender, Row, Timing, measure
 
@@ -121,3 +122,14 @@ def test_ratio_above_one_means_ours_is_faster() -> None:
     """The ratio is the peer's median over ours."""
     row = Row("group", "case", Timing("ours", (9.0, 2.0, 1.0)), Timing("peer", (3.0, 5.0, 99.0)))
     assert row.ratio == 2.5
+
+
+def test_the_growth_of_the_denylist_is_measured_beside_a_key_for_each_id(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes and times by size for both, each a positive figure, up to the size asked for."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    assert denylist_growth.main(["--entries", "3000", "--no-expiry"]) == 0
+    rows = table_of(capsys.readouterr().out)
+    assert [row[0] for row in rows] == ["1,000", "3,000"]
+    assert all(float(figure) > 0 for row in rows for figure in row[1:])

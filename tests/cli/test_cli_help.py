@@ -22,7 +22,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 EVERY = sorted(commands(cli))
 PROMISED = """
-    serve demo migrate
+    serve demo migrate backup restore
     users-add users-list users-disable users-enable users-passwd users-roles users-sessions
     sessions-end
     revoke-token revoke-session revoke-subject revoke-key revoke-client
@@ -93,6 +93,8 @@ def test_wrong_usage(gatepass: Gatepass, arguments: tuple[str, ...]) -> None:
         ("revoke", "key"),
         ("revoke", "client"),
         ("clients", "enable"),
+        ("backup",),
+        ("restore",),
         ("keys", "revoke"),
         ("keys", "list", "surplus"),
         ("demo", "--port", "65536"),

@@ -43,9 +43,9 @@ def test_a_rotation_in_the_database_has_crash_points(
 
 
 def test_no_crash_point_is_dead() -> None:
-    """Each name that is registered is one that some operation passes."""
-    passed = {point for each in OPERATIONS for point in each.points}
-    assert passed | set(_IN_SQL) == set(CrashPoint)
+    """Some operation passes each name that is registered; those of restoring have tests there."""
+    passed = {point for each in OPERATIONS for point in each.points} | set(_IN_SQL)
+    assert passed == {point for point in CrashPoint if not point.startswith("restore.")}
 
 
 def test_the_docs_list_every_operation_with_its_points(project_root: Path) -> None:

@@ -113,7 +113,7 @@ def test_an_issuer_in_order_is_ready(issuer: IssuerApp) -> None:
 def test_an_outdated_schema_is_not_ready(issuer: IssuerApp) -> None:
     """A database of another version is alive but not ready."""
     with issuer.services.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0000'"))
+        connection.execute(sa.text("UPDATE schema_version SET version_num = '0000'"))
     answer = issuer.ask("GET", "/readyz")
     assert answer.status_code == 503
     assert answer.get_json()["checks"] == {**READY, "database": "failing"}

@@ -13,9 +13,22 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from issuer.database import SchemaOutdated, migrate, open_engine, require_schema
+from issuer.database import (
+    SchemaMismatch,
+    SchemaNewer,
+    SchemaOutdated,
+    migrate,
+    open_engine,
+    require_schema,
+)
 from issuer.database.engine import _alembic
-from issuer.database.tables import metadata
+from issuer.database.tables import (
+    FIRST_VERSION_TABLE,
+    SQL_FORMAT,
+    VERSION_TABLE,
+    formats,
+    metadata,
+)
 
 # One import for all, then processes of their own that begin together when the pipe closes.
 CHILDREN = """
@@ -60,7 +73,13 @@ def differences(engine: sa.Engine) -> list[object]:
     """What Alembic would have to change to make the database like the tables."""
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                "version_table": VERSION_TABLE,
+                "include_name": lambda name, *_: name != FIRST_VERSION_TABLE,
+            },
         )
         found: list[object] = list(compare_metadata(context, metadata))
         return found
@@ -96,16 +115,95 @@ def test_migrating_again_changes_nothing(empty_engine: sa.Engine) -> None:
         assert connection.execute(sa.select(table)).one() == ("demo", 1)
 
 
-def test_a_database_of_another_version_is_named(empty_engine: sa.Engine) -> None:
-    """Before migrating, and at an unknown version, the refusal says what to do."""
+def newer(engine: sa.Engine, *, version: int, least: int) -> None:
+    """What a newer program's migration would leave: an unknown revision and its format."""
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        connection.execute(sa.update(formats).values(version=version, least=least))
+
+
+def revisions(engine: sa.Engine, table: str) -> list[str]:
+    """What a table of Alembic's holds."""
+    with engine.connect() as connection:
+        return list(connection.scalars(sa.text(f"SELECT version_num FROM {table}")))
+
+
+def test_an_older_schema_is_refused(empty_engine: sa.Engine) -> None:
+    """Before migrating the refusal says what to do."""
     with pytest.raises(SchemaOutdated, match=r"is at nothing.*gatepass migrate"):
+        require_schema(empty_engine)
+    command.upgrade(_alembic(empty_engine), "0001")
+    with pytest.raises(SchemaOutdated, match=r"is at 0001.*gatepass migrate"):
         require_schema(empty_engine)
     migrate(empty_engine)
     require_schema(empty_engine)
-    with empty_engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaOutdated, match="is at 9999"):
+
+
+def test_the_last_migration_writes_the_format_that_the_program_knows(
+    empty_engine: sa.Engine,
+) -> None:
+    """Or an older program would take a newer schema for a broken one."""
+    migrate(empty_engine)
+    with empty_engine.connect() as connection:
+        query = sa.select(formats.c.version).where(formats.c.name == "sql")
+        assert connection.scalar(query) == SQL_FORMAT
+
+
+@pytest.mark.parametrize("least", [1, SQL_FORMAT])
+def test_a_newer_schema_that_admits_this_program_is_fine(
+    empty_engine: sa.Engine, least: int
+) -> None:
+    """An issuer works beside a newer one, and its `migrate` leaves the newer schema alone."""
+    migrate(empty_engine)
+    newer(empty_engine, version=SQL_FORMAT + 1, least=least)
+    require_schema(empty_engine)
+    migrate(empty_engine)
+    assert revisions(empty_engine, VERSION_TABLE) == ["9999"]
+
+
+def test_a_newer_schema_that_does_not_admit_it_is_refused(empty_engine: sa.Engine) -> None:
+    """Neither serving nor migrating goes on, and the error says why."""
+    migrate(empty_engine)
+    newer(empty_engine, version=SQL_FORMAT + 1, least=SQL_FORMAT + 1)
+    for refused in (require_schema, migrate):
+        with pytest.raises(SchemaNewer, match="at 9999: it belongs to a newer version"):
+            refused(empty_engine)
+    assert revisions(empty_engine, VERSION_TABLE) == ["9999"]
+
+
+def test_an_unknown_revision_that_nobody_vouches_for_is_refused(empty_engine: sa.Engine) -> None:
+    """Whatever is neither ours nor a newer program's is not worked with."""
+    migrate(empty_engine)
+    newer(empty_engine, version=SQL_FORMAT, least=1)
+    with pytest.raises(SchemaMismatch, match="is at 9999, which is no revision"):
         require_schema(empty_engine)
+    with empty_engine.begin() as connection:
+        connection.execute(sa.delete(formats))
+    for refused in (require_schema, migrate):
+        with pytest.raises(SchemaMismatch, match="is at 9999, which is no revision"):
+            refused(empty_engine)
+    with empty_engine.begin() as connection:
+        formats.drop(connection)
+    with pytest.raises(SchemaMismatch, match="is at 9999, which is no revision"):
+        require_schema(empty_engine)
+
+
+def test_the_first_release_finds_its_own_revision(empty_engine: sa.Engine) -> None:
+    """0.1.0 works with no revision but 0001; what was added since does not concern it."""
+    migrate(empty_engine)
+    assert revisions(empty_engine, FIRST_VERSION_TABLE) == ["0001"]
+    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
+
+
+def test_the_schema_of_the_first_release_is_taken_over(empty_engine: sa.Engine) -> None:
+    """Migrating goes on from the revision that 0.1.0 wrote, and leaves that where it is."""
+    command.upgrade(_alembic(empty_engine), "0001")
+    with empty_engine.begin() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {VERSION_TABLE} RENAME TO {FIRST_VERSION_TABLE}"))
+    migrate(empty_engine)
+    assert differences(empty_engine) == []
+    assert revisions(empty_engine, FIRST_VERSION_TABLE) == ["0001"]
+    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
 
 
 def test_a_migration_can_be_taken_back(empty_engine: sa.Engine) -> None:
@@ -113,7 +211,7 @@ def test_a_migration_can_be_taken_back(empty_engine: sa.Engine) -> None:
     migrate(empty_engine)
     command.downgrade(_alembic(empty_engine), "base")
     left = set(sa.inspect(empty_engine).get_table_names())
-    assert left <= {"alembic_version"}
+    assert left <= {VERSION_TABLE}
 
 
 def test_a_migration_that_fails_leaves_nothing(
@@ -151,6 +249,4 @@ def test_several_processes_migrate_at_once(empty_url: str, empty_engine: sa.Engi
     )
     assert ran.stdout == f"{[0] * 6}\n", ran.stderr
     assert differences(empty_engine) == []
-    with empty_engine.connect() as connection:
-        versions = connection.execute(sa.text("SELECT version_num FROM alembic_version")).all()
-    assert len(versions) == 1
+    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]

@@ -18,6 +18,7 @@ from harness.certificates import make_certificates
 from harness.denylists import (
     BUCKET,
     CALLS,
+    FAR_BUCKET,
     KID,
     HandClock,
     Store,
@@ -41,7 +42,7 @@ from revocation import (
 )
 from revocation.entry import to_record
 from revocation.feed import next_chain
-from revocation.redis_client import ANSWER_TIMEOUT, evicting_policy
+from revocation.redis_client import ANSWER_TIMEOUT, evicting_policy, load_script
 from revocation.redis_denylist import RedisDenylist
 
 SUPPORT = Path(denylists.__file__).resolve().parent.parent
@@ -271,6 +272,32 @@ def test_an_entry_far_ahead_slows_no_other(redis_server: RedisServer) -> None:
     assert denylist.lookup(Token(sid="far").probe(denylist)) is Kind.SESSION
 
 
+def test_entries_of_an_hour_share_wider_buckets(redis_server: RedisServer) -> None:
+    """What expires late is kept a few minutes longer, so that a search visits a third of them."""
+    redis_server.reset()
+    client = redis_server.client()
+    clock = HandClock()
+    denylist = RedisDenylist(client, clock=clock)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    ends = {f"s{minute}": clock.after(60 * minute) for minute in range(1, 61)}
+    denylist.add([Entry.session(name, end) for name, end in ends.items()])
+    assert client.zcard("gatepass:{denylist}:buckets") <= 21
+    for record in denylist.snapshot().records:
+        end = next(end for name, end in ends.items() if record_key_of(denylist, name) == record.key)
+        assert end <= record.expires <= end + (0 if end <= clock() + 600 else FAR_BUCKET)
+    # Told again as time goes by, an entry stays where it is.
+    clock.advance(1_800)
+    before = denylist.state().position
+    denylist.add([Entry.session("s45", ends["s45"])])
+    assert denylist.state().position == before
+
+
+def record_key_of(denylist: RedisDenylist, name: str) -> bytes:
+    """The key under which a session of this name stands."""
+    return to_record(Entry.session(name, 1), denylist.state().salt).key
+
+
 # --- loss and failure ----------------------------------------------------------------------------
 
 
@@ -443,7 +470,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(private_redis: RedisServer)
         # It may have lost something for all that it knows.
         assert not state.ready
         denylist.mark_ready()
-        model = denylists.Model(lambda expires: -(-expires // BUCKET) * BUCKET)
+        model = denylists.Model(lambda expires: -(-expires // FAR_BUCKET) * FAR_BUCKET)
         model.add(acknowledged)
         held = contents(denylist)
         assert model.contents(state.salt).items() <= held.items()
@@ -525,6 +552,43 @@ def test_a_hundred_thousand_entries_stay_packed(private_redis: RedisServer) -> N
     shards = client.zrange("gatepass:{denylist}:shards", 0, 20)
     assert {client.object("encoding", shard) for shard in shards} == {b"listpack"}
     assert per_entry <= 60
+
+
+FILL = """
+local random = math.random
+for i = 1, tonumber(ARGV[2]) do
+  -- The first two bytes choose the shard; a count makes each key another one.
+  local key = struct.pack('>c1I2I2I4I8', 's', random(0, 65535), random(0, 65535), i, ARGV[5])
+  store(tonumber(ARGV[3]) + random(0, tonumber(ARGV[4]) - 1), key, '1')
+end
+"""
+COUNT = """
+local count = 0
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  count = count + redis.call('HLEN', name)
+end
+return count
+"""
+
+
+@pytest.mark.parametrize("buckets", [5, 1], ids=["five minutes", "one minute"])
+def test_a_million_entries_take_forty_bytes_each(private_redis: RedisServer, buckets: int) -> None:
+    """At most, the feed apart: spread over an access token's life, and all within one minute."""
+    client = private_redis.client()
+    client.config_set("appendonly", "no")
+    base = "gatepass:{denylist}"
+    keys = [base, *(f"{base}:{part}" for part in ("feed", "shards", "forever", "buckets"))]
+    denylist = RedisDenylist(client)
+    denylist.initialise(watermark=0)
+    before = int(client.info("memory")["used_memory"])
+    # Stored by the script that `add` stores with, without a round trip for each.
+    fill = client.register_script(load_script("revocation", "prelude") + FILL)
+    first = int(client.time()[0]) // BUCKET + 10
+    for part in range(20):
+        fill(keys=keys, args=["", 50_000, first, buckets, part])
+    used = int(client.info("memory")["used_memory"]) - before
+    assert client.eval(COUNT, 1, f"{base}:shards") == 1_000_000
+    assert used / 1_000_000 <= 40
 
 
 def test_a_redis_error_of_any_kind_becomes_ours(

@@ -71,6 +71,9 @@ def use(url: str) -> None:
         outcome = families.rotate(new.sub, new.sid, 1, credential_version=1)
         assert type(outcome) is Repeated
         assert [family.sid for family in families.of_subject(new.sub)] == [new.sid]
+    assert dict(families.versions()) == {f"person-{number}": 1 for number in range(20)}
+    assert families.clear(below=2) == 20
+    assert list(families.versions()) == []
     families.ping()
     families.close()
 

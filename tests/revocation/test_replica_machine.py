@@ -449,7 +449,7 @@ LUA_MUTANTS = {
     "skips the watermark": ("add", "redis.call('HSET', meta, 'watermark'", "redis.call('ECHO'"),
     "does not announce the watermark": ("add", "      announce(key, level, expires)\n", ""),
     "rounds the expiry down": (
-        "add",
+        "prelude",
         "math.ceil(expires / WIDTH)",
         "math.floor(expires / WIDTH) + (expires % WIDTH > 50 and 1 or 0)",
     ),

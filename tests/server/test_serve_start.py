@@ -181,12 +181,21 @@ def test_production_story(issuer_directory: Path, redis_url: str, gatepass: Gate
     run("users", "add", USERNAME, "--password-stdin", stdin=PASSWORD).done()
     engine = sa.create_engine(f"sqlite:///{database}")
     with engine.begin() as connection:
-        (current,) = connection.execute(sa.text("SELECT version_num FROM alembic_version")).one()
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0000'"))
+        (current,) = connection.execute(sa.text("SELECT version_num FROM schema_version")).one()
+        connection.execute(sa.text("UPDATE schema_version SET version_num = '0000'"))
     (line,) = reasons(run("serve"))
     assert "is at 0000" in line
     with engine.begin() as connection:
-        update = sa.text("UPDATE alembic_version SET version_num = :current")
+        connection.execute(sa.text("UPDATE formats SET version = 1000, least = 1000"))
+    (line,) = reasons(run("serve"))
+    assert "belongs to a newer version" in line
+    assert "belongs to a newer version" in run("migrate").refused(2)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE formats SET least = 1"))
+    run("migrate").done()
+    run("users", "list").done()
+    with engine.begin() as connection:
+        update = sa.text("UPDATE schema_version SET version_num = :current")
         connection.execute(update, {"current": current})
     engine.dispose()
     with issuer:

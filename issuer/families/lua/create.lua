@@ -4,7 +4,7 @@ if redis.call('EXISTS', family) == 1 then
 end
 redis.call('HSET', family, unpack(ARGV, 3))
 redis.call('HSET', family,
-  'gen', 1, 'started', text(now), 'handed', text(now), 'confirmed', 0,
+  'v', FORMAT, 'gen', 1, 'started', text(now), 'handed', text(now), 'confirmed', 0,
   'late_seen', 0, 'late_streak', 0, 'status', 'live',
   'active', text(now), 'refreshed', text(now))
 redis.call('ZADD', index, text(absolute_end()), ARGV[2])

@@ -4,6 +4,15 @@
 -- ARGV[1] the time in milliseconds, or '' for the server's own
 local family, index = KEYS[1], KEYS[2]
 
+-- The record's field `v` is the format that a program must know to work with it; a record without
+-- one is 0.1.0's, and of format 1. Fields of any other name are kept as they are.
+local FORMAT = 1
+
+local function is_newer()
+  local v = redis.call('HGET', family, 'v')
+  return v and (not string.match(v, '^%d+$') or tonumber(v) > FORMAT)
+end
+
 local now = tonumber(ARGV[1])
 if not now then
   local t = redis.call('TIME')

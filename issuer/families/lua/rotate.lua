@@ -37,6 +37,9 @@ local status = r[1]
 if not status then
   return { 'unknown', {} }
 end
+if is_newer() then
+  return answer('newer')
+end
 if status ~= 'live' then
   return answer('ended')
 end

@@ -11,6 +11,7 @@
 `late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
 `late-denylist`   mutant: it is told a moment after the answer
+`no-replay`       mutant: a denylist that was lost is called ready without the journal's rows
 `no-condition`    mutant: accounts are written whatever was read before
 `stale-rehash`    mutant: the same, but rehashes only
 `no-version`      mutant: a refresh does not compare the credential version
@@ -144,6 +145,12 @@ def _drop_denylist(_: str) -> None:
     Revoker.complete = lambda _self, _rows: None  # type: ignore[method-assign]
 
 
+def _drop_replay(_: str) -> None:
+    from issuer.journal import Journal
+
+    Journal.in_force = lambda _self: []  # type: ignore[method-assign]
+
+
 def _delay_denylist(_: str) -> None:
     from issuer.revoker import Revoker
 
@@ -205,6 +212,7 @@ _ALTERATIONS = {
     "no-completion": _drop_completion,
     "late-time": _take_time_late,
     "no-denylist": _drop_denylist,
+    "no-replay": _drop_replay,
     "late-denylist": _delay_denylist,
     "no-condition": _drop_condition,
     "stale-rehash": _drop_rehash_condition,

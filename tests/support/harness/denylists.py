@@ -33,6 +33,8 @@ from revocation.redis_denylist import RedisDenylist
 
 BUCKET = 60
 """Seconds by which Redis keeps records together; nothing expires before its bucket ends."""
+FAR_BUCKET = 300
+"""The same for what expires more than ten minutes from now."""
 
 
 class HandClock:

@@ -27,8 +27,11 @@ from typing import Any, NoReturn
 import psycopg  # noqa: F401
 import zxcvbn  # noqa: F401
 
+from issuer import crash_points
 from issuer.cli import main
 
+DIE_AT = "DIE_AT"
+"""The variable that names a crash point at which the command dies by SIGKILL."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -89,6 +92,11 @@ def leave_group() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def dies_at(point: str) -> Callable[[str], None]:
+    """What to do at each crash point: nothing, but at that one."""
+    return lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None
+
+
 def end(program: Callable[[], None]) -> NoReturn:
     """Run it to the end of this process, as the interpreter does, but without its tidying up.
 
@@ -123,4 +131,6 @@ if __name__ == "__main__":
     os.chdir(taken["directory"])
     altered_issuer.alter(taken["alterations"])
     sys.argv = ["gatepass", *taken["arguments"]]
+    if DIE_AT in os.environ:
+        crash_points.watch(dies_at(os.environ[DIE_AT]))
     end(main)

@@ -60,6 +60,8 @@ class Client:
     def run(self):
         while time.monotonic() < self.orders["until"] and not os.path.exists(self.orders["stop"]):  # noqa: PTH110
             self.step()
+            if self.orders["pace"]:
+                time.sleep(self.random.expovariate(1 / self.orders["pace"]))
 
     def step(self):
         version, password, since = self.board.latest()
@@ -82,19 +84,21 @@ class Client:
         session = self.random.choice(self.sessions)
         known = self.random.choice(self.past if self.past and self.flip() else self.sessions)
         operation = self.random.choices(
-            ["login", "refresh", "stale", "introspect", "sessions", "logout", "end"],
-            [25, 25, 10, 15, 10, 4, 3],
+            ["login", "refresh", "stale", "introspect", "sessions", "logout", "end", "revoke"],
+            [25, 25, 10, 15, 10, 4, 3, 3],
         )[0]
         if operation == "login" and len(self.sessions) < SESSIONS:
             self.login(password)
-        elif operation == "stale":
+        elif operation == "stale" and known["refresh"]:
             self.refresh(known)
-        elif operation == "introspect":
+        elif operation in {"stale", "introspect"}:
             self.introspect(known)
         elif operation == "sessions":
             self.tell("sessions", "/sessions", token=known["access"], presented=known)
         elif operation == "logout":
             self.logout(session)
+        elif operation == "revoke":
+            self.revoke(session)
         elif operation == "end" and len(self.sessions) > 1:
             self.end(session)
         else:
@@ -140,6 +144,15 @@ class Client:
         body = {"refresh_token": session["refresh"]}
         self.tell("logout", "/logout", body, ends=session["sid"])
         self.retire(session)
+
+    def revoke(self, session):
+        """Take one access token back; its session goes on, with the next one."""
+        raw = f"token={quote(session['access'])}"
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        self.tell("revoke", "/revoke", raw=raw, headers=headers, ends=session["jti"])
+        # Its refresh token is still the session's own; to present it later would be reuse.
+        self.past.append({**session, "refresh": None})
+        self.refresh(session)
 
     def end(self, session):
         other = self.random.choice([s for s in self.sessions if s is not session])
@@ -205,6 +218,7 @@ class Client:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         sid, ver = (presented["sid"], presented["ver"]) if presented else (None, None)
+        by_access = token is not None or operation == "introspect"
         start = time.monotonic()
         number, status, answer = self.ask_any(
             method or ("POST" if raw else "GET"), path, raw, headers
@@ -219,6 +233,7 @@ class Client:
             "status": status,
             "sid": sid,
             "ver": ver,
+            "jti": presented["jti"] if presented and by_access else None,
             "got": granted(answer),
             "active": answer.get("active"),
             "error": answer.get("error_description"),
@@ -266,6 +281,7 @@ def granted(answer):
     return {
         "sid": claims["sid"],
         "ver": claims["sub_ver"],
+        "jti": claims["jti"],
         "access": access,
         "refresh": answer["refresh_token"],
     }

@@ -8,7 +8,7 @@ nothing may.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ REFUSALS = {
     "introspect": set(),
     "gateway": {401},
     "logout": set(),
+    "revoke": set(),
     "end": {401, 404},
 }
 NEVER = float("inf")
@@ -35,6 +36,7 @@ class Grant:
 
     sid: str
     ver: int
+    jti: str
     access: str
     refresh: str
 
@@ -55,6 +57,7 @@ class Event:
     issuer: int = -1
     sid: str | None = None
     ver: int | None = None
+    jti: str | None = None
     got: Grant | None = None
     active: bool | None = None
     error: str | None = None
@@ -85,8 +88,13 @@ class Event:
 class _Person:
     """One person's part of a history."""
 
-    def __init__(self, events: list[Event], first_password: str) -> None:
+    def __init__(
+        self, events: list[Event], first_password: str, losses: Sequence[tuple[float, float]] = ()
+    ) -> None:
         self.events = events
+        self.losses = losses
+        self.lost: set[str] = set()
+        self.first_seen: dict[str, float] = {}
         self.changes = [event for event in events if event.op == "change"]
         self.version_of = {first_password: 1}
         self.proven = {first_password}
@@ -107,6 +115,8 @@ class _Person:
                 version = event.got.ver
                 self.known[version] = min(self.known.get(version, NEVER), event.end)
                 self.proven.update(filter(None, [event.new or event.password]))
+                seen = self.first_seen.get(event.got.sid, NEVER)
+                self.first_seen[event.got.sid] = min(seen, event.start)
             if event.ends is not None:
                 begun = self.end_begun.get(event.ends, NEVER)
                 self.end_begun[event.ends] = min(begun, event.start)
@@ -171,8 +181,9 @@ class _Person:
         assert event.ver is not None
         if event.ver < self.least_version(event.start):
             yield f"an older token was taken: {event}"
-        if self.end_known.get(event.sid or "", NEVER) <= event.start:
-            yield f"an ended session's token was taken: {event}"
+        for ended in (event.sid, event.jti):
+            if self.end_known.get(ended or "", NEVER) <= event.start:
+                yield f"a token of what had been ended was taken: {event}"
         got = event.got
         if event.op == "refresh" and got and (got.ver, got.sid) != (event.ver, event.sid):
             yield f"a refresh changed session or version: {event}"
@@ -180,11 +191,23 @@ class _Person:
     def _refused(self, event: Event) -> Iterable[str]:
         assert event.ver is not None
         overtaken = self.begun.get(event.ver + 1, NEVER) < event.end
-        ended = self.end_begun.get(event.sid or "", NEVER) < event.end
+        ended = any(
+            self.end_begun.get(name or "", NEVER) < event.end for name in (event.sid, event.jti)
+        )
         # `end` may also not find what it was to end.
         gone = event.status == 404 and self.end_begun.get(event.ends or "", NEVER) < event.start
-        if not (overtaken or ended or gone):
-            yield f"a good token was refused: {event}"
+        if overtaken or ended or gone:
+            return
+        missed = event.ends if event.status == 404 else event.sid
+        if self._may_be_lost(missed or "", event):
+            self.lost.add(missed or "")
+            return
+        yield f"a good token was refused: {event}"
+
+    def _may_be_lost(self, sid: str, event: Event) -> bool:
+        """Whether a store has lost data since the session began: then it may be gone."""
+        begun = self.first_seen.get(sid, NEVER)
+        return any(begun < over and since < event.end for since, over in self.losses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +224,8 @@ class Figures:
     """Pairs of a password change that won and another request that was under way meanwhile."""
     undecided: int
     violations: int
+    lost: int
+    """Sessions that a fault which loses data took, and that were refused for it."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.operations.items()))
@@ -212,18 +237,26 @@ class Figures:
         )
 
 
-def check(events: Iterable[Event], first_passwords: Mapping[str, str]) -> tuple[list[str], Figures]:
-    """Everything in a history that may not have happened, and its figures."""
+def check(
+    events: Iterable[Event],
+    first_passwords: Mapping[str, str],
+    losses: Sequence[tuple[float, float]] = (),
+) -> tuple[list[str], Figures]:
+    """Everything in a history that may not have happened, and its figures.
+
+    `losses` are the spans of faults that lose data, from their beginning to their end.
+    """
     by_person: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_person[event.person].append(event)
     violations: list[str] = []
     operations: Counter[str] = Counter()
-    won = lost = contested = interleavings = undecided = 0
+    won = lost = contested = interleavings = undecided = gone = 0
     for name, own in by_person.items():
         own.sort(key=lambda event: event.start)
-        person = _Person(own, first_passwords[name])
+        person = _Person(own, first_passwords[name], losses)
         violations += person.check()
+        gone += len(person.lost)
         operations.update(event.op for event in own)
         winners = [change for change in person.changes if change.status == 200]
         won += len(winners)
@@ -239,5 +272,7 @@ def check(events: Iterable[Event], first_passwords: Mapping[str, str]) -> tuple[
             contested += any(
                 other.op == "change" and other.ver == winner.ver for other in meanwhile
             )
-    figures = Figures(operations, won, lost, contested, interleavings, undecided, len(violations))
+    figures = Figures(
+        operations, won, lost, contested, interleavings, undecided, len(violations), gone
+    )
     return violations, figures

@@ -43,10 +43,16 @@ class Race:
     first_hash_memory: int = 8
     """KiB, of the hashes that accounts begin with."""
     seed: int = 0
+    period: float = PERIOD
+    pace: float = 0.0
+    """Seconds, on average, that a device rests between two requests."""
     events: list[Event] = field(default_factory=list)
     passwords: dict[str, str] = field(default_factory=dict)
+    started: float = 0.0
     stale: int = 0
     """Checks that the gateway declined because its replica was too old."""
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when faults that lose data went on."""
     rehashes: int = 0
     """Times that a stored hash was seen to change while the version did not."""
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -56,6 +62,7 @@ class Race:
         self._random = random.Random(self.seed)
         self._recent: dict[str, deque[Grant]] = defaultdict(lambda: deque(maxlen=RECENT))
         self._news = threading.Event()
+        self.started = monotonic()
         self._hashes: dict[str, tuple[int, str]] = {}
         number = count()
         for person in range(self.people):
@@ -72,7 +79,8 @@ class Race:
                     "ports": [issuer.port for issuer in self.fleet.issuers],
                     "stop": str(self._stop_file),
                     "until": monotonic() + self.seconds,
-                    "period": PERIOD,
+                    "period": self.period,
+                    "pace": self.pace,
                     "seed": self._random.random(),
                     "introspection": introspection_headers(),
                 }
@@ -124,6 +132,19 @@ class Race:
         """How many requests of devices have been answered so far."""
         return sum(event.client >= 0 for event in list(self.events))
 
+    def recent(self, person: str) -> list[Grant]:
+        """The tokens that a person was given last."""
+        return list(self._recent[person])
+
+    def finish(self) -> None:
+        """Have the devices stop, and wait until all that they did is written down."""
+        self._stop_file.touch()
+        for process in self._processes:
+            process.wait()
+        for reader in self._readers:
+            reader.join()
+        assert [process.returncode for process in self._processes] == [0] * len(self._processes)
+
     # --- the gateway -------------------------------------------------------------------------
 
     def watch(self, verifier: Verifier, enough: Callable[[], bool]) -> None:
@@ -142,9 +163,7 @@ class Race:
                     self._stop_file.touch()
         finally:
             denylist.close()
-        for reader in self._readers:
-            reader.join()
-        assert [process.returncode for process in self._processes] == [0] * len(self._processes)
+        self.finish()
 
     def check_at_gateway(
         self, verifier: Verifier, denylist: Denylist, person: str, grants: list[Grant]
@@ -170,6 +189,7 @@ class Race:
                     status=status,
                     sid=grant.sid,
                     ver=grant.ver,
+                    jti=grant.jti,
                 )
             )
 
@@ -185,7 +205,7 @@ class Race:
 
     def judge(self) -> tuple[list[str], Figures]:
         """Everything in the history that may not have happened, and its figures."""
-        return check(self.events, self.passwords)
+        return check(self.events, self.passwords, self.losses)
 
     def settle(self, verifier: Verifier) -> tuple[list[str], Figures]:
         """Try everything once more, now that nothing is under way, and check the whole history."""
@@ -232,7 +252,16 @@ class Race:
         issuer = self._random.choice(self.fleet.issuers)
         start = monotonic()
         active = issuer.introspect(grant.access)
-        self._final(name, "introspect", start, 200, sid=grant.sid, ver=grant.ver, active=active)
+        self._final(
+            name,
+            "introspect",
+            start,
+            200,
+            sid=grant.sid,
+            ver=grant.ver,
+            jti=grant.jti,
+            active=active,
+        )
 
     def _refresh(self, name: str, grant: Grant) -> None:
         issuer = self._random.choice(self.fleet.issuers)

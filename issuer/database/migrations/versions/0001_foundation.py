@@ -88,3 +88,4 @@ def downgrade() -> None:
         "accounts",
     ):
         op.drop_table(table)
+    op.execute("DROP TABLE IF EXISTS alembic_version")

@@ -29,6 +29,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_formats"),
     )
     op.bulk_insert(formats, [{"name": "sql", "version": 2, "least": 1}])
+    # 0.1.0 looks here, and works only where it finds this. A migration that it could not work
+    # with takes the table away.
+    if not sa.inspect(op.get_bind()).has_table("alembic_version"):
+        first = op.create_table(
+            "alembic_version",
+            sa.Column("version_num", sa.String(32), nullable=False),
+            sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+        )
+        op.bulk_insert(first, [{"version_num": "0001"}])
 
 
 def downgrade() -> None:
