@@ -134,13 +134,31 @@ def _sentinel_master(url: str) -> redis.Redis:
     return cast("redis.Redis", master)
 
 
+class _Cluster(RedisCluster):
+    """Finds the keys of what we read by itself.
+
+    redis-py asks its default node for them. Where that node is gone, nothing comes back from there
+    that would make it ask for the new layout: a gateway, which only reads, would never recover.
+    """
+
+    def determine_slot(self, *args: Any) -> int | None:
+        command = str(args[0]).upper()
+        if command in {"EVAL_RO", "EVALSHA_RO"}:
+            return int(self.keyslot(args[3]))  # type: ignore[no-untyped-call]
+        if command == "XREAD":
+            key = args[args.index(b"STREAMS") + 1]
+            return int(self.keyslot(key))  # type: ignore[no-untyped-call]
+        slot: int | None = super().determine_slot(*args)
+        return slot
+
+
 def _cluster(url: str) -> redis.Redis:
     hosts, _, options = _several(url, _REDIS_PORT)
     nodes = [ClusterNode(*host) for host in hosts]  # type: ignore[no-untyped-call]
     settings = {**_bounded(), **options}
     settings.pop("health_check_interval")
     with unavailable_as(DenylistUnavailable):
-        client = RedisCluster(startup_nodes=nodes, **settings)
+        client = _Cluster(startup_nodes=nodes, **settings)
     # The commands that we use are the same; the class is another branch of redis-py's tree.
     return cast("redis.Redis", client)
 

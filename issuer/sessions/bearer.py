@@ -31,6 +31,10 @@ def authenticate(services: Services, token: str) -> Caller:
         raise invalid_token(_TEXT.get(error.code, "the token is not valid here")) from None
     if refused_by_denylist(services, claims, kid) is not None:
         raise invalid_token("the token has been revoked")
+    # An entry lasts longer than the token, but a process that was stopped before it asked may have
+    # outlasted both: what has expired by now may have been revoked, too.
+    if claims.exp + services.settings.leeway <= services.clock():
+        raise invalid_token(_TEXT["expired"])
     standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
     account = standing.account
     if (

@@ -95,3 +95,21 @@ def test_a_token_minted_after_a_pause_cannot_outlive_the_entry_against_it(
     last_accepted = claims_of(late)["exp"] + services.settings.leeway
     assert row["expires"] > last_accepted
     assert issuer.grant(password=NEW_PASSWORD)
+
+
+def test_a_pause_before_the_denylist_is_asked_revives_no_token(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revoked token is not active because its entry was over when the denylist was asked."""
+    token = issuer.grant()["access_token"]
+    granted(issuer.revoke(token))
+    denylist = issuer.services.denylist
+    state = denylist.state
+
+    def late() -> Any:
+        issuer.clock.advance(ACCESS_LIFETIME + 200)
+        return state()
+
+    monkeypatch.setattr(denylist, "state", late)
+    refused(issuer.sessions(token), 401, "invalid_token")
+    assert granted(issuer.introspect(token)) == {"active": False}

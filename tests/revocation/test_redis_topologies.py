@@ -6,41 +6,22 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import redis
-from harness.processes import Process, free_port, require_binary, short_directory, until
-from harness.redis_server import RedisServer
+from harness.processes import free_port, until
+from harness.redis_cluster import RedisCluster
+from harness.redis_sentinel import RedisSentinel
 
 from issuer.families import NewFamily, Repeated, RotationRules, open_families
 from revocation import BadDenylistUrl, DenylistUnavailable, Entry, Position, open_denylist
 from revocation.redis_client import check_url
 
 NOW = int(time.time())
-SERVICE = "gatepass"
 
 
 @pytest.fixture(scope="module")
 def cluster_url() -> Iterator[str]:
     """Three masters that share the slots."""
-    buses = [free_port() for _ in range(3)]
-    configs = [{"cluster-enabled": "yes", "cluster-port": str(bus)} for bus in buses]
-    with (
-        RedisServer(tcp=True, config=configs[0]) as one,
-        RedisServer(tcp=True, config=configs[1]) as two,
-        RedisServer(tcp=True, config=configs[2]) as three,
-    ):
-        nodes = [one, two, three]
-        clients = [node.client() for node in nodes]
-        for index, client in enumerate(clients):
-            first, last = index * 5462, min(16383, index * 5462 + 5461)
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
-        for node, bus in zip(nodes[1:], buses[1:], strict=True):
-            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
-        for _ in until(30, "the nodes to agree"):
-            states = [client.execute_command("CLUSTER", "INFO") for client in clients]
-            if all("cluster_state:ok" in str(state) for state in states):
-                break
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+    with RedisCluster() as cluster:
+        yield cluster.url
 
 
 def use(url: str) -> None:
@@ -83,6 +64,21 @@ def test_a_cluster_holds_denylist_and_families(cluster_url: str) -> None:
     use(cluster_url)
 
 
+def test_reading_asks_no_node_but_the_one_that_holds_the_key(
+    cluster_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where keys stand in a command is not asked of a node that may be gone."""
+    denylist = open_denylist(cluster_url, namespace=f"t{time.monotonic_ns()}")
+    denylist.initialise(watermark=0)
+    position = denylist.mark_ready()
+    reached = denylist.heartbeat(0)
+    parser = denylist._client.commands_parser  # type: ignore[attr-defined]
+    monkeypatch.delattr(type(parser), "_get_moveable_keys")
+    assert denylist.state().position == reached
+    assert [item.seq for item in denylist.tail(position, 1)] == [reached.seq]
+    denylist.close()
+
+
 def test_a_cluster_that_is_down_is_told_at_once() -> None:
     """A cluster must be asked for its layout first; the error names no address."""
     with pytest.raises(DenylistUnavailable) as refusal:
@@ -90,64 +86,25 @@ def test_a_cluster_that_is_down_is_told_at_once() -> None:
     assert "127.0.0.1" not in str(refusal.value)
 
 
-@pytest.fixture
-def sentinel() -> Iterator[tuple[str, RedisServer, RedisServer]]:
-    """A master, its replica, and one sentinel that watches them: URL, master, replica."""
-    directory = short_directory("gp-sentinel-")
-    port = free_port()
-    binary = require_binary("redis-server", "redis-server")
-    with RedisServer(tcp=True) as master:
-        follows = {"replicaof": f"127.0.0.1 {master.port}"}
-        with RedisServer(tcp=True, config=follows) as replica:
-            for _ in until(30, "the replica to be in step"):
-                if replica.client().info("replication")["master_link_status"] == "up":
-                    break
-            config = directory / "sentinel.conf"
-            config.write_text(
-                f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
-                f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1\n"
-                f"sentinel down-after-milliseconds {SERVICE} 500\n"
-                f"sentinel failover-timeout {SERVICE} 3000\n"
-            )
-            with Process([binary, str(config), "--sentinel"]):
-                asked = redis.Redis(port=port, socket_timeout=2)
-                for _ in until(30, "the sentinel to know the replica"):
-                    if knows_replica(asked):
-                        break
-                asked.close()
-                yield f"redis+sentinel://127.0.0.1:{port}/{SERVICE}", master, replica
-
-
-def knows_replica(sentinel: redis.Redis) -> bool:
-    """Whether the sentinel has found the replica, which it needs for a failover."""
-    try:
-        found = sentinel.execute_command("SENTINEL", "REPLICAS", SERVICE)
-    except redis.RedisError:
-        return False
-    return bool(found)
-
-
-def test_a_sentinel_leads_to_the_master_and_to_its_successor(
-    sentinel: tuple[str, RedisServer, RedisServer],
-) -> None:
+def test_a_sentinel_leads_to_the_master_and_to_its_successor() -> None:
     """What was replicated is there after a failover, and the same client goes on writing."""
-    url, master, replica = sentinel
-    use(url)
-    denylist = open_denylist(url)
-    denylist.initialise(watermark=0)
-    denylist.mark_ready()
-    denylist.add([Entry.session("A" * 22, NOW + 300)])
-    assert master.client().wait(1, 5000) == 1
-    master.kill()
-    for _ in until(60, "the failover"):
-        try:
-            denylist.add([Entry.session("B" * 21 + "A", NOW + 300)])
-        except DenylistUnavailable:
-            continue
-        break
-    assert len(list(denylist.snapshot().records)) == 2
-    assert replica.client().info("replication")["role"] == "master"
-    denylist.close()
+    with RedisSentinel() as pair:
+        use(pair.url)
+        denylist = open_denylist(pair.url)
+        denylist.initialise(watermark=0)
+        denylist.mark_ready()
+        denylist.add([Entry.session("A" * 22, NOW + 300)])
+        assert pair.master.client().wait(1, 5000) == 1
+        pair.master.kill()
+        for _ in until(60, "the failover"):
+            try:
+                denylist.add([Entry.session("B" * 21 + "A", NOW + 300)])
+            except DenylistUnavailable:
+                continue
+            break
+        assert len(list(denylist.snapshot().records)) == 2
+        assert pair.replica.client().info("replication")["role"] == "master"
+        denylist.close()
 
 
 @pytest.mark.parametrize(

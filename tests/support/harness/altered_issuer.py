@@ -6,7 +6,6 @@
 `kill-at=FILE`    SIGKILL for its whole process group at the crash point that FILE names, once
 `stop-at=FILE`    SIGSTOP likewise; it goes on once it is continued and `go_file(FILE)` is there
 `quick`           the worker looks for undone rows and new keys several times a second
-`no-journal`      mutant: revocations are not journalled
 `no-completion`   mutant: the worker leaves undone rows alone
 `late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
@@ -15,6 +14,9 @@
 `no-condition`    mutant: accounts are written whatever was read before
 `stale-rehash`    mutant: the same, but rehashes only
 `no-version`      mutant: a refresh does not compare the credential version
+`no-journal`      mutant: revocations of tokens, sessions and keys are not written to the journal
+`no-seq`          mutant: the position in SQL is not held against the store
+`no-primary`      mutant: a store that was filled once is trusted under whatever primary
 """
 
 from __future__ import annotations
@@ -51,9 +53,11 @@ def write_shift(path: Path, seconds: float) -> None:
 
 
 def _follow_clock(path: str) -> None:
-    from issuer.cli import serving
+    """Let whatever this process builds, server or command, live in the file's time."""
+    from issuer.cli import output, serving
 
-    serving.build_services = partial(serving.build_services, clock=shifted_clock(Path(path)))
+    for module in (serving, output):
+        module.build_services = partial(module.build_services, clock=shifted_clock(Path(path)))
 
 
 def _die_once(path: str) -> None:
@@ -110,12 +114,6 @@ def _hurry(_: str) -> None:
 
     pulse.COMPLETION_INTERVAL = 0.1
     services.KEY_RING_INTERVAL = 0.2
-
-
-def _drop_journal(_: str) -> None:
-    from issuer.journal import Journal
-
-    Journal.append = lambda _self, *_entry, **_fields: 0  # type: ignore[method-assign]
 
 
 def _drop_completion(_: str) -> None:
@@ -202,13 +200,42 @@ def _drop_version(_: str) -> None:
     RedisFamilies.rotate = careless  # type: ignore[method-assign]
 
 
+def _drop_journal(_: str) -> None:
+    from issuer.journal import Journal
+
+    Journal.append = lambda _self, *_args, **_options: 0  # type: ignore[method-assign]
+
+
+def _ignore_position(_: str) -> None:
+    from revocation import redis_denylist
+
+    redis_denylist._seen = lambda _known: ("", "0", "")
+
+
+def _ignore_primary(_: str) -> None:
+    from revocation import redis_denylist
+
+    redis_denylist.load_script = trusting_any_primary(redis_denylist.load_script)
+
+
+def trusting_any_primary(load: Callable[[str, str], str]) -> Callable[[str, str], str]:
+    """The denylist's scripts without their look at the replication id; gateways run them too."""
+    compared = "m[2] == primary()"
+
+    def careless(package: str, name: str) -> str:
+        text = load(package, name)
+        assert name != "prelude" or compared in text
+        return text.replace(compared, "true")
+
+    return careless
+
+
 _ALTERATIONS = {
     "clock": _follow_clock,
     "die-once": _die_once,
     "kill-at": _kill_at,
     "stop-at": _stop_at,
     "quick": _hurry,
-    "no-journal": _drop_journal,
     "no-completion": _drop_completion,
     "late-time": _take_time_late,
     "no-denylist": _drop_denylist,
@@ -217,6 +244,9 @@ _ALTERATIONS = {
     "no-condition": _drop_condition,
     "stale-rehash": _drop_rehash_condition,
     "no-version": _drop_version,
+    "no-journal": _drop_journal,
+    "no-seq": _ignore_position,
+    "no-primary": _ignore_primary,
 }
 
 

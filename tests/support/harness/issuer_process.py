@@ -31,6 +31,8 @@ AUDIENCE = "api"
 CLIENT_ID = "demo"
 GATEWAY_ID = "rs"
 GATEWAY_SECRET = "an introspecting client's secret"
+GATEWAY_SECRET_SHA256 = hashlib.sha256(GATEWAY_SECRET.encode()).hexdigest()
+FORM = "application/x-www-form-urlencoded"
 HEARTBEAT_INTERVAL = 0.25
 START_ATTEMPTS = 3
 READY_SECONDS = 60.0
@@ -42,6 +44,7 @@ class Answer:
 
     status: int
     body: dict[str, Any]
+    retry_after: str | None = None
 
     def granted(self) -> dict[str, Any]:
         """The body of an answer that must be 200."""
@@ -96,8 +99,7 @@ class IssuerProcess:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         with contextlib.closing(connection):
             connection.request(*http_request(path, body, token, method))
-            answer = connection.getresponse()
-            return Answer(answer.status, json.loads(answer.read()))
+            return _answer(connection)
 
     def login(self, username: str, password: str) -> Answer:
         """Log in, in body mode."""
@@ -125,12 +127,26 @@ class IssuerProcess:
 
     def introspect(self, token: str) -> bool:
         """Whether RFC 7662 introspection calls the token active."""
+        return bool(self.ask_introspection(token).granted()["active"])
+
+    def ask_introspection(self, token: str) -> Answer:
+        """The answer of RFC 7662 introspection, whatever it is."""
+        return self._ask_form("/introspect", token, introspection_headers())
+
+    def revoke(self, token: str) -> Answer:
+        """Revoke a public client's token (RFC 7009)."""
+        return self._ask_form("/revoke", token, {"Content-Type": FORM})
+
+    def _ask_form(self, path: str, token: str, headers: Mapping[str, str]) -> Answer:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         with contextlib.closing(connection):
-            connection.request("POST", "/introspect", f"token={token}", introspection_headers())
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            return bool(json.loads(answer.read())["active"])
+            connection.request("POST", path, f"token={token}", dict(headers))
+            return _answer(connection)
+
+
+def _answer(connection: http.client.HTTPConnection) -> Answer:
+    answer = connection.getresponse()
+    return Answer(answer.status, json.loads(answer.read()), answer.headers["Retry-After"])
 
 
 def introspection_headers() -> dict[str, str]:
@@ -138,7 +154,7 @@ def introspection_headers() -> dict[str, str]:
     pair = f"{GATEWAY_ID}:{GATEWAY_SECRET.replace(' ', '+')}"
     return {
         "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
-        "Content-Type": "application/x-www-form-urlencoded",
+        "Content-Type": FORM,
     }
 
 
@@ -164,7 +180,7 @@ class IssuerFleet:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.shifted:
-            write_shift(self._shift_file, 0.0)
+            write_shift(self.shift_file, 0.0)
         for attempt in range(1, START_ATTEMPTS + 1):
             self._build()
             try:
@@ -201,10 +217,13 @@ class IssuerFleet:
             if port not in ports:
                 ports.append(port)
         self.url = f"http://{HOST}:{ports[0]}"
-        secret = hashlib.sha256(GATEWAY_SECRET.encode()).hexdigest()
         clients = {
             CLIENT_ID: {"audience": AUDIENCE, "scopes": ["read"]},
-            GATEWAY_ID: {"audience": AUDIENCE, "introspect": True, "secret_sha256": secret},
+            GATEWAY_ID: {
+                "audience": AUDIENCE,
+                "introspect": True,
+                "secret_sha256": GATEWAY_SECRET_SHA256,
+            },
         }
         shared = {
             "GATEPASS_ISSUER": self.url,
@@ -223,7 +242,7 @@ class IssuerFleet:
         }
         alterations = list(self.alterations)
         if self.shifted:
-            alterations.append(f"clock={self._shift_file}")
+            alterations.append(f"clock={self.shift_file}")
         own = [*self.issuer_settings, *([{}] * self.size)]
         self.issuers = [
             IssuerProcess({**shared, **more}, port, self.directory, alterations)
@@ -233,17 +252,18 @@ class IssuerFleet:
     # --- time --------------------------------------------------------------------------------
 
     @property
-    def _shift_file(self) -> Path:
+    def shift_file(self) -> Path:
+        """What holds the seconds by which time was moved on."""
         return self.directory / "shift"
 
     def now(self) -> float:
         """Time as the issuers see it."""
-        return shifted_clock(self._shift_file)()
+        return shifted_clock(self.shift_file)()
 
     def advance(self, seconds: float) -> None:
         """Let time pass for every issuer at once."""
         assert self.shifted
-        write_shift(self._shift_file, read_shift(self._shift_file) + seconds)
+        write_shift(self.shift_file, read_shift(self.shift_file) + seconds)
 
     # --- what a test needs beside HTTP -------------------------------------------------------
 
@@ -290,7 +310,7 @@ class IssuerFleet:
             audience=AUDIENCE,
             denylist=self.redis_url,
             heartbeat_interval=HEARTBEAT_INTERVAL,
-            **({"clock": shifted_clock(self._shift_file)} if self.shifted else {}),
+            **({"clock": shifted_clock(self.shift_file)} if self.shifted else {}),
         )
         with verifier:
             assert verifier.replica.wait_in_step(READY_SECONDS)

@@ -41,7 +41,7 @@ class PostgresServer:
         self.data = self.directory / "data"
         self.port = free_port()
         self.password = secrets.token_urlsafe(16)
-        self._user = _server_user()
+        self._user = server_user()
         self._fsync = fsync
         try:
             self._initdb()
@@ -214,7 +214,7 @@ def _number(version: str) -> float:
         return 0.0
 
 
-def _server_user() -> str | None:
+def server_user() -> str | None:
     """Who runs the server: us, unless we are root."""
     if os.geteuid() != 0:
         return None

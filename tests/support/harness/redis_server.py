@@ -172,6 +172,8 @@ class RedisServer:
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
+            # Replicas need not wait for each other before they are sent the data.
+            "repl-diskless-sync-delay": "0",
         }
         if self.certificates is not None:
             lines |= {

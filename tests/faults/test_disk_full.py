@@ -1,0 +1,71 @@
+"""The database's disk is full: what cannot be journalled is not acknowledged, the rest goes on."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.fault_deployment import Deployment
+from harness.fault_watch import Watch
+from harness.gatepass_command import Gatepass
+from harness.postgres_server import PostgresServer, server_user
+from harness.processes import until
+from harness.small_disk import SmallDisk
+from psycopg import sql
+
+
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    """An empty file system for a database."""
+    with SmallDisk(32, owner=server_user()) as mounted:
+        yield mounted
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database_url(
+    request: pytest.FixtureRequest, disk: SmallDisk, postgres_server: PostgresServer
+) -> Iterator[str]:
+    """A database on the small disk; of PostgreSQL, everything but its write-ahead log."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{disk.path}/issuer.db"
+        return
+    space = sql.Identifier(f"small_{secrets.token_hex(4)}")
+    with postgres_server.connect() as connection:
+        connection.execute(
+            sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(space, str(disk.path))
+        )
+        url = postgres_server.create_database()
+        name = sql.Identifier(url.rpartition("/")[2])
+        connection.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE {}").format(name, space))
+        yield url
+        postgres_server.drop_database(url)
+        connection.execute(sql.SQL("DROP TABLESPACE {}").format(space))
+
+
+def test_a_full_disk_is_503_and_mends_by_itself(
+    database_url: str, disk: SmallDisk, gatepass: Gatepass, tmp_path: Path
+) -> None:
+    """Nothing acknowledged is lost, gateways never stop, and with room everything goes on."""
+    with Deployment(gatepass, database_url, tmp_path / "fleet") as deployment:
+        scenario = deployment.scenario()
+        with Watch(scenario) as watch:
+            refused = [scenario.log_in("full", at=at) for at in range(2)]
+            disk.fill()
+            # A database has some room within its own files.
+            for at in range(1000):
+                answer = scenario.end(scenario.log_in_again(refused[0], at=at), at=at)
+                if answer.status != 200:
+                    break
+            assert (answer.status, answer.retry_after) == (503, "1"), answer
+            for at, session in enumerate(refused):
+                answer = scenario.end(session, at=at)
+                assert (answer.status, answer.retry_after) == (503, "1"), answer
+            watch.gateways_go_on()
+            disk.free()
+            for at, session in enumerate(refused):
+                for _ in until(10, "an acknowledgement", pause=0.1):
+                    if scenario.end(session, at=at).status == 200:
+                        break
+            watch.passes()

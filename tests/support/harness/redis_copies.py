@@ -1,0 +1,59 @@
+"""Copies of a Redis' data, and how each is put back while its users live on."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any, Protocol
+
+from harness.redis_server import RedisServer
+
+
+class Copy(Protocol):
+    """An older state of one server."""
+
+    def take(self) -> None:
+        """Keep the data as it is now."""
+
+    def put_back(self) -> None:
+        """Let what was kept take the place of what is there."""
+
+
+class FileCopy:
+    """A copy of the append-only files, as a snapshot of their volume would be."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._log = server.directory / "appendonlydir"
+        self._kept = server.directory / "kept"
+
+    def take(self) -> None:
+        # Every write is in the files before its answer, so while it is stopped they are whole.
+        self._server.pause()
+        shutil.copytree(self._log, self._kept)
+        self._server.resume()
+
+    def put_back(self) -> None:
+        self._server.kill()
+        shutil.rmtree(self._log)
+        self._kept.rename(self._log)
+        self._server.start()
+
+
+class RestoredCopy:
+    """A dump that is restored key by key into the server that runs: it notices nothing."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._client: Any = server.client()
+        self._kept: list[tuple[bytes, int, bytes]] = []
+
+    def take(self) -> None:
+        for key in self._client.scan_iter():
+            expires = max(self._client.execute_command("PEXPIRETIME", key), 0)
+            self._kept.append((key, expires, self._client.dump(key)))
+
+    def put_back(self) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.flushall()
+        for key, expires, content in self._kept:
+            pipeline.restore(key, expires, content, absttl=True)
+        pipeline.execute()

@@ -1,0 +1,112 @@
+"""A master, its replica, and a sentinel that watches both."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from typing import Self
+
+import redis
+from harness.processes import Process, free_port, require_binary, short_directory, until
+from harness.redis_server import RedisServer
+
+SERVICE = "gatepass"
+DOWN_AFTER = 500
+"""Milliseconds after which the sentinel gives a silent server up."""
+
+
+class RedisSentinel:
+    """One pair on loopback, watched; entered, the replica is in step and known."""
+
+    def __init__(self) -> None:
+        self.directory = short_directory("gp-sentinel-")
+        self.master = RedisServer(tcp=True)
+        self.replica = RedisServer(tcp=True)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            stack.enter_context(self.master)
+            stack.enter_context(self.replica)
+            _follow(self.replica, self.master)
+            self._sentinel(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _sentinel(self, stack: ExitStack) -> None:
+        self.port = free_port()
+        config = self.directory / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
+            f"sentinel failover-timeout {SERVICE} 1000\n"
+        )
+        binary = require_binary("redis-server", "redis-server")
+        stack.enter_context(Process([binary, str(config), "--sentinel"]))
+        asked = redis.Redis(port=self.port, socket_timeout=2)
+        for _ in until(30, "the sentinel to know the replica"):
+            if _knows_replica(asked):
+                break
+        asked.close()
+
+    @property
+    def url(self) -> str:
+        """The address that leads to whoever is the master."""
+        return f"redis+sentinel://127.0.0.1:{self.port}/{SERVICE}"
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def hold_replica_back(self) -> None:
+        """Nothing that the master takes from now on reaches the replica."""
+        self.replica.pause()
+        # Cut from the master's side: what lies in the socket of a stopped process is still read.
+        self.master.client().client_kill_filter(_type="replica")
+
+    def lose_master(self) -> None:
+        """The master dies, and the replica goes on from where it stands."""
+        self.master.kill()
+        self.replica.resume()
+
+    def cut_off_master(self) -> None:
+        """Nobody gets to the master any more but by its unix socket."""
+        with redis.Redis.from_url(self.master.unix_url) as client:
+            client.config_set("port", 0)
+            client.client_kill_filter(laddr=f"127.0.0.1:{self.master.port}")
+
+    def wait_promoted(self) -> None:
+        """Wait until the replica is the master."""
+        asked = self.replica.client()
+        for _ in until(60, "the failover"):
+            try:
+                if asked.info("replication")["role"] == "master":
+                    return
+            except redis.ConnectionError:
+                continue  # a sentinel cuts every connection of the server that it promotes
+
+    def return_master(self) -> None:
+        """The old master comes back, as a replica of its successor."""
+        self.master.start()
+        _follow(self.master, self.replica)
+
+
+def _follow(replica: RedisServer, master: RedisServer) -> None:
+    assert master.port is not None
+    client = replica.client()
+    client.replicaof("127.0.0.1", str(master.port))
+    for _ in until(30, "the replica to be in step"):
+        if client.info("replication").get("master_link_status") == "up":
+            return
+
+
+def _knows_replica(sentinel: redis.Redis) -> bool:
+    """Whether the sentinel has found the replica, which it needs for a failover."""
+    try:
+        found = sentinel.execute_command("SENTINEL", "REPLICAS", SERVICE)
+    except redis.RedisError:
+        return False
+    return bool(found)
