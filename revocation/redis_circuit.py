@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import redis
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, ResponseError
+from redis.exceptions import ClusterError, RedisClusterException, ResponseError
 
 FAILURES = 3
 """Failures in a row after which a server is not asked for a while."""
@@ -23,6 +24,9 @@ PAUSE = 1.0
 """Seconds until one call tries it again, give or take half: issuers must not come in one moment."""
 SLOW = 1.0
 """Seconds; an answer that takes as long counts as a failure, since everybody waits for the next."""
+PROBE = 5.0
+"""Seconds after which a probe that nothing was heard of no longer keeps others from trying."""
+_MOST_NODES = 100
 
 
 class CircuitOpen(Exception):
@@ -30,52 +34,61 @@ class CircuitOpen(Exception):
 
 
 class Circuit:
-    """Closed while the server answers; open for `PAUSE` after `FAILURES`; then one call probes."""
+    """Closed while the server answers; open for `PAUSE` after `FAILURES`; then one call probes.
+
+    Threads share it; the lock is held for a few comparisons, never while anybody waits.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._failures = 0
         self._retry_at = 0.0
-        self._probe = threading.Lock()
 
     @contextmanager
     def asking(self, *, patient: bool = False) -> Iterator[None]:
         """Around one question. `patient` if it waits by its nature. Raises `CircuitOpen`."""
-        probing = self._enter()
+        self._enter()
         begun = self._clock()
         answered = True
         try:
             yield
-        except ResponseError:
-            raise  # a refusal is an answer
+        except (ResponseError, ClusterError):
+            raise  # a refusal is an answer, also one that a slot is just being moved
         except (redis.RedisError, RedisClusterException, OSError):
             answered = False
             raise
         finally:
-            in_time = patient or self._clock() - begun < SLOW
-            self._note(well=answered and in_time)
-            if probing:
-                self._probe.release()
+            self._note(answered=answered, slow=self._clock() - begun >= SLOW, patient=patient)
 
-    def _enter(self) -> bool:
-        if self._failures < FAILURES:
-            return False
-        if self._clock() < self._retry_at or not self._probe.acquire(blocking=False):
-            raise CircuitOpen
-        return True
+    def _enter(self) -> None:
+        with self._lock:
+            if self._failures < FAILURES:
+                return
+            now = self._clock()
+            if now < self._retry_at:
+                raise CircuitOpen
+            # This call probes. The others wait for what it finds, but not for ever: its thread
+            # may never come back.
+            self._retry_at = now + PROBE
 
-    def _note(self, *, well: bool) -> None:
-        if well:
-            self._failures = 0
-            return
-        self._failures += 1
-        self._retry_at = self._clock() + PAUSE * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+    def _note(self, *, answered: bool, slow: bool, patient: bool) -> None:
+        with self._lock:
+            if answered and not slow:
+                self._failures = 0
+                return
+            # Waiting by its nature, it tells nothing about the server: neither sick nor well.
+            if not answered or not patient:
+                self._failures += 1
+            self._retry_at = self._clock() + PAUSE * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
 
 
 class Circuits:
     """A circuit for each server behind an address; a Cluster's nodes fail one by one."""
 
-    _shared: ClassVar[dict[str, Circuits]] = {}
+    # Weak, so that an address that nobody uses any more, with its password, is forgotten.
+    _shared: ClassVar[WeakValueDictionary[str, Circuits]] = WeakValueDictionary()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
         self._by_node: dict[str, Circuit] = {}
@@ -83,7 +96,11 @@ class Circuits:
     @classmethod
     def shared(cls, url: str) -> Circuits:
         """Those of an address: all who use it in this process learn from each other."""
-        return cls._shared.setdefault(url, cls())
+        with cls._lock:
+            found = cls._shared.get(url)
+            if found is None:
+                found = cls._shared[url] = cls()
+            return found
 
     def of(self, client: Any, key: str) -> Circuit:
         """The circuit of the server that holds a key."""
@@ -94,4 +111,6 @@ class Circuits:
                 node = found.name if found is not None else ""
             except (RedisClusterException, redis.RedisError):
                 node = ""  # nobody holds it just now
+        if len(self._by_node) > _MOST_NODES:
+            self._by_node.clear()  # nodes come and go under ever new names
         return self._by_node.setdefault(node, Circuit())

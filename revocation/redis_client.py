@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -11,26 +11,33 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisClusterException
+from redis.exceptions import ReadOnlyError, RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from .denylist import REDIS_SCHEMES
 from .errors import DenylistUnavailable
 from .redis_circuit import CircuitOpen, Circuits
+from .redis_cluster import Cluster
 
 CONNECT_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 2.0
 """Seconds. Every script of ours takes well below a millisecond; two seconds is a sick server."""
-
+SENTINEL_TIMEOUT = 0.5
+"""Seconds to connect to a sentinel, and as many to hear from it; the next one is asked then."""
+RETRY_WITHIN = 0.5
+"""Seconds from a call's beginning, after which what fails is not tried again."""
 
 _SENTINEL_SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel"})
 _CLUSTER_SCHEMES = frozenset({"redis+cluster", "rediss+cluster"})
 
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
+
+_SENTINEL_LOGIN = {"sentinel_username": "username", "sentinel_password": "password"}
+"""Options of a URL for the sentinels themselves."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -49,7 +56,7 @@ def connect(url: str) -> redis.Redis:
         return _cluster(url)
     if scheme not in REDIS_SCHEMES:
         raise ValueError("no scheme of a Redis")
-    client = redis.Redis.from_url(url, **_bounded())
+    client = redis.Redis.from_url(url, **_bounded(tls=scheme == "rediss"))
     _check_options(client)
     return client
 
@@ -57,7 +64,7 @@ def connect(url: str) -> redis.Redis:
 def check_url(url: str) -> None:
     """Whether `connect` would take this URL, told without connecting. Raises `ValueError`."""
     if url.partition("://")[0] in _CLUSTER_SCHEMES:
-        _several(url, _REDIS_PORT)
+        _cluster_parts(url)
     else:
         connect(url).close()
 
@@ -73,21 +80,46 @@ def _check_options(client: redis.Redis) -> None:
         raise ValueError("a unix socket without a path")
 
 
-def _bounded() -> dict[str, Any]:
+class _BriefRetry(Retry):
+    """Retries while little time has passed: where each attempt is slow, one is enough."""
+
+    __hash__ = Retry.__hash__
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> Any:
+        end = time.monotonic() + RETRY_WITHIN
+
+        def in_time(error: Exception) -> bool:
+            return time.monotonic() < end and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, in_time, with_failure_count)
+
+
+def _bounded(*, tls: bool) -> dict[str, Any]:
     return {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": ANSWER_TIMEOUT,
         # A connection that is refused or cut may be good the next moment. A server that stays
         # silent is not asked twice: whoever waits has waited long enough.
-        "retry": Retry(
+        "retry": _BriefRetry(
             ExponentialWithJitterBackoff(cap=0.2, base=0.02),
             retries=2,
             supported_errors=(redis.ConnectionError,),
         ),
-        "health_check_interval": 30,
-        "protocol": 2,
-        "decode_responses": False,
+        **_few_words(tls=tls),
     }
+
+
+def _few_words(*, tls: bool) -> dict[str, Any]:
+    # No HELLO and no CLIENT SETINFO: each is another wait. But on a TLS connection something must
+    # be said, or redis-py takes the server's session tickets for an answer that nobody fetched.
+    words: dict[str, Any] = {"protocol": 2, "decode_responses": False}
+    return words if tls else {**words, "driver_info": None}
 
 
 def _several(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
@@ -102,7 +134,13 @@ def _several(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, d
     options = dict(redis.connection.parse_url(plain))  # type: ignore[no-untyped-call]
     found = [_host(part, default_port) for part in hosts.split(",")]
     options.pop("host", None)
-    if options.pop("connection_class", None) is not None:
+    kind = options.pop("connection_class", None)
+    known = {name: value for name, value in options.items() if name not in _SENTINEL_LOGIN}
+    try:
+        (kind or redis.Connection)(**known)  # not connected yet
+    except TypeError:
+        raise ValueError("an unknown option") from None
+    if kind is not None:
         options["ssl"] = True
     return found, path, options
 
@@ -118,63 +156,60 @@ def _sentinel_master(url: str) -> redis.Redis:
     hosts, service, options = _several(url, _SENTINEL_PORT)
     if not service:
         raise ValueError("no name of a service")
-    # Sentinels get the timeouts and TLS, but not the credentials of the servers behind them.
+    # Sentinels get TLS, but not the credentials of the servers behind them.
     own = {name: value for name, value in options.items() if name.startswith("ssl")}
+    own |= {name: options.pop(given) for given, name in _SENTINEL_LOGIN.items() if given in options}
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         hosts,
         sentinel_kwargs={
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-            "socket_timeout": ANSWER_TIMEOUT,
+            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "socket_timeout": SENTINEL_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            **_few_words(tls="ssl" in options),
             **own,
         },
     )
     master = sentinel.master_for(  # type: ignore[no-untyped-call]
-        service, **{**_bounded(), **options}
+        service, **{**_bounded(tls="ssl" in options), **options}
     )
     return cast("redis.Redis", master)
 
 
-class _Cluster(RedisCluster):
-    """Finds the keys of what we read by itself.
-
-    redis-py asks its default node for them. Where that node is gone, nothing comes back from there
-    that would make it ask for the new layout: a gateway, which only reads, would never recover.
-    """
-
-    def determine_slot(self, *args: Any) -> int | None:
-        command = str(args[0]).upper()
-        if command in {"EVAL_RO", "EVALSHA_RO"}:
-            return int(self.keyslot(args[3]))  # type: ignore[no-untyped-call]
-        if command == "XREAD":
-            key = args[args.index(b"STREAMS") + 1]
-            return int(self.keyslot(key))  # type: ignore[no-untyped-call]
-        slot: int | None = super().determine_slot(*args)
-        return slot
-
-
 def _cluster(url: str) -> redis.Redis:
-    hosts, _, options = _several(url, _REDIS_PORT)
+    hosts, options = _cluster_parts(url)
     nodes = [ClusterNode(*host) for host in hosts]  # type: ignore[no-untyped-call]
-    settings = {**_bounded(), **options}
-    settings.pop("health_check_interval")
+    settings = {**_bounded(tls="ssl" in options), **options}
+    settings.pop("retry")
     with unavailable_as(DenylistUnavailable):
-        client = _Cluster(startup_nodes=nodes, **settings)
+        client = Cluster(startup_nodes=nodes, **settings)
     # The commands that we use are the same; the class is another branch of redis-py's tree.
     return cast("redis.Redis", client)
+
+
+def _cluster_parts(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    hosts, _, options = _several(url, _REDIS_PORT)
+    if options.keys() & {"db", *_SENTINEL_LOGIN}:
+        raise ValueError("an option that a cluster does not have")
+    return hosts, options
 
 
 def evicting_policy(url: str) -> str | None:
     """The server's eviction policy if it may drop our keys, None if it may not or does not say.
 
-    A server that refuses `CONFIG` (a managed one) does not say. Raises `DenylistUnavailable`.
+    Of a Cluster, the first such policy of any master. Raises `DenylistUnavailable`.
     """
-    with unavailable_as(DenylistUnavailable), connect(url) as client:
+    with unavailable_as(DenylistUnavailable), connect(url) as connected:
+        client: Any = connected
         try:
-            answer: Any = client.config_get("maxmemory-policy")
+            # INFO, which our scripts need anyway: CONFIG GET would show the server's passwords.
+            if isinstance(client, RedisCluster):
+                answers: Any = client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()
+            else:
+                answers = [client.info("memory")]
         except redis.ResponseError:
             return None
-    policy = str(answer.get("maxmemory-policy", "noeviction"))
-    return None if policy == "noeviction" else policy
+    policies = [str(answer.get("maxmemory_policy", "noeviction")) for answer in answers]
+    return next((policy for policy in policies if policy != "noeviction"), None)
 
 
 def load_script(package: str, name: str) -> str:
@@ -189,10 +224,10 @@ def unavailable_as(error: Callable[[str], Exception]) -> Iterator[None]:
         yield
     except CircuitOpen:
         raise error("Redis has failed several times in a row and was not asked again yet") from None
-    except (redis.RedisError, RedisClusterException) as cause:
+    except redis.ResponseError as cause:
+        raise error(f"Redis refuses: {type(cause).__name__}") from cause
+    except (redis.RedisError, RedisClusterException, OSError) as cause:
         raise error(f"Redis does not answer: {type(cause).__name__}") from cause
-    except OSError as cause:
-        raise error(f"Redis cannot be reached: {os.strerror(cause.errno or 0)}") from cause
 
 
 class Link:
@@ -213,7 +248,17 @@ class Link:
         """Around a question about `key`; `patient` if it waits by its nature."""
         circuit = self._circuits.of(self._client, key)
         with unavailable_as(self._error), circuit.asking(patient=patient):
-            yield
+            try:
+                yield
+            except ReadOnlyError:
+                self._leave()
+                raise
+
+    def _leave(self) -> None:
+        """Let go of the connections to a demoted master: the address may lead elsewhere by now."""
+        pool = getattr(self._client, "connection_pool", None)  # a Cluster has one for each node
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
 
 
 class ReadScript:

@@ -9,8 +9,8 @@ from redis.cluster import RedisCluster
 
 from .errors import TooFewConfirmations
 
-TIMEOUT = 1.0
-"""Seconds; an append-only file that is synchronised every second takes up to one."""
+TIMEOUT = 1.5
+"""Seconds; an append-only file that is synchronised every second takes one and a little."""
 _WAITAOF_SINCE = (7, 2)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness.postgres_server import PostgresServer
+from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 
 
@@ -51,6 +52,13 @@ def rediss_server(_rediss: RedisServer) -> RedisServer:
     """An empty redis-server behind TLS; its `url` names the authority to trust."""
     _rediss.reset()
     return _rediss
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url() -> Iterator[str]:
+    """The address of a Cluster that nobody breaks; whoever uses it takes a namespace of its own."""
+    with RedisCluster() as cluster:
+        yield cluster.url
 
 
 @pytest.fixture(scope="session")

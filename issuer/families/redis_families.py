@@ -166,8 +166,10 @@ class RedisFamilies:
             return list(zip(batch, pipeline.execute(), strict=True))
 
     def ping(self) -> None:
-        with self._link.use(self._namespace):
-            self._client.ping()
+        # One key, hence one node of a Cluster: when another is down, this issuer is still ready.
+        key = f"{self._namespace}:ping"
+        with self._link.use(key):
+            self._client.exists(key)
 
     def close(self) -> None:
         self._client.close()

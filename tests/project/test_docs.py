@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda path: path.name)
 SETUP_COMMANDS = {"./run demo", "./run test", "./run bench"}
 DOCUMENTED_URL = "http://127.0.0.1:8000"
-RUNNABLE = {"sh", "python", "output", "toml", "json"}
+RUNNABLE = {"sh", "python", "output", "toml", "json", "acl"}
+"""Run here, but for `acl`: tests/revocation/test_redis_acl.py works under those users."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)\)")

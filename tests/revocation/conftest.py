@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from harness.denylists import HandClock, Store
+from harness.other_servers import valkey
+from harness.redis_server import RedisServer
 
 ADDRESSES = {
     "memory": lambda request: "memory://tests",
@@ -14,7 +16,16 @@ ADDRESSES = {
     ),
     "unix": lambda request: request.getfixturevalue("redis_url"),
     "rediss": lambda request: request.getfixturevalue("rediss_server").url,
+    "valkey": lambda request: request.getfixturevalue("valkey_url"),
+    "cluster": lambda request: request.getfixturevalue("redis_cluster_url"),
 }
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The address of a Valkey; stores take a namespace each."""
+    with RedisServer(tcp=True, binary=valkey()) as server:
+        yield server.tcp_url
 
 
 def make(request: pytest.FixtureRequest) -> Iterator[Store]:

@@ -135,7 +135,7 @@ def test_an_evicting_server_is_known(private_redis: RedisServer) -> None:
     assert evicting_policy(url) is None
     client.config_set("maxmemory-policy", "allkeys-lru")
     assert evicting_policy(url) == "allkeys-lru"
-    client.acl_setuser("managed", enabled=True, nopass=True, commands=["+@all", "-config"])
+    client.acl_setuser("managed", enabled=True, nopass=True, commands=["+@all", "-info"])
     assert evicting_policy(f"unix://managed:any@{private_redis.socket}") is None
     private_redis.kill()
     with pytest.raises(DenylistUnavailable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -12,6 +13,7 @@ from harness.redis_server import RedisServer
 from issuer.families import FamilyStore, RotationRules
 from issuer.families.memory_families import MemoryFamilies
 from issuer.families.redis_families import RedisFamilies
+from revocation.redis_client import connect
 
 OpenStore = Callable[[RotationRules, MillisecondClock], FamilyStore]
 OpenRedis = Callable[..., RedisFamilies]
@@ -43,10 +45,32 @@ def open_redis(_quick_redis: RedisServer) -> OpenRedis:
     return opened
 
 
-@pytest.fixture(params=["memory", "redis"])
+_namespaces = count()
+
+
+@pytest.fixture(scope="session")
+def _open_cluster(redis_cluster_url: str) -> Iterator[OpenStore]:
+    with closing(connect(redis_cluster_url)) as client:
+        yield lambda rules, clock: RedisFamilies(
+            client, rules, namespace=f"test-{next(_namespaces)}", clock=clock
+        )
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Opens empty stores of one kind; whatever uses this runs on each kind."""
-    if request.param == "redis":
-        opened: OpenStore = request.getfixturevalue("open_redis")
-        return opened
-    return lambda rules, clock: MemoryFamilies(rules, clock=clock)
+    return _opener(request)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def open_near_store(request: pytest.FixtureRequest) -> OpenStore:
+    """The same for each implementation, for what does not depend on the connection."""
+    return _opener(request)
+
+
+def _opener(request: pytest.FixtureRequest) -> OpenStore:
+    if request.param == "memory":
+        return lambda rules, clock: MemoryFamilies(rules, clock=clock)
+    name = "open_redis" if request.param == "redis" else "_open_cluster"
+    opened: OpenStore = request.getfixturevalue(name)
+    return opened

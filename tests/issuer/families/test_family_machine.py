@@ -21,6 +21,6 @@ SETTINGS = settings(
 @pytest.mark.parametrize(
     "windows", [DEFAULT, STRICT, FINITE], ids=["default", "strict", "finite retry window"]
 )
-def test_a_store_answers_as_the_model(open_store: OpenStore, windows: RotationRules) -> None:
+def test_a_store_answers_as_the_model(open_near_store: OpenStore, windows: RotationRules) -> None:
     """Outcomes, records and indexes are the model's after any sequence of moves."""
-    run_state_machine_as_test(machine(open_store, windows), settings=SETTINGS)
+    run_state_machine_as_test(machine(open_near_store, windows), settings=SETTINGS)

@@ -25,9 +25,17 @@ class RedisServer:
     """
 
     def __init__(
-        self, *, tcp: bool = False, tls: bool = False, config: Mapping[str, str] | None = None
+        self,
+        *,
+        tcp: bool = False,
+        tls: bool = False,
+        config: Mapping[str, str] | None = None,
+        binary: str | None = None,
     ) -> None:
-        """Take the listeners wanted; `config` overrides or adds redis.conf directives."""
+        """Take the listeners wanted; `config` overrides or adds redis.conf directives.
+
+        `binary` is another server of the kind than the system's redis-server.
+        """
         self.directory = short_directory("gp-redis-")
         self.socket = self.directory / "redis.sock"
         self.port: int | None = None
@@ -38,7 +46,7 @@ class RedisServer:
         self._tcp = tcp
         self._config = dict(config or {})
         self._clients: list[redis.Redis] = []
-        self._path = require_binary("redis-server", "redis-server")
+        self._path = binary or require_binary("redis-server", "redis-server")
         self.process = Process([self._path, str(self.directory / "redis.conf")])
 
     def __enter__(self) -> Self:
