@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from revocation import Entry
 
+from .crash_points import CrashPoint, reach
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import disabled_clients
 from .journal import Reason, append_row
@@ -66,4 +67,5 @@ class Clients:
             result = connection.execute(
                 sa.delete(disabled_clients).where(disabled_clients.c.client_id == client_id)
             )
-            return bool(result.rowcount)
+        reach(CrashPoint.CLIENT_ENABLED)
+        return bool(result.rowcount)

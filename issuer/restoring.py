@@ -28,7 +28,7 @@ from revocation import (
 )
 
 from .backup import BackupError, BackupFile, Progress, load_rows, no_progress
-from .crash_points import reach
+from .crash_points import CrashPoint, reach
 from .database import open_engine
 from .database.engine import (
     current_revision,
@@ -94,10 +94,10 @@ def restore(
             else:
                 seen.forget_above(begun)
                 report = report_on(connection, backup, settings, seen)
-            reach("restore.made_safe")
-        reach("restore.committed")
+            reach(CrashPoint.RESTORE_MADE_SAFE)
+        reach(CrashPoint.RESTORE_COMMITTED)
         take_out_revoked(engine, settings, int(clock()))
-        reach("restore.ring_checked")
+        reach(CrashPoint.RESTORE_RING_CHECKED)
         if stores is None:
             return report
         watermark = complete(engine, stores.families, stores.denylist, settings, clock)
@@ -301,11 +301,11 @@ def complete(
     # Whoever follows the old feed learns at once, rather than when it finds the feed gone.
     with suppress(DenylistLost, DenylistReplaced):
         denylist.add([_epoch(settings, "", watermark - settings.issuer_skew)])
-    reach("restore.announced")
+    reach(CrashPoint.RESTORE_ANNOUNCED)
     denylist.replace(watermark)
-    reach("restore.replaced")
+    reach(CrashPoint.RESTORE_REPLACED)
     families.clear(below=floor)
-    reach("restore.cleared")
+    reach(CrashPoint.RESTORE_CLEARED)
     revoker = Revoker(
         Journal(engine, clock),
         denylist,
@@ -315,11 +315,12 @@ def complete(
         longest_session=settings.longest_session,
         margin=settings.entry_margin,
         clock=clock,
+        withdraw_key=lambda _kid: take_out_revoked(engine, settings, int(clock())),
     )
     revoker.fill()
-    reach("restore.filled")
+    reach(CrashPoint.RESTORE_FILLED)
     revoker.complete_undone()
-    reach("restore.completed")
+    reach(CrashPoint.RESTORE_COMPLETED)
     return watermark
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from revocation import Denylist, Entry, Kind, Position
 
+from .crash_points import CrashPoint, reach
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 from .positions import Positions
@@ -37,8 +38,12 @@ class Revoker:
         longest_session: int,
         margin: int,
         clock: Callable[[], float],
+        withdraw_key: Callable[[str], object],
     ) -> None:
-        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds."""
+        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds.
+
+        `withdraw_key` takes a key out of the ring if it is there, so that nobody signs with it.
+        """
         self._journal = journal
         self._denylist = denylist
         self._families = families
@@ -47,6 +52,7 @@ class Revoker:
         self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
+        self._withdraw_key = withdraw_key
 
     def entry_expiry(self) -> int:
         """When the last token that is out now, of whatever lifetime, has surely expired.
@@ -100,19 +106,28 @@ class Revoker:
         """Push rows to the denylist and mark them done."""
         if not rows:
             return
+        reach(CrashPoint.REVOCATION_JOURNALLED)
         sessions = [
             (row.sub, row.entry.value) for row in rows if row.entry.kind is Kind.SESSION and row.sub
         ]
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDING)
+            reach(CrashPoint.REVOCATION_ENDING)
         # Reckoned again, now that the rows are committed: until that moment tokens were issued
         # that these entries must outlive, however long the commit took.
         least_expires = self.entry_expiry()
         known = self._positions.read()
         added = self._denylist.add([_lasting(row.entry, least_expires) for row in rows], known)
+        reach(CrashPoint.REVOCATION_DENIED)
         for sub, sid in sessions:
             self._families.mark(sub, sid, Status.ENDED)
+            reach(CrashPoint.REVOCATION_ENDED)
+        for row in rows:
+            if row.entry.kind is Kind.KEY:
+                # Denylist first: gateways refuse the key before its successor signs.
+                self._withdraw_key(row.entry.value)
         self._acknowledge([row.id for row in rows], least_expires, known, added)
+        reach(CrashPoint.REVOCATION_DONE)
 
     def _acknowledge(
         self, row_ids: list[int], least_expires: int, known: Position | None, added: Position

@@ -8,13 +8,23 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from keys import DirectoryStore, KeyRing, KeyStore, NoActiveKey, RotationScheduler
+from keys import (
+    DirectoryStore,
+    KeyRing,
+    KeyStore,
+    NoActiveKey,
+    RotationPolicy,
+    RotationScheduler,
+    UnknownKey,
+)
 from keys import Key as RingKey
+from keys import revoke as without_key
 from revocation import Denylist, open_denylist
 from tokens import AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
+from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
 from .journal import Journal
@@ -113,6 +123,8 @@ def build_services(
     )
     journal = Journal(engine, now)
     positions = Positions(engine)
+    key_store = open_key_store(settings, engine)
+    rotation = settings.rotation_policy()
     revoker = Revoker(
         journal,
         denylist,
@@ -122,11 +134,11 @@ def build_services(
         longest_session=settings.longest_session,
         margin=settings.entry_margin,
         clock=now,
+        withdraw_key=lambda kid: key_store.update(
+            lambda ring: _without(ring, kid, int(now()), rotation)
+        ),
     )
-    key_store = open_key_store(settings, engine)
-    keys = RotationScheduler(
-        key_store, settings.rotation_policy(), clock=now, interval=KEY_RING_INTERVAL
-    )
+    keys = RotationScheduler(key_store, rotation, clock=now, interval=KEY_RING_INTERVAL)
     keys.tick()
     pulse = Pulse(
         denylist,
@@ -175,7 +187,16 @@ def open_key_store(settings: Settings, engine: sa.Engine | None = None) -> KeySt
         return SqlKeyStore(
             engine or open_engine(settings.database_url), secret, development=development
         )
-    return DirectoryStore(settings.keys_dir, secret, development=development)
+    return DirectoryStore(
+        settings.keys_dir, secret, development=development, crash_point=reach_in_directory_store
+    )
+
+
+def _without(ring: KeyRing, kid: str, now: int, policy: RotationPolicy) -> KeyRing:
+    try:
+        return without_key(ring, kid, now, policy)
+    except UnknownKey:
+        return ring  # whoever tries again finds it gone
 
 
 class RingKeys:

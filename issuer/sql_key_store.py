@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from keys import Envelope, KeyRing, KeyStoreError
 
+from .crash_points import CrashPoint, reach
 from .database import DatabaseUnavailable
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import key_rings
@@ -40,7 +41,9 @@ class SqlKeyStore:
 
     def update(self, fn: Callable[[KeyRing], KeyRing]) -> KeyRing:
         with _as_key_store_errors(), writing(self._engine) as connection:
-            return self.update_in(connection, fn)
+            new = self.update_in(connection, fn)
+        reach(CrashPoint.KEYS_COMMITTED)
+        return new
 
     def update_in(self, connection: sa.Connection, fn: Callable[[KeyRing], KeyRing]) -> KeyRing:
         """As `update`, within the caller's transaction."""
@@ -55,6 +58,7 @@ class SqlKeyStore:
                 .where(key_rings.c.id == _ROW)
                 .values(octets=octets, written=int(time.time()))
             )
+            reach(CrashPoint.KEYS_ROW_WRITTEN)
         return new
 
     def _open(self, octets: bytes) -> KeyRing:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from revocation import Entry
 
+from ..crash_points import CrashPoint, reach
 from ..database.engine import reading, writing
 from ..database.tables import accounts, disabled_clients, password_resets
 from ..journal import SESSION_ENDED, Reason, append_row
@@ -115,6 +116,7 @@ class SqlAccounts:
             connection.execute(
                 sa.update(accounts).where(_unchanged(read)).values(password_hash=new_hash)
             )
+        reach(CrashPoint.ACCOUNT_WRITTEN)
         # What was read stays what the login goes by: its version check comes after.
         return read
 
@@ -192,6 +194,7 @@ class SqlAccounts:
                     expires=now + RESET_LIFETIME,
                 )
             )
+        reach(CrashPoint.RESET_MADE)
         return account, token
 
     def reset_password(self, token: str, new_password: str, *, expires: int) -> Change:
@@ -289,11 +292,20 @@ class SqlAccounts:
                 connection.execute(
                     sa.update(accounts).where(accounts.c.id == sub).values(enabled=True)
                 )
-                return None
-            # Also where it is disabled already: a retry must be able to finish the push.
-            return self._write_credential(
-                connection, accounts.c.id == sub, sub, {"enabled": False}, expires, Reason.DISABLED
-            )
+                change = None
+            else:
+                # Also where it is disabled already: a retry must be able to finish the push.
+                change = self._write_credential(
+                    connection,
+                    accounts.c.id == sub,
+                    sub,
+                    {"enabled": False},
+                    expires,
+                    Reason.DISABLED,
+                )
+        if change is None:
+            reach(CrashPoint.ACCOUNT_WRITTEN)
+        return change
 
     def set_roles(self, sub: str, roles: tuple[str, ...], *, expires: int) -> Change | None:
         with writing(self._engine) as connection:
@@ -307,7 +319,10 @@ class SqlAccounts:
                 .where(accounts.c.id == sub)
                 .values(roles=list(roles), sub_ver=accounts.c.sub_ver + (1 if lost else 0))
             )
-            return self._journal(connection, sub, expires, Reason.ROLES) if lost else None
+            change = self._journal(connection, sub, expires, Reason.ROLES) if lost else None
+        if change is None:
+            reach(CrashPoint.ACCOUNT_WRITTEN)
+        return change
 
 
 def _unchanged(read: Account) -> sa.ColumnElement[bool]:

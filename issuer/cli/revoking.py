@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import keys as key_ring
-from revocation import Entry
+from revocation import Entry, Kind
 from tokens import TokenError
 from tokens.sealing import MAX_SEALED
 
@@ -83,29 +83,18 @@ def revoke_key(cli: Cli, kid: str) -> None:
 
 
 def revoke_key_everywhere(cli: Cli, kid: str) -> None:
-    """Denylist first: gateways refuse the key before its successor signs."""
+    """Denylist the key and take it out of the ring; somebody else may have begun to."""
     services = cli.services()
     try:
         services.key_store.load().get(kid)
     except key_ring.UnknownKey:
-        raise NotFound(f"there is no key {kid!r} in the ring") from None
+        if not services.journal.find(Kind.KEY, kid):
+            raise NotFound(f"there is no key {kid!r} in the ring") from None
     services.revoker.revoke(Entry.key(kid), reason=Reason.KEY)
-    policy = services.settings.rotation_policy()
-    now = int(services.clock())
-    ring = services.key_store.update(lambda ring: _without(ring, kid, now, policy))
     cli.emit(
-        {"revoked": "key", "kid": kid, "keys": len(ring.keys)},
+        {"revoked": "key", "kid": kid, "keys": len(services.key_store.load().keys)},
         f"revoked key {kid}; its successor signs as soon as each issuer has read the ring",
     )
-
-
-def _without(
-    ring: key_ring.KeyRing, kid: str, now: int, policy: key_ring.RotationPolicy
-) -> key_ring.KeyRing:
-    try:
-        return key_ring.revoke(ring, kid, now, policy)
-    except key_ring.UnknownKey:
-        return ring  # a retry finds it gone already
 
 
 @revoke.command("client")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tokens import AccessClaims, RefreshClaims, seal, sign
 
 from ..accounts import Account
+from ..crash_points import CrashPoint, reach
 from ..errors import invalid_grant
 from ..families import Family
 from ..services import Services
@@ -47,6 +48,7 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
     between reading and minting must not make a token that outlives the entry meant to stop it.
     Raises `OAuthError` where the session has less than a second left.
     """
+    reach(CrashPoint.GRANT_MINTING)
     now = int(instant)
     client = services.settings.clients[family.client_id]
     # A gateway enforces the session's ends too, through `exp` (ASVS 7.3.1, 7.3.2).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from ..accounts import Account, BadCredentials
+from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_client, invalid_grant
 from ..families import NewFamily, Status
 from ..services import Services
@@ -82,6 +83,7 @@ def start_session(
             user_agent=context.user_agent,
         )
     )
+    reach(CrashPoint.LOGIN_FAMILY_MADE)
     standing = services.accounts.standing(account.id, sid=family.sid, client_id=client_id)
     current = standing.account
     if (

@@ -10,6 +10,7 @@ import structlog
 from tokens import Expired, TokenError
 
 from ..accounts import Account
+from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_grant
 from ..families import (
     Current,
@@ -75,6 +76,7 @@ def refresh(
         credential_version=account.credential_version,
         active_ago=active_ago,
     )
+    reach(CrashPoint.REFRESH_ROTATED)
     return _answer(services, outcome, account, instant)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import sqlalchemy as sa
 from harness.gatepass_command import Completed, Gatepass
 from harness.issuer_app import migrated_sqlite
 
-from issuer import restoring
 from issuer.accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from issuer.crash_points import CrashPoint
 from issuer.database import open_engine
 from issuer.database.tables import accounts, journal
 from issuer.families import FamilyStore, NewFamily, RotationRules, open_families
@@ -23,7 +22,7 @@ from revocation import Denylist, Probe, open_denylist
 from revocation.entry import Kind, record_key
 
 FIRST = "seven violet otters juggle 91"
-POINTS = re.findall(r'reach\("([a-z_.]+)"\)', Path(restoring.__file__).read_text("utf-8"))
+POINTS = [str(point) for point in CrashPoint if point.startswith("restore.")]
 AFTER_COMMIT = POINTS[1:]
 SUB_VER = 7
 

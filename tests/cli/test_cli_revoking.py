@@ -133,7 +133,8 @@ def test_key(
 ) -> None:
     """Every token under a key is refused before its cached copy has run out, and for good.
 
-    The key leaves the ring; the sessions go on under its successor.
+    The key leaves the ring; the sessions go on under its successor. A repetition is no error: the
+    first command may have died before it said so.
     """
     run = run_on(own_demo)
     granted = own_demo.login()
@@ -143,7 +144,7 @@ def test_key(
     own_demo.refuses(granted["access_token"])
     assert kid not in run("keys", "list").done().out
     assert kid not in json.dumps(run("keys", "export").done().json)
-    run(*command, kid).refused(3)
+    run(*command, kid).done()
     # An issuer reads the ring from time to time, and whenever it starts.
     assert own_demo.stop() == 0
     own_demo.start()

@@ -169,11 +169,12 @@ def test_issuers_that_were_all_down_find_out_too(deployment: Deployment) -> None
         while denylist.heartbeat(0).seq <= lost.seq:
             pass
         denylist.close()
+        # The gateways fetch their keys from the first one, so that it comes first.
+        first.process.start()
+        first.wait_ready()
         watch.add_gateway("fresh gateway")
         second.process.start()
         second.wait_ready()
-        first.process.start()
-        first.wait_ready()
         watch.recovers()
         watch.assert_nothing_came_back()
         scenario.assert_lost(past)

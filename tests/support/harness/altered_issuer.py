@@ -3,6 +3,11 @@
 `clock=FILE`      time is the real one plus the seconds that the file holds
 `die-once=FILE`   the first process to complete a revocation dies by SIGKILL instead, while FILE is
                   there: between the SQL commit and the denylist
+`kill-at=FILE`    SIGKILL for its whole process group at the crash point that FILE names, once
+`stop-at=FILE`    SIGSTOP likewise; it goes on once it is continued and `go_file(FILE)` is there
+`quick`           the worker looks for undone rows and new keys several times a second
+`no-completion`   mutant: the worker leaves undone rows alone
+`late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
 `late-denylist`   mutant: it is told a moment after the answer
 `no-replay`       mutant: a denylist that was lost is called ready without the journal's rows
@@ -47,7 +52,7 @@ def write_shift(path: Path, seconds: float) -> None:
     fresh.replace(path)
 
 
-def follow_clock(path: str) -> None:
+def _follow_clock(path: str) -> None:
     """Let whatever this process builds, server or command, live in the file's time."""
     from issuer.cli import output, serving
 
@@ -70,6 +75,66 @@ def _die_once(path: str) -> None:
         complete(self, rows)
 
     Revoker.complete = dies  # type: ignore[method-assign]
+
+
+def signal_at(path: Path, number: signal.Signals) -> None:
+    """Signal the process group at the crash point that the file names, while there is a file."""
+    from issuer.crash_points import CrashPoint, watch
+
+    def visit(point: CrashPoint) -> None:
+        try:
+            if path.read_text() != point:
+                return
+            path.unlink()
+        except FileNotFoundError:
+            return
+        os.killpg(0, number)
+        # Other threads may be stopped a moment before this one is.
+        while not go_file(path).exists():
+            time.sleep(0.001)
+
+    watch(visit)
+
+
+def go_file(path: Path) -> Path:
+    """What lets an issuer that was stopped go on."""
+    return path.with_suffix(".go")
+
+
+def _kill_at(path: str) -> None:
+    signal_at(Path(path), signal.SIGKILL)
+
+
+def _stop_at(path: str) -> None:
+    signal_at(Path(path), signal.SIGSTOP)
+
+
+def _hurry(_: str) -> None:
+    from issuer import pulse, services
+
+    pulse.COMPLETION_INTERVAL = 0.1
+    services.KEY_RING_INTERVAL = 0.2
+
+
+def _drop_completion(_: str) -> None:
+    from issuer.revoker import Revoker
+
+    Revoker.complete_undone = lambda _self: 0  # type: ignore[method-assign]
+
+
+def _take_time_late(_: str) -> None:
+    from issuer.crash_points import CrashPoint, reach
+    from issuer.sessions import grant as granting
+
+    grant = granting.grant
+
+    def late(services: Any, family: Any, account: Any, _instant: float) -> Any:
+        reach(CrashPoint.GRANT_MINTING)
+        return grant(services, family, account, services.clock())
+
+    # The package's `login` and `refresh` are the functions of these names.
+    for name in ("login", "refresh"):
+        setattr(sys.modules[f"issuer.sessions.{name}"], "grant", late)  # noqa: B010
 
 
 def _drop_denylist(_: str) -> None:
@@ -166,8 +231,13 @@ def trusting_any_primary(load: Callable[[str, str], str]) -> Callable[[str, str]
 
 
 _ALTERATIONS = {
-    "clock": follow_clock,
+    "clock": _follow_clock,
     "die-once": _die_once,
+    "kill-at": _kill_at,
+    "stop-at": _stop_at,
+    "quick": _hurry,
+    "no-completion": _drop_completion,
+    "late-time": _take_time_late,
     "no-denylist": _drop_denylist,
     "no-replay": _drop_replay,
     "late-denylist": _delay_denylist,
@@ -180,11 +250,16 @@ _ALTERATIONS = {
 }
 
 
-def main(alterations: list[str]) -> None:
-    """Alter, then serve."""
+def alter(alterations: list[str]) -> None:
+    """Change what they say in this process."""
     for alteration in alterations:
         name, _, value = alteration.partition("=")
         _ALTERATIONS[name](value)
+
+
+def main(alterations: list[str]) -> None:
+    """Alter, then serve."""
+    alter(alterations)
     from issuer.cli import main as gatepass
 
     sys.argv = ["gatepass", "serve"]

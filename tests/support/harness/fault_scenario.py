@@ -169,7 +169,8 @@ class Scenario:
         """Run a `gatepass` command that must succeed, in the issuers' time."""
         env = self.fleet.issuers[0].process.env
         ours = {name: text for name, text in env.items() if name.startswith("GATEPASS_")}
-        self.gatepass(*arguments, stdin=stdin, env=ours, clock=self.fleet.shift_file).done()
+        moved = [f"clock={self.fleet.shift_file}"]
+        self.gatepass(*arguments, stdin=stdin, env=ours, alterations=moved).done()
 
     # --- what a fault takes ------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from issuer.database import DatabaseUnavailable
 from revocation import RevocationError, TokenRevoked
 from tokens import TokenError
 
-PAUSE = 0.04
+PAUSE = 0.06
 RECOVERY = 30.0
 """Seconds within which everything works again by itself, on a slow machine."""
 NO_ANSWER = Answer(0, {})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -81,8 +84,54 @@ def run_program(
     return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+class Running:
+    """A command that a `Gatepass` has started, in a process group of its own."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.streams = [
+            tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as it may run
+            for _ in range(3)
+        ]
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.settimeout(60)
+        self.answers = self.connection.makefile("r")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return bool(select.select([self.connection], [], [], 0)[0])
+
+    def stderr(self) -> str:
+        """All that it has written to standard error."""
+        descriptor = self.streams[2].fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal its process group; it must not have ended."""
+        os.killpg(self.pid, number)
+
+    def completed(self) -> Completed:
+        """Wait for its end."""
+        with contextlib.ExitStack() as streams:
+            for stream in (*self.streams, self.answers, self.connection):
+                streams.enter_context(stream)
+            code = int(self.answers.readline())
+            _, out, err = self.streams
+            out.seek(0)
+            err.seek(0)
+            return Completed(code, out.read().decode(), err.read().decode())
+
+    def kill(self) -> None:
+        """End its group if it has not ended yet."""
+        if not self.connection._closed:  # type: ignore[attr-defined]
+            if not self.ended:
+                self.signal(signal.SIGKILL)
+            self.completed()
+
+
 class Gatepass:
-    """Runs short commands quickly, one at a time: see `gatepass_zygote`."""
+    """Runs commands quickly: see `gatepass_zygote`."""
 
     def __init__(self) -> None:
         self.directory = short_directory("gp-cli-")
@@ -100,37 +149,43 @@ class Gatepass:
         self._process.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def start(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        alterations: Sequence[str] = (),
+    ) -> Running:
+        """Start one command in a directory without settings, unless another is named.
+
+        `alterations` are those of `altered_issuer`.
+        """
+        command = {
+            "arguments": arguments,
+            "environment": clean_environment(env),
+            "directory": str(directory or self.directory),
+            "alterations": alterations,
+        }
+        running = Running()
+        running.streams[0].write(stdin.encode())
+        running.streams[0].seek(0)
+        running.connection.connect(str(self._socket))
+        descriptors = [stream.fileno() for stream in running.streams]
+        socket.send_fds(running.connection, [json.dumps(command).encode()], descriptors)
+        running.pid = int(running.answers.readline())
+        return running
+
     def __call__(
         self,
         *arguments: str,
         stdin: str = "",
         env: Mapping[str, str] | None = None,
         directory: Path | None = None,
-        clock: Path | None = None,
+        alterations: Sequence[str] = (),
     ) -> Completed:
-        """Run one command in a directory without settings, unless another is named.
-
-        `clock` is a file as `altered_issuer` takes it: the issuers' time, where a test moved it.
-        """
-        command = {
-            "arguments": arguments,
-            "environment": clean_environment(env),
-            "directory": str(directory or self.directory),
-            "clock": "" if clock is None else str(clock),
-        }
-        with (
-            tempfile.TemporaryFile() as given,
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            socket.socket(socket.AF_UNIX) as connection,
-        ):
-            given.write(stdin.encode())
-            given.seek(0)
-            connection.settimeout(60)
-            connection.connect(str(self._socket))
-            streams = [stream.fileno() for stream in (given, out, err)]
-            socket.send_fds(connection, [json.dumps(command).encode()], streams)
-            code = int(connection.recv(16))
-            out.seek(0)
-            err.seek(0)
-            return Completed(code, out.read().decode(), err.read().decode())
+        """Run one command to its end."""
+        running = self.start(
+            *arguments, stdin=stdin, env=env, directory=directory, alterations=alterations
+        )
+        return running.completed()

@@ -2,23 +2,29 @@
 
 A program of its own, started by `gatepass_command.Gatepass`. Each connection brings one command:
 JSON with its arguments, environment and directory, and three descriptors for its streams. The
-answer is its exit code.
+answer is its process, and, once it has ended, its exit code.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
 import gc
+import importlib.util
 import json
 import os
+import selectors
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 # Loaded before any fork, here and by these, as far as a command needs it.
+import psycopg  # noqa: F401
 import zxcvbn  # noqa: F401
 
 from issuer import crash_points
@@ -26,26 +32,64 @@ from issuer.cli import main
 
 DIE_AT = "DIE_AT"
 """The variable that names a crash point at which the command dies by SIGKILL."""
+_PR_SET_PDEATHSIG = 1
+
+
+def load_beside(name: str) -> ModuleType:
+    """A module of this directory, whose other names are no modules for `gatepass` to find."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def next_command(listener: socket.socket) -> dict[str, Any]:
     """Serve until told to stop; returns in the fork that shall run a command."""
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-            command: dict[str, Any] = json.loads(message)
-            child = os.fork()
-            if child == 0:
-                listener.close()
-                for number, descriptor in enumerate(descriptors):
-                    os.dup2(descriptor, number)
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.data is not None:
+                    pid, connection = key.data
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    with connection:
+                        tell(connection, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                    continue
+                connection, _ = listener.accept()
+                message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+                pid = os.fork()
+                if pid == 0:
+                    for other in selector.get_map().values():
+                        if other.data is not None:
+                            os.close(other.fd)
+                            other.data[1].close()
+                    listener.close()
+                    connection.close()
+                    for number, descriptor in enumerate(descriptors):
+                        os.dup2(descriptor, number)
+                        os.close(descriptor)
+                    command: dict[str, Any] = json.loads(message)
+                    return command
+                for descriptor in descriptors:
                     os.close(descriptor)
-                return command
-            for descriptor in descriptors:
-                os.close(descriptor)
-            status = os.waitpid(child, 0)[1]
-            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+                tell(connection, pid)
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
+
+
+def tell(connection: socket.socket, number: int) -> None:
+    """One line to whoever wants to know; it may be gone."""
+    with contextlib.suppress(OSError):
+        connection.sendall(b"%d\n" % number)
+
+
+def leave_group() -> None:
+    """Be a process group, as a started program is, that dies with the zygote."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def dies_at(point: str) -> Callable[[str], None]:
@@ -73,21 +117,20 @@ def end(program: Callable[[], None]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    altered_issuer = load_beside("altered_issuer")
+    load_beside("crash_mail")
     with socket.socket(socket.AF_UNIX) as accepting:
         accepting.bind(sys.argv[1])
         accepting.listen()
         gc.freeze()
         os.write(1, b"listening\n")
         taken = next_command(accepting)
+    leave_group()
     os.environ.clear()
     os.environ.update(taken["environment"])
     os.chdir(taken["directory"])
+    altered_issuer.alter(taken["alterations"])
     sys.argv = ["gatepass", *taken["arguments"]]
     if DIE_AT in os.environ:
         crash_points.watch(dies_at(os.environ[DIE_AT]))
-    if taken["clock"]:
-        sys.path.append(str(Path(__file__).resolve().parent.parent))
-        from harness.altered_issuer import follow_clock
-
-        follow_clock(taken["clock"])
     end(main)

@@ -20,7 +20,7 @@ from issuer.lost_time import Restored
 from issuer.positions import Positions
 from issuer.pulse import Pulse
 from issuer.restoring import restore
-from keys import Key, revoke
+from keys import Key
 from revocation import Entry, Probe
 from tokens import AccessClaims, AccessVerifier, TokenError, UnknownKid, VerificationKey, sign
 
@@ -89,10 +89,7 @@ class LostTime:
         revoked = self.take(issuer.grant(password=old))
         assert issuer.revoke(revoked["access_token"]).status_code == 200
         self.stolen = services.signing_key()
-        kid = self.stolen.kid
-        services.revoker.revoke(Entry.key(kid), reason=Reason.KEY)
-        policy, now = services.settings.rotation_policy(), int(services.clock())
-        services.key_store.update(lambda ring: revoke(ring, kid, now, policy))
+        services.revoker.revoke(Entry.key(self.stolen.kid), reason=Reason.KEY)
         services.keys.tick()
         self.take(issuer.grant(password=old))
 

@@ -1,0 +1,92 @@
+"""Between every two steps of every operation there is a crash point."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness.crash_operations import OPERATIONS, Operation, operation
+from harness.crash_trace import Step, Trace, TracedStage, gaps
+
+from issuer import revoker
+from issuer.crash_points import CrashPoint
+from revocation import Entry, Position
+
+_IN_SQL = (CrashPoint.KEYS_ROW_WRITTEN, CrashPoint.KEYS_COMMITTED)
+
+
+def traced(stage: TracedStage, done: Operation) -> Trace:
+    """What one operation does."""
+    scene = done.scene(stage)
+    with stage.recording() as trace:
+        done.do(scene)
+    return trace
+
+
+@pytest.mark.parametrize("done", OPERATIONS, ids=str)
+def test_every_step_is_followed_by_a_crash_point(stage: TracedStage, done: Operation) -> None:
+    """A real database, Redis and key file tell the steps; none follows another directly."""
+    trace = traced(stage, done)
+    assert trace.steps
+    assert trace.gaps() == []
+    assert trace.points == done.points
+
+
+def test_a_rotation_in_the_database_has_crash_points(
+    make_stage: Callable[..., TracedStage],
+) -> None:
+    """The same holds for a ring that is kept in SQL."""
+    trace = traced(make_stage(key_store="database"), operation("gatepass keys rotate"))
+    assert (len(trace.steps), trace.points, trace.gaps()) == (1, _IN_SQL, [])
+
+
+def test_no_crash_point_is_dead() -> None:
+    """Some operation passes each name that is registered; those of restoring have tests there."""
+    passed = {point for each in OPERATIONS for point in each.points} | set(_IN_SQL)
+    assert passed == {point for point in CrashPoint if not point.startswith("restore.")}
+
+
+def test_the_docs_list_every_operation_with_its_points(project_root: Path) -> None:
+    """docs/durability.md has exactly these rows, whose points the traces above confirm."""
+    text = (project_root / "docs" / "durability.md").read_text("utf-8")
+    section = text.partition("\n## Crash points\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (`.+`) \|$", section, re.MULTILINE)
+    expected = [(each.name, each.points) for each in OPERATIONS]
+    expected.append(("the same, keys in the database", _IN_SQL))
+    assert [(name, tuple(re.findall(r"`(.+?)`", points))) for name, points in rows] == expected
+
+
+@pytest.mark.parametrize("point", ["revocation.journalled", "revocation.ended", "revocation.done"])
+def test_a_step_without_its_point_is_found(
+    stage: TracedStage, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Mutant: a logout that does not reach one of its points has a gap just there."""
+    reach = revoker.reach
+    monkeypatch.setattr(revoker, "reach", lambda at: None if at == point else reach(at))
+    assert len(traced(stage, operation("logout by refresh token")).gaps()) == 1
+
+
+def test_a_step_that_is_taken_twice_is_found(
+    stage: TracedStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutant: a second write to Redis right after the first is a gap."""
+    denylist = stage.issuer.services.denylist
+    add = denylist.add
+
+    another = Entry.token("another token", stage.issuer.services.revoker.entry_expiry())
+
+    def twice(_self: object, entries: list[Entry], known: Position | None) -> Position:
+        add([another])
+        return add(entries, known)
+
+    monkeypatch.setattr(type(denylist), "add", twice)
+    (gap,) = traced(stage, operation("logout by refresh token")).gaps()
+    assert gap.startswith("Redis: EVALSHA")
+
+
+def test_the_answer_is_a_step_too() -> None:
+    """What was done and not yet told needs a point as well."""
+    assert gaps([Step("one"), CrashPoint.REVOCATION_DONE]) == []
+    assert gaps([CrashPoint.REVOCATION_DONE, Step("one")]) == ["one, then the answer"]
