@@ -32,7 +32,7 @@ from harness.soak_faults import Fault, Faults
 
 from gateway import Verifier
 from revocation import ReplicaStale, RevocationError, TokenRevoked
-from tokens import TokenError
+from tokens import Expired, TokenError
 
 MAX_STALENESS = 5.0
 """Seconds: the guarantee that every check at a gateway is held against."""
@@ -40,6 +40,7 @@ GATEWAYS = 2
 LOOK = 0.25
 SAMPLE = 4
 RECOVERY = 60.0
+EXPIRED = -1
 
 
 @dataclass(slots=True)
@@ -149,6 +150,8 @@ class Soak:
                 for grant in chance.sample(recent, min(SAMPLE, len(recent))):
                     begun = monotonic()
                     status = ask(gateway, grant.access)
+                    if status == EXPIRED:
+                        continue
                     if status == 503:
                         shut = shut or begun
                         continue
@@ -170,13 +173,15 @@ class Soak:
 
 
 def ask(gateway: Verifier, token: str) -> int:
-    """The status that a gateway answers with."""
+    """The status that a gateway answers with, `EXPIRED` for a token that is over by itself."""
     try:
         gateway.verify(token)
     except TokenRevoked:
         return 401
     except ReplicaStale:
         return 503
+    except Expired:
+        return EXPIRED
     except (RevocationError, TokenError):
         return 500
     return 200
