@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness.fault_deployment import Deployment
-from harness.fault_scenario import Losing, Scenario, Session
+from harness.fault_scenario import ENDED, Losing, Scenario, Session
 from harness.fault_watch import Watch
 from harness.gatepass_command import Gatepass
 from harness.postgres_server import PostgresServer
@@ -70,3 +71,28 @@ def test_a_lagging_replica_of_a_node_is_made_good(
         watch.assert_nothing_came_back()
         scenario.assert_lost(past)
         watch.passes()
+
+
+def test_a_node_that_lags_shows_what_the_journal_is_for(
+    gatepass: Gatepass, postgres_url: str, tmp_path: Path
+) -> None:
+    """Issuers that do not journal the end of a session let it refresh, and are found out."""
+    with (
+        RedisCluster(replicas=True) as cluster,
+        Deployment(
+            gatepass, postgres_url, tmp_path / "fleet", "no-journal", redis_url=cluster.url
+        ) as altered,
+    ):
+        victim = (cluster.index_of(DENYLIST) + 1) % len(cluster.masters)
+        scenario = altered.scenario()
+        ended = on_node(scenario, cluster, victim)
+        assert cluster.masters[victim].client().wait(1, 5000) == 1
+        cluster.hold_replica_back(victim)
+        scenario.end(ended).granted()
+        scenario.refused(ended, ENDED)
+        cluster.fail_over(victim)
+        for at in range(1000):
+            answer = scenario.fleet.issuers[at % 2].refresh(ended.refresh)
+            if answer.status != 503:
+                break
+        assert answer.status == 200
