@@ -141,9 +141,10 @@ class Revoker:
             moved = None if known == reached else (known, reached)
             if self._journal.mark_done(row_ids, least_expires=least_expires, moved=moved):
                 return
-            # Another issuer has moved it. It must have done so on the store that we wrote to.
+            # Another issuer has moved it. It must have done so on the store that we wrote to: one
+            # that holds its place without our entries is another, however far it has come.
             known = self._positions.read()
-            reached = self._denylist.add([], known)
+            reached = self._denylist.add([], known, added)
             if known is not None and known.seq >= added.seq:
                 reached = known
 
@@ -162,14 +163,17 @@ class Revoker:
     def fill(self) -> None:
         """Put everything in force back into the denylist, and say that it is ready."""
         known = self._positions.read()
-        epoch = self._denylist.initialise(watermark=0).position.epoch
+        reached = self._denylist.initialise(watermark=0).position
+        epoch = reached.epoch
         rows = self._journal.in_force()
         for start in range(0, len(rows), _REPLAY_BATCH):
             batch = rows[start : start + _REPLAY_BATCH]
-            self._denylist.add([row.entry for row in batch])
+            # Each on top of the one before: a server that fails, restarts or goes back between two
+            # of them lacks the first, and must not be called ready for the rest.
+            reached = self._denylist.add([row.entry for row in batch], reached=reached)
         # Where somebody else has moved the position meanwhile, the next heartbeat holds the store
         # against that one.
-        self._positions.move(known, self._denylist.mark_ready(epoch, known))
+        self._positions.move(known, self._denylist.mark_ready(epoch, known, reached))
         if rows:
             log.info("denylist_filled", entries=len(rows))
 

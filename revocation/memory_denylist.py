@@ -60,11 +60,17 @@ class MemoryDenylist:
         self._last_heartbeat = 0.0
         return state
 
-    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+    def mark_ready(
+        self,
+        epoch: str | None = None,
+        seen: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         with self._changed:
             state = self._require_state()
             if epoch not in (None, state.position.epoch):
                 raise DenylistReplaced
+            self._require_held(reached)
             position = state.position
             if seen is not None and seen.epoch == epoch and position.seq < seen.seq:
                 position = replace(position, seq=seen.seq)
@@ -88,10 +94,16 @@ class MemoryDenylist:
             raise DenylistLost
         return self._state
 
-    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
+    def add(
+        self,
+        entries: Sequence[Entry],
+        known: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         with self._changed:
             state = self._require_state()
             self._require_held(known)
+            self._require_held(reached)
             records = [to_record(entry, state.salt) for entry in entries]
             changed = [record for record in records if self._merge(record)]
             if changed:
