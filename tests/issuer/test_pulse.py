@@ -118,6 +118,37 @@ def test_a_first_beat_completes_what_others_began(issuer: IssuerApp) -> None:
     assert services.journal.longest_lifetime() == 900
 
 
+def test_lifetimes_are_noted_while_the_denylist_is_away(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens are issued all the same, and what revokes them later must outlive them."""
+    services = issuer.services
+    services.pulse.beat()
+    running = [0.0]
+
+    def away(*_: object, **_options: object) -> Position:
+        raise DenylistUnavailable("away")
+
+    for method in ("initialise", "heartbeat"):
+        pulse = Pulse(
+            services.denylist,
+            services.journal,
+            services.revoker,
+            services.positions,
+            heartbeat_interval=1.0,
+            access_lifetimes=frozenset({900}),
+            clock=lambda: running[0],
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(services.denylist, method, away)
+            for _ in range(2):
+                issuer.clock.advance(2000)
+                running[0] += 2000
+                with pytest.raises(DenylistUnavailable):
+                    pulse.beat()
+                assert services.journal.longest_lifetime() == 900
+
+
 def test_housekeeping_waits_its_time(issuer: IssuerApp) -> None:
     """Between two housekeepings lies the interval, by the clock that counts running time."""
     services = issuer.services
