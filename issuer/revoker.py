@@ -17,6 +17,7 @@ from .crash_points import CrashPoint, reach
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 from .positions import Positions
+from .settings import LONGEST_SESSION
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -35,12 +36,11 @@ class Revoker:
         positions: Positions,
         *,
         longest_access: int,
-        longest_session: int,
         margin: int,
         clock: Callable[[], float],
         withdraw_key: Callable[[str], object],
     ) -> None:
-        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds.
+        """`longest_access` and `margin` (leeway and skew) in seconds.
 
         `withdraw_key` takes a key out of the ring if it is there, so that nobody signs with it.
         """
@@ -49,7 +49,6 @@ class Revoker:
         self._families = families
         self._positions = positions
         self._longest_access = longest_access
-        self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
         self._withdraw_key = withdraw_key
@@ -70,7 +69,9 @@ class Revoker:
         Without `sub` its family is not touched; refreshes are refused by the journal.
         Raises `DatabaseUnavailable`, `DenylistUnavailable`, `FamilyUnavailable`.
         """
-        kept_until = absolute_end or int(self._clock()) + self._longest_session
+        # Without its end, the longest that any setting has ever allowed: the session may be older
+        # than the settings.
+        kept_until = absolute_end or int(self._clock()) + LONGEST_SESSION
         entry = Entry.session(sid, self.entry_expiry())
         if self.revoke(entry, reason=reason, kept_until=kept_until, sub=sub):
             log.info("session_ended", sub=sub, sid=sid, reason=str(reason))

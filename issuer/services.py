@@ -134,7 +134,6 @@ def build_services(
         families,
         positions,
         longest_access=settings.longest_access,
-        longest_session=settings.longest_session,
         margin=settings.entry_margin,
         clock=now,
         withdraw_key=lambda kid: key_store.update(
