@@ -106,7 +106,8 @@ class Denylist(Protocol):
         """Append a heartbeat unless one was written less than `interval` seconds ago.
 
         `known` as for `add`. Raises `DenylistNotReady` before `mark_ready`, so that no replica
-        trusts a torn copy.
+        trusts a torn copy, and `DenylistWentBack` where the store's clock was ahead and has been
+        put back: entries have expired too early.
         """
 
     def snapshot(self) -> Snapshot:

@@ -15,6 +15,9 @@ from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
 from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, DenylistWentBack, FeedGap
 from .feed import DenylistState, FeedItem, Position, next_chain
 
+_PUT_BACK = 1.0
+"""Seconds; less is within what entries outlive their tokens by."""
+
 
 class MemoryDenylist:
     """Implements `Denylist` for the threads of one process."""
@@ -164,6 +167,10 @@ class MemoryDenylist:
             state = self._require_ready()
             self._require_held(known)
             now = self._clock()
+            if now < self._last_heartbeat - _PUT_BACK:
+                self._last_heartbeat = 0.0
+                self._state = replace(self._require_state(), ready=False)
+                raise DenylistWentBack
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
                 self._last_heartbeat = now
                 self._append(b"")

@@ -68,6 +68,29 @@ def test_a_session_that_was_ended_stays_ended_in_a_redis_from_the_past(
 
 
 @stacks.on_redis
+def test_what_expired_by_a_clock_that_was_ahead_is_filled_in_again(
+    issuer: IssuerApp, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' clock jumps by hours and is put back: what it has dropped is refused again."""
+    services = issuer.services
+    token = issuer.grant()["access_token"]
+    granted(issuer.revoke(token))
+    services.pulse.beat()
+    right = services.denylist._clock  # type: ignore[attr-defined]
+    monkeypatch.setattr(services.denylist, "_clock", lambda: right() + 7200)
+    services.pulse.beat()
+    # This server's own clock stands right, so that it has dropped nothing by itself.
+    client = redis_server.client()
+    for key in client.scan_iter("*{denylist}:[0-9]*"):
+        client.delete(key)
+    monkeypatch.undo()
+    services.pulse.beat()
+    from issuer.sessions.bearer import refused_by_denylist
+
+    assert refused_by_denylist(services, *services.verifier.verify_with_key(token)) == "token"
+
+
+@stacks.on_redis
 def test_a_denylist_that_went_back_is_corrected(issuer: IssuerApp) -> None:
     """A lower `seq` than seen before has the journal replayed into it."""
     past = redis_dump(issuer.services)
