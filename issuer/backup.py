@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import sqlalchemy as sa
+
+from revocation import Entry, Kind
 
 from .database.engine import current_revision, require_revision, snapshot
 from .database.tables import metadata
@@ -33,6 +36,7 @@ and what migrations make by themselves."""
 _BATCH = 500
 _LONGEST_LINE = 1 << 24
 _KIND = "gatepass-backup"
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 Progress = Callable[[str, int], None]
 """Told of a table's name and how many of its rows are done."""
@@ -183,7 +187,9 @@ class BackupFile:
                 case list() if table and len(line) == len(columns):
                     counts[table] += 1
                     yield table, dict(zip(columns, line, strict=True))
-                case {"table": str(table), "columns": [*columns]} if table not in LEFT_OUT:
+                case {"table": str(table), "columns": [*columns]} if table not in LEFT_OUT and all(
+                    isinstance(name, str) for name in columns
+                ):
                     counts[table] = 0
                 case {"rows": dict(said)}:
                     # `_lines` has compared the digest, and that this is the end.
@@ -294,9 +300,46 @@ def _values(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
         row = {name: value for name, value in row.items() if name != "id"}
     if row.keys() - table.columns.keys():
         raise BackupError("the backup's columns are not those of its schema")
+    if not _fits(table, row):
+        raise BackupError("the backup's rows do not fit its schema")
     return {
         name: base64.b64decode(value)
         if isinstance(table.c[name].type, sa.LargeBinary) and isinstance(value, str)
         else value
         for name, value in row.items()
     }
+
+
+def _fits(table: sa.Table, row: dict[str, Any]) -> bool:
+    """Whether an issuer could work with a row; SQLite takes anything."""
+    match table.name, row:
+        case "journal", {"kind": kind, "value": str(value), "level": level, "expires": expires}:
+            try:
+                Entry(Kind(kind), value, level, expires)
+            except (TypeError, ValueError):
+                return False
+        case "journal", _:
+            return False
+        case "accounts", {"roles": [*roles]}:
+            if not all(isinstance(role, str) for role in roles):
+                return False
+        case "accounts", _:
+            return False
+    return all(_is_of(table.c[name], value) for name, value in row.items())
+
+
+def _is_of(column: sa.Column[Any], value: Any) -> bool:
+    if value is None:
+        return bool(column.nullable)
+    match column.type:
+        case sa.JSON():
+            return True
+        case sa.Boolean():
+            return isinstance(value, bool)
+        case sa.Integer():
+            return type(value) is int and abs(value) < 1 << 63
+        case sa.LargeBinary():
+            return isinstance(value, str) and _BASE64.fullmatch(value) is not None
+        case _:
+            # JSON can say what no UTF-8 can.
+            return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)

@@ -68,6 +68,7 @@ class Pulse:
         self._known: Position | None = None
         self._filled = False
         self._housekeeping = _Every(HOUSEKEEPING_INTERVAL)
+        self._noting = _Every(HOUSEKEEPING_INTERVAL)
         self._completion = _Every(COMPLETION_INTERVAL)
         self._following = _Every(POSITION_INTERVAL)
         self._prunable = False
@@ -106,19 +107,28 @@ class Pulse:
 
     def beat(self) -> None:
         """Do what is due. Raises what the stores raise."""
+        try:
+            position = self._vouch()
+        finally:
+            # Tokens are issued while the denylist is away, too.
+            self._note_lifetimes()
+        if self._following.due(self._clock()):
+            self._positions.move(self._known, position)
+        self._keep_house()
+
+    def _vouch(self) -> Position:
         if not self._filled:
+            # Before the first token of a new lifetime that somebody may have to revoke.
+            self._note_lifetimes()
             self._fill()
         try:
-            position = self._heartbeat()
+            return self._heartbeat()
         except (DenylistLost, DenylistNotReady) as error:
             # New, lost, under another primary, or come back from the past: the journal has what it
             # lacks.
             log.warning(error.code)
             self._fill()
-            position = self._heartbeat()
-        if self._following.due(self._clock()):
-            self._positions.move(self._known, position)
-        self._keep_house()
+            return self._heartbeat()
 
     def _heartbeat(self) -> Position:
         try:
@@ -135,6 +145,11 @@ class Pulse:
         self._revoker.fill()
         self._filled = True
 
+    def _note_lifetimes(self) -> None:
+        if self._noting.due(self._clock()):
+            for seconds in sorted(self._access_lifetimes):
+                self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
+
     def _keep_house(self) -> None:
         now = self._clock()
         if self._completion.due(now):
@@ -142,8 +157,6 @@ class Pulse:
             if completed:
                 log.info("journal_completed", rows=completed)
         if self._housekeeping.due(now):
-            for seconds in sorted(self._access_lifetimes):
-                self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
             self._prunable = True
         if self._prunable:
             # One batch with each beat: however much has expired, no beat comes late for it.

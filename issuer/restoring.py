@@ -312,7 +312,6 @@ def complete(
         families,
         Positions(engine),
         longest_access=settings.longest_access,
-        longest_session=settings.longest_session,
         margin=settings.entry_margin,
         clock=clock,
         withdraw_key=lambda _kid: take_out_revoked(engine, settings, int(clock())),

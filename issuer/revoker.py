@@ -17,6 +17,7 @@ from .crash_points import CrashPoint, reach
 from .families import FamilyStore, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 from .positions import Positions
+from .settings import LONGEST_SESSION
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -35,12 +36,11 @@ class Revoker:
         positions: Positions,
         *,
         longest_access: int,
-        longest_session: int,
         margin: int,
         clock: Callable[[], float],
         withdraw_key: Callable[[str], object],
     ) -> None:
-        """`longest_access`, `longest_session` and `margin` (leeway and skew) in seconds.
+        """`longest_access` and `margin` (leeway and skew) in seconds.
 
         `withdraw_key` takes a key out of the ring if it is there, so that nobody signs with it.
         """
@@ -49,7 +49,6 @@ class Revoker:
         self._families = families
         self._positions = positions
         self._longest_access = longest_access
-        self._longest_session = longest_session
         self._margin = margin
         self._clock = clock
         self._withdraw_key = withdraw_key
@@ -70,7 +69,9 @@ class Revoker:
         Without `sub` its family is not touched; refreshes are refused by the journal.
         Raises `DatabaseUnavailable`, `DenylistUnavailable`, `FamilyUnavailable`.
         """
-        kept_until = absolute_end or int(self._clock()) + self._longest_session
+        # Without its end, the longest that any setting has ever allowed: the session may be older
+        # than the settings.
+        kept_until = absolute_end or int(self._clock()) + LONGEST_SESSION
         entry = Entry.session(sid, self.entry_expiry())
         if self.revoke(entry, reason=reason, kept_until=kept_until, sub=sub):
             log.info("session_ended", sub=sub, sid=sid, reason=str(reason))
@@ -141,9 +142,10 @@ class Revoker:
             moved = None if known == reached else (known, reached)
             if self._journal.mark_done(row_ids, least_expires=least_expires, moved=moved):
                 return
-            # Another issuer has moved it. It must have done so on the store that we wrote to.
+            # Another issuer has moved it. It must have done so on the store that we wrote to: one
+            # that holds its place without our entries is another, however far it has come.
             known = self._positions.read()
-            reached = self._denylist.add([], known)
+            reached = self._denylist.add([], known, added)
             if known is not None and known.seq >= added.seq:
                 reached = known
 
@@ -162,14 +164,17 @@ class Revoker:
     def fill(self) -> None:
         """Put everything in force back into the denylist, and say that it is ready."""
         known = self._positions.read()
-        epoch = self._denylist.initialise(watermark=0).position.epoch
+        reached = self._denylist.initialise(watermark=0).position
+        epoch = reached.epoch
         rows = self._journal.in_force()
         for start in range(0, len(rows), _REPLAY_BATCH):
             batch = rows[start : start + _REPLAY_BATCH]
-            self._denylist.add([row.entry for row in batch])
+            # Each on top of the one before: a server that fails, restarts or goes back between two
+            # of them lacks the first, and must not be called ready for the rest.
+            reached = self._denylist.add([row.entry for row in batch], reached=reached)
         # Where somebody else has moved the position meanwhile, the next heartbeat holds the store
         # against that one.
-        self._positions.move(known, self._denylist.mark_ready(epoch, known))
+        self._positions.move(known, self._denylist.mark_ready(epoch, known, reached))
         if rows:
             log.info("denylist_filled", entries=len(rows))
 

@@ -20,7 +20,7 @@ from keys import (
 from keys import Key as RingKey
 from keys import revoke as without_key
 from revocation import Denylist, open_denylist
-from tokens import AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
+from tokens import MAX_LEEWAY, AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
@@ -32,7 +32,7 @@ from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
-from .settings import Mode, Settings
+from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings
 from .sql_key_store import SqlKeyStore
 
 Clock = Callable[[], float]
@@ -59,6 +59,9 @@ class Services:
     keys: RotationScheduler
     sealer: RefreshSealer
     verifier: AccessVerifier
+    """Of the tokens that this issuer itself takes."""
+    revocable: AccessVerifier
+    """Of the tokens that any gateway could take: whatever the settings say by now."""
     resets: ResetDesk
     pulse: Pulse
 
@@ -131,7 +134,6 @@ def build_services(
         families,
         positions,
         longest_access=settings.longest_access,
-        longest_session=settings.longest_session,
         margin=settings.entry_margin,
         clock=now,
         withdraw_key=lambda kid: key_store.update(
@@ -168,7 +170,16 @@ def build_services(
             audience=[client.audience for client in settings.clients.values()],
             find_key=RingKeys(lambda: keys.ring),
             leeway=settings.leeway,
-            max_lifetime=settings.longest_access,
+            # Tokens from before a setting was lowered are good until they expire.
+            max_lifetime=LONGEST_ACCESS_LIFETIME,
+            clock=now,
+        ),
+        revocable=AccessVerifier(
+            issuer=settings.issuer,
+            audience=None,
+            find_key=RingKeys(lambda: keys.ring),
+            leeway=MAX_LEEWAY,
+            max_lifetime=LONGEST_ACCESS_LIFETIME,
             clock=now,
         ),
         resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),

@@ -41,6 +41,7 @@ DOTENV = ".env"
 DEMO_SETTINGS = "settings.json"
 """Where the demo keeps its settings within its state directory."""
 LONGEST_ACCESS_LIFETIME = 3600
+LONGEST_SESSION = 30 * 86_400
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
@@ -129,7 +130,7 @@ class Client(BaseModel):
     access_lifetime: int = Field(300, ge=1, le=LONGEST_ACCESS_LIFETIME)
     idle: int = Field(1800, ge=0)
     """A session ends after this long without a person's activity; 0: never for that reason."""
-    absolute: int = Field(43_200, ge=1, le=30 * 86_400)
+    absolute: int = Field(43_200, ge=1, le=LONGEST_SESSION)
     """A session ends this long after login, whatever happens (SP 800-63B-4: 30 days at AAL1)."""
     secret_sha256: SecretStr | None = None
     """SHA-256 of the client's secret, hexadecimal; set for confidential clients only."""

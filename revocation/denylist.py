@@ -60,26 +60,38 @@ class Denylist(Protocol):
         The last resort, where neither denylist nor journal can tell what had been revoked.
         """
 
-    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+    def mark_ready(
+        self,
+        epoch: str | None = None,
+        seen: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         """Say that everything acknowledged earlier has been added again: heartbeats may begin.
 
         `epoch` is the one that was filled. Raises `DenylistReplaced` where there is another by now.
         The feed goes on above the `seq` of `seen`, so that within an epoch it only ever rises.
+        `reached` is where the last of it was added. Raises `DenylistWentBack` where the feed does
+        not hold that: part of it went to a server that is gone.
         """
 
     def state(self) -> DenylistState:
         """Where the denylist stands now."""
 
-    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
+    def add(
+        self,
+        entries: Sequence[Entry],
+        known: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         """Merge entries and append them to the feed in one atomic step.
 
         Returns only when the store holds them. Idempotent: what is there already, at least as high
         and as long, is neither stored nor announced again.
 
-        `known` is a position that somebody has acknowledged. Raises `DenylistWentBack` where the
-        feed does not hold it; nothing was added, and the denylist is not ready from then on.
-        Without entries it only checks that. Raises `TooFewConfirmations` where the entries are
-        stored on too few servers or disks.
+        `known` is a position that somebody has acknowledged, `reached` one that the caller reached
+        by himself. Raises `DenylistWentBack` where the feed does not hold both; nothing was added,
+        and the denylist is not ready from then on. Without entries it only checks that. Raises
+        `TooFewConfirmations` where the entries are stored on too few servers or disks.
         """
 
     def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
@@ -94,7 +106,8 @@ class Denylist(Protocol):
         """Append a heartbeat unless one was written less than `interval` seconds ago.
 
         `known` as for `add`. Raises `DenylistNotReady` before `mark_ready`, so that no replica
-        trusts a torn copy.
+        trusts a torn copy, and `DenylistWentBack` where the store's clock was ahead and has been
+        put back: entries have expired too early.
         """
 
     def snapshot(self) -> Snapshot:

@@ -15,6 +15,9 @@ from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
 from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, DenylistWentBack, FeedGap
 from .feed import DenylistState, FeedItem, Position, next_chain
 
+_PUT_BACK = 1.0
+"""Seconds; less is within what entries outlive their tokens by."""
+
 
 class MemoryDenylist:
     """Implements `Denylist` for the threads of one process."""
@@ -60,11 +63,17 @@ class MemoryDenylist:
         self._last_heartbeat = 0.0
         return state
 
-    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+    def mark_ready(
+        self,
+        epoch: str | None = None,
+        seen: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         with self._changed:
             state = self._require_state()
             if epoch not in (None, state.position.epoch):
                 raise DenylistReplaced
+            self._require_held(reached)
             position = state.position
             if seen is not None and seen.epoch == epoch and position.seq < seen.seq:
                 position = replace(position, seq=seen.seq)
@@ -88,10 +97,16 @@ class MemoryDenylist:
             raise DenylistLost
         return self._state
 
-    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
+    def add(
+        self,
+        entries: Sequence[Entry],
+        known: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         with self._changed:
             state = self._require_state()
             self._require_held(known)
+            self._require_held(reached)
             records = [to_record(entry, state.salt) for entry in entries]
             changed = [record for record in records if self._merge(record)]
             if changed:
@@ -152,6 +167,10 @@ class MemoryDenylist:
             state = self._require_ready()
             self._require_held(known)
             now = self._clock()
+            if now < self._last_heartbeat - _PUT_BACK:
+                self._last_heartbeat = 0.0
+                self._state = replace(self._require_state(), ready=False)
+                raise DenylistWentBack
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
                 self._last_heartbeat = now
                 self._append(b"")

@@ -91,9 +91,14 @@ class RedisDenylist:
         epoch, salt = secrets.token_urlsafe(16), secrets.token_bytes(32)
         return self._know(_state(self._run(self._initialise, epoch, watermark, salt, how)))
 
-    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
+    def mark_ready(
+        self,
+        epoch: str | None = None,
+        seen: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
         least = seen.seq if seen is not None and seen.epoch == epoch else 0
-        return _position(self._run(self._mark_ready, epoch or "", str(least)))
+        return _position(self._run(self._mark_ready, epoch or "", str(least), *_seen(reached)))
 
     def state(self) -> DenylistState:
         return self._know(_state(self._run(self._state)))
@@ -102,15 +107,21 @@ class RedisDenylist:
         self._salt = state.salt
         return state
 
-    def add(self, entries: Sequence[Entry], known: Position | None = None) -> Position:
+    def add(
+        self,
+        entries: Sequence[Entry],
+        known: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
+        held = (*_seen(known), *_seen(reached))
         try:
-            return self._add_under(self._salt or self.state().salt, entries, known)
+            return self._add_under(self._salt or self.state().salt, entries, held)
         except DenylistReplaced:
-            return self._add_under(self.state().salt, entries, known)
+            return self._add_under(self.state().salt, entries, held)
 
-    def _add_under(self, salt: bytes, entries: Sequence[Entry], known: Position | None) -> Position:
+    def _add_under(self, salt: bytes, entries: Sequence[Entry], held: Sequence[str]) -> Position:
         blob = pack(to_record(entry, salt) for entry in entries)
-        reached = _position(self._run(self._add, blob, NEVER, salt, *_seen(known)))
+        reached = _position(self._run(self._add, blob, NEVER, salt, *held))
         if entries:
             with self._link.use(self._meta, patient=True):
                 self._confirmation.wait()

@@ -53,7 +53,7 @@ class AccessVerifier:
         self,
         *,
         issuer: str,
-        audience: str | Iterable[str],
+        audience: str | Iterable[str] | None,
         find_key: Callable[[str], VerificationKey],
         recipients: Mapping[str, Recipient] | None = None,
         require_sealed: bool = False,
@@ -61,7 +61,8 @@ class AccessVerifier:
         max_lifetime: int = DEFAULT_MAX_LIFETIME,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """A token for any one `audience` of those given is accepted.
+        """A token for any one `audience` of those given is accepted; with None, whoever it is for,
+        which only the issuer has a use for: it takes back tokens for an audience that is gone.
 
         `find_key` maps a `kid` to a trusted key or raises `UnknownKid`.
 
@@ -71,7 +72,11 @@ class AccessVerifier:
         if not 0 <= leeway <= MAX_LEEWAY:
             raise ValueError(f"leeway must be 0 to {MAX_LEEWAY} seconds")
         self._issuer = issuer
-        self._audiences = frozenset([audience] if isinstance(audience, str) else audience)
+        self._audiences = (
+            None
+            if audience is None
+            else frozenset([audience] if isinstance(audience, str) else audience)
+        )
         self._find_key = find_key
         self._recipients = recipients or {}
         self._require_sealed = require_sealed
@@ -115,7 +120,7 @@ class AccessVerifier:
         """
         if claims.iss != self._issuer:
             raise WrongIssuer("another issuer's token")
-        if self._audiences.isdisjoint(claims.aud):
+        if self._audiences is not None and self._audiences.isdisjoint(claims.aud):
             raise WrongAudience("a token for another audience")
         now = self._clock()
         if now >= claims.exp + self._leeway:

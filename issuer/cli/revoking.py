@@ -35,7 +35,7 @@ def revoke_one_token(cli: Cli, token: str | None) -> None:
     text = (token or read_line(MAX_SEALED * 2)).strip()
     services = cli.services()
     try:
-        client_id = services.verifier.verify(text).client_id
+        client_id = services.revocable.verify(text).client_id
     except TokenError:
         try:
             client_id = services.sealer.open(text, services.clock()).client_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from revocation import Entry
-from tokens import AccessClaims, RefreshClaims, TokenError, is_sealed
+from tokens import AccessClaims, RefreshClaims, TokenError, UnknownKid, is_sealed
 
 from ..errors import OAuthError
 from ..families import Status
@@ -38,15 +38,31 @@ def revoke_token(services: Services, *, token: str, client_id: str | None) -> No
 
 
 def _read(services: Services, token: str) -> AccessClaims | RefreshClaims | None:
-    """The claims of a token of ours that could still be used, or None."""
+    """The claims of a token of ours that somebody could still take, or None."""
+    found, known = _try(services, token)
+    if found is None and not known:
+        # Another issuer may have begun to use a key that this one has not read yet.
+        services.keys.tick()
+        found, _ = _try(services, token)
+    return found
+
+
+def _try(services: Services, token: str) -> tuple[AccessClaims | RefreshClaims | None, bool]:
+    """The claims, and whether the key was known."""
+    known = True
     try:
-        return services.verifier.verify(token)
+        return services.revocable.verify(token), known
+    except UnknownKid:
+        known = False
     except TokenError:
         pass
     try:
-        return services.sealer.open(token, services.clock())
+        return services.sealer.open(token, services.clock()), known
+    except UnknownKid:
+        known = False
     except TokenError:
-        return None
+        pass
+    return None, known
 
 
 def _refuse_sealed(token: str) -> None:

@@ -2,11 +2,12 @@
 -- Merges each by maximum and appends those that changed something to the feed, as they now stand.
 -- ARGV[3] the expiry of an entry that stays for good. ARGV[4] the salt that the keys were made with.
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
+-- ARGV[8], ARGV[9], ARGV[10] another one.
 local problem = unusable()
 if problem then
   return problem
 end
-if not holds(ARGV[5], ARGV[6], ARGV[7]) then
+if not (holds(ARGV[5], ARGV[6], ARGV[7]) and holds(ARGV[8], ARGV[9], ARGV[10])) then
   return went_back()
 end
 if redis.call('HGET', meta, 'salt') ~= ARGV[4] then

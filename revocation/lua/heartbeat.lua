@@ -1,6 +1,8 @@
 -- ARGV[2] interval, ARGV[3] the feed's window (milliseconds), ARGV[4] its cap (items).
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
 -- Writes a heartbeat if the last one is older, and trims what is past its time.
+-- Milliseconds; less is within what entries outlive their tokens by.
+local PUT_BACK = 1000
 local problem = unusable()
 if problem then
   return problem
@@ -14,6 +16,11 @@ if not holds(ARGV[5], ARGV[6], ARGV[7]) then
   return went_back()
 end
 local last = tonumber(redis.call('HGET', meta, 'heartbeat'))
+-- A clock that was ahead, and is put back, has let entries expire that others still rely on.
+if now < last - PUT_BACK then
+  redis.call('HSET', meta, 'heartbeat', 0)
+  return went_back()
+end
 -- A clock that was put back must not silence the heartbeat.
 if now - last >= tonumber(ARGV[2]) or now < last then
   redis.call('HSET', meta, 'heartbeat', string.format('%.0f', now))

@@ -12,4 +12,9 @@ if redis.call('HEXISTS', meta, 'epoch') == 0 then
   -- A feed without its meta is a torn store; its numbers must not be taken for ours.
   redis.call('DEL', feed)
 end
+-- A replay holds each of its steps against the one before, and begins with the place that this is.
+local here = position()
+if not unusable() and not holds(here[1], here[2], here[3]) then
+  append('')
+end
 return state()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from harness.issuer_app import IssuerApp, granted
+from harness.issuer_app import IssuerApp, default_clients, granted, refused
 
 from issuer.families import Status
 from issuer.journal import Reason
@@ -50,6 +52,22 @@ def test_every_kind_of_entry_is_journalled(issuer: IssuerApp, made: Entry) -> No
     assert row.entry == made
     assert (row.entry.expires == NEVER) == (made.kind is Kind.KEY)
     assert made in [row.entry for row in journal.in_force()] or made.expires <= issuer.clock()
+
+
+def test_an_ended_session_is_kept_for_the_longest_that_any_may_last(
+    make_issuer: Callable[..., IssuerApp],
+) -> None:
+    """It may be older than the settings: whoever shortens them must not bring it back."""
+    clients = default_clients()
+    clients["demo"] |= {"absolute": 30 * 86_400, "idle": 30 * 86_400}
+    before = make_issuer(clients=clients)
+    session = before.grant()
+    issuer = make_issuer()
+    revoker, journal = issuer.services.revoker, issuer.services.journal
+    revoker.end_session(None, session["session"]["sid"], reason=Reason.OPERATOR)
+    issuer.clock.advance(30 * 86_400 - 1)
+    journal.prune()
+    refused(before.refresh(session["refresh_token"]), 400, "invalid_grant")
 
 
 def test_undone_rows_come_oldest_first(issuer: IssuerApp) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from harness import stacks
 from harness.issuer_app import IssuerApp, granted, redis_dump, restore_redis
 
+from issuer import revoker as revoking
 from issuer.database import DatabaseUnavailable
 from issuer.journal import Reason
 from issuer.positions import Positions
@@ -160,6 +162,77 @@ def test_two_stores_that_both_believe_to_lead_are_found_out(
     assert reached.seq > theirs.seq
     services.revoker.complete_undone()
     assert issuer.undone() == []
+
+
+@stacks.on_redis
+def test_a_copy_that_went_on_past_an_entry_is_not_taken_for_the_one_that_has_it(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between adding and noting it another server leads, and another issuer acknowledges there."""
+    services = issuer.services
+    position = services.positions.read()
+    lagging = redis_dump(services)
+    mark_done = services.journal.mark_done
+
+    def overtaken(*args: object, **options: object) -> bool:
+        monkeypatch.setattr(services.journal, "mark_done", mark_done)
+        restore_redis(services, lagging)
+        theirs = services.denylist.add([Entry.session("B" * 22, LATE)], position)
+        assert services.positions.move(position, theirs)
+        done: bool = mark_done(*args, **options)  # type: ignore[arg-type]
+        return done
+
+    monkeypatch.setattr(services.journal, "mark_done", overtaken)
+    with pytest.raises(DenylistWentBack):
+        services.revoker.revoke(Entry.session("A" * 22, LATE), reason=Reason.OPERATOR)
+    assert issuer.undone() == ["operator"]
+    services.pulse.beat()
+    services.revoker.complete_undone()
+    assert issuer.undone() == []
+    assert len(list(services.denylist.snapshot().records)) == 2
+
+
+@stacks.on_redis
+def test_a_replay_that_a_server_lost_in_its_midst_begins_again(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody vouches for a server that holds the end of a replay and lacks its beginning."""
+    services = issuer.services
+    for number in range(2):
+        entry = Entry.session("AB"[number] * 22, LATE + number)
+        services.revoker.revoke(entry, reason=Reason.OPERATOR)
+    monkeypatch.setattr(revoking, "_REPLAY_BATCH", 1)
+    restore_redis(services, {})
+    services.denylist.initialise(watermark=0)
+    empty = redis_dump(services)
+    add = services.denylist.add
+    batches = 0
+
+    def losing(*args: Any, **options: Any) -> Position:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            restore_redis(services, empty)
+        return add(*args, **options)
+
+    monkeypatch.setattr(services.denylist, "add", losing)
+    with pytest.raises(DenylistWentBack):
+        services.pulse.beat()
+    assert not services.denylist.state().ready
+    services.pulse.beat()
+    assert services.denylist.state().ready
+    assert len(list(services.denylist.snapshot().records)) == 2
+
+
+@stacks.on_redis
+def test_a_denylist_that_has_lost_its_feed_is_filled_again(issuer: IssuerApp) -> None:
+    """A key that is gone is no reason to wait for an operator."""
+    services = issuer.services
+    services.revoker.revoke(Entry.session("A" * 22, LATE), reason=Reason.OPERATOR)
+    whole = redis_dump(services)
+    restore_redis(services, {key: kept for key, kept in whole.items() if b":feed" not in key})
+    services.pulse.beat()
+    assert services.denylist.state().ready
 
 
 @stacks.anywhere

@@ -68,6 +68,29 @@ def test_a_session_that_was_ended_stays_ended_in_a_redis_from_the_past(
 
 
 @stacks.on_redis
+def test_what_expired_by_a_clock_that_was_ahead_is_filled_in_again(
+    issuer: IssuerApp, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' clock jumps by hours and is put back: what it has dropped is refused again."""
+    services = issuer.services
+    token = issuer.grant()["access_token"]
+    granted(issuer.revoke(token))
+    services.pulse.beat()
+    right = services.denylist._clock  # type: ignore[attr-defined]
+    monkeypatch.setattr(services.denylist, "_clock", lambda: right() + 7200)
+    services.pulse.beat()
+    # This server's own clock stands right, so that it has dropped nothing by itself.
+    client = redis_server.client()
+    for key in client.scan_iter("*{denylist}:[0-9]*"):
+        client.delete(key)
+    monkeypatch.undo()
+    services.pulse.beat()
+    from issuer.sessions.bearer import refused_by_denylist
+
+    assert refused_by_denylist(services, *services.verifier.verify_with_key(token)) == "token"
+
+
+@stacks.on_redis
 def test_a_denylist_that_went_back_is_corrected(issuer: IssuerApp) -> None:
     """A lower `seq` than seen before has the journal replayed into it."""
     past = redis_dump(issuer.services)
@@ -116,6 +139,37 @@ def test_a_first_beat_completes_what_others_began(issuer: IssuerApp) -> None:
     assert [(row["value"], row["done"]) for row in issuer.rows("journal")] == [("A" * 22, True)]
     assert {300, 900} <= {row["seconds"] for row in issuer.rows("access_lifetimes")}
     assert services.journal.longest_lifetime() == 900
+
+
+def test_lifetimes_are_noted_while_the_denylist_is_away(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens are issued all the same, and what revokes them later must outlive them."""
+    services = issuer.services
+    services.pulse.beat()
+    running = [0.0]
+
+    def away(*_: object, **_options: object) -> Position:
+        raise DenylistUnavailable("away")
+
+    for method in ("initialise", "heartbeat"):
+        pulse = Pulse(
+            services.denylist,
+            services.journal,
+            services.revoker,
+            services.positions,
+            heartbeat_interval=1.0,
+            access_lifetimes=frozenset({900}),
+            clock=lambda: running[0],
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(services.denylist, method, away)
+            for _ in range(2):
+                issuer.clock.advance(2000)
+                running[0] += 2000
+                with pytest.raises(DenylistUnavailable):
+                    pulse.beat()
+                assert services.journal.longest_lifetime() == 900
 
 
 def test_housekeeping_waits_its_time(issuer: IssuerApp) -> None:

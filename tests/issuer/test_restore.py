@@ -15,7 +15,7 @@ from harness.lost_time import LostTime, rewrite
 from pydantic import SecretStr
 
 from issuer import crash_points, restoring
-from issuer.backup import BackupError, BackupFile
+from issuer.backup import BackupError, BackupFile, write_backup
 from issuer.crash_points import watch
 from issuer.database import open_engine, require_schema
 from issuer.database.engine import upgrade, writing
@@ -491,3 +491,47 @@ def test_a_ring_that_does_not_open(lost: LostTime, in_place: bool) -> None:
         in_place=in_place,
         replace_rows=not in_place,
     )
+
+
+HOSTILE = [
+    ("accounts", "roles", None),
+    ("accounts", "roles", [1]),
+    ("accounts", "username", "\ud800"),
+    ("accounts", "sub_ver", "abc"),
+    ("accounts", "created", 1 << 70),
+    ("accounts", "id", []),
+    ("journal", "kind", "abc"),
+    ("journal", "level", -1),
+    ("journal", "expires", 1.5),
+    ("key_rings", "octets", "abc"),
+    ("key_rings", "octets", 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    HOSTILE,
+    ids=[f"{t}-{c}-{n}" for n, (t, c, _) in enumerate(HOSTILE)],
+)
+@pytest.mark.parametrize("ring", ["database"], indirect=True)
+def test_rows_that_no_issuer_could_work_with_are_refused(
+    lost: LostTime, table: str, column: str, value: object
+) -> None:
+    """SQLite takes anything; a journal of such rows would keep every issuer from being ready."""
+
+    def spoil(lines: list[Any]) -> None:
+        at = next(
+            n
+            for n, line in enumerate(lines)
+            if isinstance(line, dict) and line.get("table") == table
+        )
+        lines[at + 1][lines[at]["columns"].index(column)] = value
+
+    issuer = lost.issuer
+    path = lost.path.with_name("hostile")
+    write_backup(issuer.services.engine, path, issuer="https://id.example", now=1)
+    rewrite(path, spoil)
+    before = issuer.everything()
+    with pytest.raises(BackupError):
+        restore(issuer.services.settings, BackupFile(path), replace_rows=True)
+    assert issuer.everything() == before

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from harness import stacks
-from harness.issuer_app import SECRET, IssuerApp, basic, claims_of, granted, refused
+from harness.issuer_app import (
+    SECRET,
+    IssuerApp,
+    basic,
+    claims_of,
+    default_clients,
+    granted,
+    refused,
+)
 
+from keys import KeyRing
+from keys import revoke as without_key
 from tokens import MAX_LEEWAY
 
 
@@ -37,6 +49,48 @@ def test_the_entry_outlives_the_token(issuer: IssuerApp) -> None:
     assert text == "the token has been revoked"
     issuer.clock.advance(1)
     assert refused(issuer.sessions(token), 401, "invalid_token") == "the token has expired"
+
+
+def test_a_token_of_before_the_settings_changed_is_revoked(
+    make_issuer: Callable[..., IssuerApp],
+) -> None:
+    """Shorter lifetimes and a client under another audience do not turn a revocation into none."""
+    clients = default_clients()
+    clients["demo"] |= {"access_lifetime": 3600, "audience": "before"}
+    token = make_issuer(clients=clients).grant()["access_token"]
+    issuer = make_issuer()
+    granted(issuer.revoke(token))
+    assert [row["value"] for row in issuer.rows("journal")] == [claims_of(token)["jti"]]
+
+
+def test_a_token_that_only_a_lenient_gateway_takes_is_revoked(issuer: IssuerApp) -> None:
+    """Past what this issuer forgives, some gateway may still take it."""
+    token = issuer.grant()["access_token"]
+    issuer.clock.advance_to(claims_of(token)["exp"] + MAX_LEEWAY - 1)
+    granted(issuer.revoke(token))
+    assert [row["value"] for row in issuer.rows("journal")] == [claims_of(token)["jti"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "revoked"), [("access_token", "token"), ("refresh_token", "session")]
+)
+def test_a_token_under_a_key_that_was_not_read_yet_is_revoked(
+    make_issuer: Callable[..., IssuerApp], kind: str, revoked: str
+) -> None:
+    """Another issuer may have begun to use it a moment ago."""
+    other, issuer = make_issuer(), make_issuer()
+    settings, now = other.services.settings, int(other.clock())
+
+    def renewed(ring: KeyRing) -> KeyRing:
+        for kid in [key.kid for key in ring.keys]:
+            ring = without_key(ring, kid, now, settings.rotation_policy())
+        return ring
+
+    other.services.key_store.update(renewed)
+    other.services.keys.tick()
+    token = other.grant()[kind]
+    granted(issuer.revoke(token))
+    assert [row["kind"] for row in issuer.rows("journal")] == [revoked]
 
 
 @stacks.everywhere

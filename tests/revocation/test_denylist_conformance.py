@@ -271,11 +271,30 @@ def test_one_heartbeat_an_interval_whoever_writes_it(store: Store, clock: HandCl
     assert items[-1].sent == int(clock.now * 1000)
 
 
-def test_a_clock_that_was_put_back_silences_no_heartbeat(store: Store, clock: HandClock) -> None:
-    """The first beat after a step backwards is written."""
+@pytest.mark.parametrize("step", [0.001, 1.0])
+def test_a_clock_that_was_put_back_silences_no_heartbeat(
+    store: Store, clock: HandClock, step: float
+) -> None:
+    """The first beat after a small step backwards is written."""
     denylist = store.ready(clock)
     denylist.heartbeat(1.0)
-    clock.advance(-3600)
+    clock.advance(-step)
+    assert denylist.heartbeat(1.0).seq == 2
+    assert denylist.heartbeat(1.0).seq == 2
+
+
+@pytest.mark.parametrize("step", [1.001, 3600.0])
+def test_a_clock_that_was_ahead_has_let_entries_expire(
+    store: Store, clock: HandClock, step: float
+) -> None:
+    """Put back by more than entries outlive their tokens, it asks for a replay, once."""
+    denylist = store.ready(clock)
+    denylist.heartbeat(1.0)
+    clock.advance(-step)
+    with pytest.raises(DenylistWentBack):
+        denylist.heartbeat(1.0)
+    assert not denylist.state().ready
+    denylist.mark_ready()
     assert denylist.heartbeat(1.0).seq == 2
     assert denylist.heartbeat(1.0).seq == 2
 

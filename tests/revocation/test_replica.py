@@ -373,7 +373,12 @@ def test_a_clock_that_jumps_ahead_and_back_loses_nothing(
     wrong = store_clock if which == "the store's" else own_clock
     for jump in (31_536_000, -31_536_000, 31_536_000, -31_536_000):
         wrong.advance(jump)
-        denylist.heartbeat(0)
+        try:
+            denylist.heartbeat(0)
+        except DenylistNotReady:
+            # The store has noticed; nothing is filled in here, so that the replica's copy is all.
+            denylist.mark_ready()
+            denylist.heartbeat(0)
         for _ in range(3):
             replica.step(block=0)
         assert len(replica) == 2

@@ -303,14 +303,24 @@ class FaultyDenylist:
     def replace(self, watermark: int) -> DenylistState:
         return self._reach().replace(watermark)
 
-    def mark_ready(self, epoch: str | None = None, seen: Position | None = None) -> Position:
-        return self._reach().mark_ready(epoch, seen)
+    def mark_ready(
+        self,
+        epoch: str | None = None,
+        seen: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
+        return self._reach().mark_ready(epoch, seen, reached)
 
     def state(self) -> DenylistState:
         return self._reach().state()
 
-    def add(self, entries: Iterable[Entry], known: Position | None = None) -> Position:
-        return self._reach().add(list(entries), known)
+    def add(
+        self,
+        entries: Iterable[Entry],
+        known: Position | None = None,
+        reached: Position | None = None,
+    ) -> Position:
+        return self._reach().add(list(entries), known, reached)
 
     def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
         self.lookups += 1
