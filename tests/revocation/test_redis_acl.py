@@ -81,7 +81,7 @@ def issue(url: str, replicas: int = 0) -> None:
         epoch = denylist.initialise(watermark=0).position.epoch
         place = denylist.mark_ready(epoch, Position(epoch, 5, ""))
         with contextlib.suppress(TooFewConfirmations):
-            denylist.add([Entry.session("A" * 22, NOW + 300), Entry.key("k")], place)
+            denylist.add([Entry.session("A" * 22, NOW + 86_400), Entry.key("k")], place)
         denylist.heartbeat(0, place)
         denylist.lookup(Token().probe(denylist, KID), place)
         assert len(list(denylist.snapshot().records)) == 2
@@ -110,7 +110,7 @@ def person(sub: str) -> NewFamily:
         amr=("pwd",),
         scope="",
         idle=100,
-        absolute_end=NOW + 1000,
+        absolute_end=NOW + 86_400,
     )
 
 
@@ -129,7 +129,7 @@ def fill(url: str) -> None:
     with contextlib.closing(open_denylist(url)) as denylist:
         denylist.initialise(watermark=0)
         denylist.mark_ready()
-        denylist.add([Entry.session("A" * 22, NOW + 300), Entry.key("k")])
+        denylist.add([Entry.session("A" * 22, NOW + 86_400), Entry.key("k")])
         denylist.heartbeat(0)
 
 

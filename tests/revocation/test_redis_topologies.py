@@ -30,7 +30,7 @@ def use(url: str) -> None:
     epoch = denylist.initialise(watermark=0).position.epoch
     denylist.mark_ready(epoch)
     denylist.heartbeat(0)
-    reached = denylist.add([Entry.session("A" * 22, NOW + 300), Entry.subject("bob", 2, NOW + 300)])
+    reached = denylist.add([Entry.session("A" * 22, NOW + 86_400), Entry.subject("bob", 2, NOW + 86_400)])
     assert reached.seq == 2
     assert len(list(denylist.snapshot().records)) == 2
     assert [item.seq for item in denylist.tail(Position(epoch, 0, ""), 1)] == [1, 2]
@@ -46,7 +46,7 @@ def use(url: str) -> None:
             amr=("pwd",),
             scope="",
             idle=100,
-            absolute_end=NOW + 1000,
+            absolute_end=NOW + 86_400,
         )
         families.create(new)
         outcome = families.rotate(new.sub, new.sid, 1, credential_version=1)
@@ -93,12 +93,12 @@ def test_a_sentinel_leads_to_the_master_and_to_its_successor() -> None:
         denylist = open_denylist(pair.url)
         denylist.initialise(watermark=0)
         denylist.mark_ready()
-        denylist.add([Entry.session("A" * 22, NOW + 300)])
+        denylist.add([Entry.session("A" * 22, NOW + 86_400)])
         assert pair.master.client().wait(1, 5000) == 1
         pair.master.kill()
         for _ in until(60, "the failover"):
             try:
-                denylist.add([Entry.session("B" * 21 + "A", NOW + 300)])
+                denylist.add([Entry.session("B" * 21 + "A", NOW + 86_400)])
             except DenylistUnavailable:
                 continue
             break
