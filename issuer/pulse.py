@@ -67,6 +67,7 @@ class Pulse:
         self._clock = clock
         self._known: Position | None = None
         self._filled = False
+        self._without_database = False
         self._housekeeping = _Every(HOUSEKEEPING_INTERVAL)
         self._noting = _Every(HOUSEKEEPING_INTERVAL)
         self._completion = _Every(COMPLETION_INTERVAL)
@@ -92,9 +93,10 @@ class Pulse:
         while not self._stopping.is_set():
             try:
                 self.beat()
-                if failing:
+                # A beat without the database is no recovery from its loss.
+                if failing and not self._without_database:
                     log.info("pulse_recovered")
-                failing = False
+                    failing = False
             except (DatabaseUnavailable, DenylistUnavailable, FamilyUnavailable) as error:
                 if not failing:
                     log.warning("pulse_failing", error=str(error))
@@ -133,11 +135,14 @@ class Pulse:
     def _heartbeat(self) -> Position:
         try:
             self._known = self._positions.read()
+            self._without_database = False
         except DatabaseUnavailable:
             # Nobody can acknowledge anything now, so what was known last is all that there is; and
             # a Redis that restarts, fails over or is emptied meanwhile is not ready, whatever it
             # holds. Gateways need not stop because the database does.
-            log.warning("heartbeat_without_database")
+            if not self._without_database:
+                log.warning("heartbeat_without_database")
+            self._without_database = True
         return self._denylist.heartbeat(self._interval, self._known)
 
     def _fill(self) -> None:

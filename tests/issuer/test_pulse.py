@@ -11,6 +11,7 @@ from harness.processes import until
 from harness.redis_server import RedisServer
 from structlog.testing import capture_logs
 
+from issuer.database import DatabaseUnavailable
 from issuer.journal import Reason
 from issuer.pulse import Pulse
 from revocation import DenylistUnavailable, Entry, Position
@@ -246,6 +247,55 @@ def test_the_background_thread_outlives_a_store_that_is_down(
     assert events.count("pulse_failing") == 1
     assert events.count("pulse_recovered") == 1
     assert beaten.is_set()
+
+
+def test_a_database_that_is_away_is_told_once(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beats go on without it, which is neither news with each of them nor a recovery."""
+    services = issuer.services
+    read, beats, back = services.positions.read, [0], threading.Event()
+
+    def away() -> Position | None:
+        beats[0] += 1
+        if back.is_set():
+            return read()
+        raise DatabaseUnavailable("away")
+
+    def failing() -> int:
+        if back.is_set():
+            return 0
+        raise DatabaseUnavailable("away")
+
+    pulse = Pulse(
+        services.denylist,
+        services.journal,
+        services.revoker,
+        services.positions,
+        heartbeat_interval=0.002,
+        access_lifetimes=frozenset(),
+        clock=lambda: beats[0] * 2.5,
+    )
+    pulse.beat()
+    monkeypatch.setattr(services.positions, "read", away)
+    monkeypatch.setattr(services.revoker, "complete_undone", failing)
+    with capture_logs() as lines:
+        pulse.start()
+        try:
+            for _ in until(10, "twenty beats"):
+                if beats[0] > 20:
+                    break
+            back.set()
+            for _ in until(10, "recovery"):
+                if any(line["event"] == "pulse_recovered" for line in lines):
+                    break
+        finally:
+            pulse.stop()
+    assert [line["event"] for line in lines] == [
+        "heartbeat_without_database",
+        "pulse_failing",
+        "pulse_recovered",
+    ]
 
 
 def test_services_start_and_stop(issuer: IssuerApp) -> None:
