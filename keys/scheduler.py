@@ -52,6 +52,7 @@ class RotationScheduler:
         self._on_change = on_change
         self._ring: KeyRing | None = None
         self._read_at: float | None = None
+        self._failure = ""
         self._tick_lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,13 +83,20 @@ class RotationScheduler:
         with self._tick_lock:
             try:
                 self._step()
+                if self._failure:
+                    _log.info("key ring refreshed again")
+                self._failure = ""
             except Exception as error:
                 if self._ring is None:
                     raise
                 if isinstance(error, KeyRingError):
-                    _log.error("key ring not refreshed, the last one stays: %s", error)
+                    # Once for each thing that goes wrong, however long it does.
+                    if str(error) != self._failure:
+                        _log.error("key ring not refreshed, the last one stays: %s", error)
+                    self._failure = str(error)
                 else:
                     _log.exception("key ring not refreshed, the last one stays")
+                    self._failure = repr(error)
 
     def start(self) -> None:
         """Tick once, then in a background thread. Raises what the first tick raises."""

@@ -189,6 +189,26 @@ def test_the_last_good_ring_outlives_a_failing_store(
     assert scheduler.staleness == 0
 
 
+def test_a_store_that_fails_for_long_is_told_once(
+    scheduler: RotationScheduler, memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line when it begins, one when it is over, and afresh the next time."""
+    caplog.set_level(logging.INFO, "gatepass.keys")
+    scheduler.tick()
+    for _ in range(2):
+        caplog.clear()
+        memory.fails = {"load"}
+        for _ in range(3):
+            scheduler.tick()
+        memory.fails = set()
+        for _ in range(2):
+            scheduler.tick()
+        assert [record.message for record in caplog.records] == [
+            "key ring not refreshed, the last one stays: the-store: load does not work",
+            "key ring refreshed again",
+        ]
+
+
 def test_a_store_that_cannot_be_written_is_still_read(
     scheduler: RotationScheduler, memory: Memory, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
