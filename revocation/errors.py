@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import ClassVar
 
 
@@ -27,7 +28,12 @@ class ReplicaStale(RevocationError):
     code = "replica_stale"
 
     def __init__(self, staleness: float, limit: float) -> None:
-        super().__init__(f"the replica is {staleness:.1f} s old; the limit is {limit:.1f} s")
+        age = (
+            f"is {staleness:.1f} s old; the limit is {limit:.1f} s"
+            if isfinite(staleness)
+            else "has no copy yet that an issuer vouches for"
+        )
+        super().__init__(f"the replica {age}")
         self.staleness = staleness
         self.limit = limit
 

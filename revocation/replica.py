@@ -155,15 +155,24 @@ class Replica:
 
     def _follow(self) -> None:
         backoff = _FIRST_BACKOFF
+        # What went wrong since it last followed: each is told once, however long it lasts.
+        told = set[str]()
         while not self._stopping.is_set():
             try:
                 self.step(block=self._heartbeat_interval)
                 backoff = _FIRST_BACKOFF
-            except DenylistLost:
-                log.warning("the denylist has no epoch; waiting for an issuer")
-                backoff = self._pause(backoff)
+                if told:
+                    log.info("the replica follows again")
+                    told.clear()
             except RevocationError as error:
-                log.warning("the replica cannot follow: %s", error)
+                why = (
+                    "the denylist has no epoch; waiting for an issuer"
+                    if isinstance(error, DenylistLost)
+                    else f"the replica cannot follow: {error}"
+                )
+                if why not in told:
+                    log.warning("%s", why)
+                told.add(why)
                 backoff = self._pause(backoff)
             except Exception:
                 # The thread must outlive every surprise; staleness shows that it is not in step.

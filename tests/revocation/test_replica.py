@@ -409,6 +409,12 @@ def test_closed_refuses_everything(denylist: Denylist, clock: HandClock) -> None
     assert refusal.value.code == "replica_stale"
 
 
+def test_a_copy_that_nobody_vouched_for_has_no_age(denylist: Denylist) -> None:
+    """It says so in words, not that it is infinitely old."""
+    with pytest.raises(ReplicaStale, match="no copy yet that an issuer vouches for"):
+        Replica(denylist).check(Token(), KID)
+
+
 def test_open_goes_by_the_last_copy(denylist: Denylist, clock: HandClock) -> None:
     """What the copy refuses is refused however old it is, and the rest passes unseen."""
     denylist.add([Entry.key("old-key")])
