@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import structlog
 
-from revocation import Denylist, Entry, Kind, Position
+from revocation import Denylist, DenylistUnavailable, Entry, Kind, Position
 
 from .crash_points import CrashPoint, reach
-from .families import FamilyStore, Status
+from .database import DatabaseUnavailable
+from .families import FamilyStore, FamilyUnavailable, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
 from .positions import Positions
 from .settings import LONGEST_SESSION
@@ -22,6 +23,7 @@ from .settings import LONGEST_SESSION
 log = structlog.get_logger("gatepass.issuer")
 
 _REPLAY_BATCH = 500
+_STANDS = "what is revoked stands in the database, and an issuer brings it to the gateways"
 _ONCE = frozenset({Kind.TOKEN, Kind.SESSION, Kind.KEY})
 
 
@@ -107,6 +109,13 @@ class Revoker:
         """Push rows to the denylist and mark them done."""
         if not rows:
             return
+        try:
+            self._push(rows)
+        except (DatabaseUnavailable, DenylistUnavailable, FamilyUnavailable) as error:
+            error.add_note(_STANDS)
+            raise
+
+    def _push(self, rows: Sequence[JournalRow]) -> None:
         reach(CrashPoint.REVOCATION_JOURNALLED)
         sessions = [
             (row.sub, row.entry.value) for row in rows if row.entry.kind is Kind.SESSION and row.sub

@@ -62,6 +62,7 @@ def main() -> None:
         code = exit_code_of(error)
         if code is None:
             raise
-        for line in str(error).splitlines() or [type(error).__name__]:
+        text = "; ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", [])])
+        for line in text.splitlines():
             click.echo(f"gatepass: {line}", err=True)
         sys.exit(code)

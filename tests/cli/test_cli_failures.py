@@ -235,8 +235,9 @@ def test_journal_completes_what_was_cut_off(
     run("users", "add", "alice", "--generate").done()
     assert run("journal", "complete", "--json").done().json == {"completed": 0}
     private_redis.stop()
-    run("users", "disable", "alice").refused(4)
-    run("sessions", "end", SID).refused(4)
+    for command in (("users", "disable", "alice"), ("sessions", "end", SID)):
+        assert "stands in the database" in run(*command).refused(4)
+    assert "stands" not in run("denylist", "stats").refused(4)
     private_redis.start()
     assert run("denylist", "stats", "--json").done().json["total"] == 0
     assert run("journal", "complete", "--json").done().json == {"completed": 2}
