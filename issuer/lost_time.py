@@ -127,7 +127,8 @@ def report_on(
         if known_credential > credential or known_version > version:
             changed.append(name)
     names = set(settings.clients) | {client.audience for client in settings.clients.values()}
-    revoked = {name for name in names if seen.level(Kind.CLIENT, name)} | seen.clients
+    known = _client_levels(connection)
+    revoked = {n for n in names if seen.level(Kind.CLIENT, n) > known.get(n, 0)} | seen.clients
     disabled = set(connection.scalars(sa.select(disabled_clients.c.client_id)))
     return Restored(
         made=backup.header.created if backup else None,
@@ -137,6 +138,16 @@ def report_on(
         clients=tuple(sorted(revoked - disabled)),
         watermark=None,
     )
+
+
+def _client_levels(connection: sa.Connection) -> dict[str, int]:
+    """The revocations of clients that came back with the rows: these were not lost."""
+    query = (
+        sa.select(journal.c.value, sa.func.max(journal.c.level).label("level"))
+        .where(journal.c.kind == Kind.CLIENT.value)
+        .group_by(journal.c.value)
+    )
+    return {row.value: row.level for row in connection.execute(query)}
 
 
 def _restored(

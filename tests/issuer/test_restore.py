@@ -194,6 +194,21 @@ def test_what_an_operator_is_told(lost: LostTime, mode: str) -> None:
     assert all(word in told for word in (USERNAME, "kiosk", str(report.watermark)))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_revoked_before_the_backup_is_no_news(
+    make_issuer: Callable[..., IssuerApp], tmp_path: Path, mode: str
+) -> None:
+    """Revoked and enabled again by then: nothing of that was lost."""
+    lost = LostTime(make_issuer(), tmp_path / "backup")
+    services = lost.issuer.services
+    row_id = services.clients.disable("kiosk", watermark=int(services.clock()), expires=2**40)
+    services.revoker.complete_id(row_id)
+    services.clients.enable("kiosk")
+    lost.begin()
+    lost.go_on()
+    assert lost.restore(mode).clients == ()
+
+
 @stacks.on_redis
 @pytest.mark.parametrize("ring", ["directory"], indirect=True)
 @pytest.mark.parametrize("left", ["families", "denylist"])
