@@ -75,7 +75,7 @@ def restore_backup(
     command that was interrupted is run again.
     """
     if (file is None) != in_place:
-        raise click.UsageError("give a FILE or --in-place, not both")
+        raise click.UsageError("give either FILE or --in-place")
     if in_place and replace:
         raise click.UsageError("--replace is for a FILE")
     settings = cli.settings()
