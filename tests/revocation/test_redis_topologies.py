@@ -30,7 +30,9 @@ def use(url: str) -> None:
     epoch = denylist.initialise(watermark=0).position.epoch
     denylist.mark_ready(epoch)
     denylist.heartbeat(0)
-    reached = denylist.add([Entry.session("A" * 22, NOW + 86_400), Entry.subject("bob", 2, NOW + 86_400)])
+    reached = denylist.add(
+        [Entry.session("A" * 22, NOW + 86_400), Entry.subject("bob", 2, NOW + 86_400)]
+    )
     assert reached.seq == 2
     assert len(list(denylist.snapshot().records)) == 2
     assert [item.seq for item in denylist.tail(Position(epoch, 0, ""), 1)] == [1, 2]
