@@ -14,7 +14,7 @@ from .crash_points import CrashPoint, reach
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import disabled_clients
 from .journal import Reason, append_row
-from .settings import Client
+from .settings import LONGEST_SESSION, Client
 
 
 class Clients:
@@ -52,14 +52,19 @@ class Clients:
     def disable(self, client_id: str, *, watermark: int, expires: int) -> int:
         """Refuse a client's logins and refreshes; returns the journal row to be pushed.
 
-        `watermark`: its tokens issued at or before that second are refused. Works for an audience
-        too, which has no logins of its own.
+        `watermark`: its tokens issued, and its sessions begun, at or before that second are
+        refused. Works for an audience too, which has no logins of its own.
         """
         now = int(self._clock())
         with writing(self._engine) as connection:
             insert_if_absent(connection, disabled_clients, client_id=client_id, since=now)
             entry = Entry.client(client_id, watermark, expires)
-            return append_row(connection, entry, reason=Reason.CLIENT, now=now)
+            # Kept beyond its denylist entry: a session of before must not refresh, also once the
+            # client is enabled again.
+            kept_until = now + LONGEST_SESSION
+            return append_row(
+                connection, entry, reason=Reason.CLIENT, now=now, kept_until=kept_until
+            )
 
     def enable(self, client_id: str) -> bool:
         """Let a disabled client log people in again; False if it was not disabled."""

@@ -29,6 +29,16 @@ SESSION_ENDED = sa.exists().where(
 )
 """Whether the journal holds a session's end: part of the query that reads the account."""
 
+CLIENT_WATERMARK = (
+    sa.select(sa.func.max(journal.c.level))
+    .where(
+        journal.c.kind == Kind.CLIENT.value,
+        journal.c.value.in_([sa.bindparam("client_id"), sa.bindparam("audience")]),
+    )
+    .scalar_subquery()
+)
+"""Until when, at the latest, a client or its audience was revoked: part of the same query."""
+
 
 class Reason(StrEnum):
     """Why something was revoked."""
@@ -145,6 +155,13 @@ class Journal:
                 )
             )
             return frozenset(row.value for row in rows)
+
+    def client_watermark(self, client_id: str, audience: str) -> int:
+        """Until when, in seconds, a client or its audience was revoked; -1 where neither was."""
+        given = {"client_id": client_id, "audience": audience}
+        with reading(self._engine) as connection:
+            found = connection.scalar(sa.select(CLIENT_WATERMARK), given)
+        return -1 if found is None else int(found)
 
     def find(self, kind: Kind, value: str) -> list[JournalRow]:
         """The rows of one revocation; none if there was none."""

@@ -70,6 +70,8 @@ class Standing:
     account: Account | None
     session_ended: bool
     client_disabled: bool
+    client_watermark: int
+    """What the client, or its audience, was given until this second is revoked; -1: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Accounts(Protocol):
     def verify(self, account: Account, password: str) -> None:
         """Check a password against the row that was read. Raises `BadCredentials`."""
 
-    def standing(self, sub: str, *, sid: str, client_id: str) -> Standing:
+    def standing(self, sub: str, *, sid: str, client_id: str, audience: str) -> Standing:
         """Account, session and client in one query, for a refresh or a request."""
 
     def change_password(

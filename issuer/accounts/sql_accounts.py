@@ -16,7 +16,7 @@ from revocation import Entry
 from ..crash_points import CrashPoint, reach
 from ..database.engine import reading, writing
 from ..database.tables import accounts, disabled_clients, password_resets
-from ..journal import SESSION_ENDED, Reason, append_row
+from ..journal import CLIENT_WATERMARK, SESSION_ENDED, Reason, append_row
 from .account import (
     Account,
     BadCredentials,
@@ -40,6 +40,7 @@ RESET_LIFETIME = 900
 _STANDING = sa.select(
     accounts,
     SESSION_ENDED.label("session_ended"),
+    CLIENT_WATERMARK.label("client_watermark"),
     sa.exists()
     .where(disabled_clients.c.client_id == sa.bindparam("client_id"))
     .label("client_disabled"),
@@ -81,13 +82,18 @@ class SqlAccounts:
         with reading(self._engine) as connection:
             return _one(connection, accounts.c.id == sub)
 
-    def standing(self, sub: str, *, sid: str, client_id: str) -> Standing:
-        given = {"sub": sub, "sid": sid, "client_id": client_id}
+    def standing(self, sub: str, *, sid: str, client_id: str, audience: str) -> Standing:
+        given = {"sub": sub, "sid": sid, "client_id": client_id, "audience": audience}
         with reading(self._engine) as connection:
             row = connection.execute(_STANDING, given).one_or_none()
         if row is None:
-            return Standing(None, session_ended=False, client_disabled=False)
-        return Standing(_account(row), bool(row.session_ended), bool(row.client_disabled))
+            return Standing(None, session_ended=False, client_disabled=False, client_watermark=-1)
+        return Standing(
+            _account(row),
+            bool(row.session_ended),
+            bool(row.client_disabled),
+            -1 if row.client_watermark is None else row.client_watermark,
+        )
 
     # Passwords
 

@@ -35,7 +35,9 @@ def authenticate(services: Services, token: str) -> Caller:
     # outlasted both: what has expired by now may have been revoked, too.
     if claims.exp + services.settings.leeway <= services.clock():
         raise invalid_token(_TEXT["expired"])
-    standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
+    standing = services.accounts.standing(
+        claims.sub, sid=claims.sid, client_id=claims.client_id, audience=claims.aud[0]
+    )
     account = standing.account
     if (
         account is None
@@ -43,6 +45,7 @@ def authenticate(services: Services, token: str) -> Caller:
         or claims.sub_ver < account.sub_ver
         or standing.session_ended
         or standing.client_disabled
+        or claims.iat <= standing.client_watermark
     ):
         raise invalid_token("the token has been revoked")
     return Caller(claims, account)

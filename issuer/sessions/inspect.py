@@ -112,7 +112,9 @@ def _introspect_refresh(services: Services, token: str, client: Client) -> dict[
     owner = services.clients.get(claims.client_id)
     if owner is None or owner.audience != client.audience:
         return _INACTIVE
-    standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
+    standing = services.accounts.standing(
+        claims.sub, sid=claims.sid, client_id=claims.client_id, audience=owner.audience
+    )
     family = services.families.get(claims.sub, claims.sid)
     account = standing.account
     if (
@@ -122,6 +124,7 @@ def _introspect_refresh(services: Services, token: str, client: Client) -> dict[
         or standing.client_disabled
         or family is None
         or family.status is not Status.LIVE
+        or family.auth_time <= standing.client_watermark
         or family.end <= services.clock()
         or family.credential_version != account.credential_version
         or claims.gen != family.gen

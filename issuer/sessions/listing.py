@@ -30,12 +30,18 @@ def list_sessions(services: Services, account: Account) -> list[SessionInfo]:
     now = services.clock()
     families = services.families.of_subject(account.id)
     ended = services.journal.ended_among([family.sid for family in families])
+    watermarks = {
+        client_id: services.journal.client_watermark(client_id, client.audience)
+        for client_id in {family.client_id for family in families}
+        if (client := services.clients.get(client_id)) is not None
+    }
     return [
         _info(family, now)
         for family in families
         if family.sid not in ended
         and family.credential_version == account.credential_version
         and family.end > now
+        and family.auth_time > watermarks.get(family.client_id, family.auth_time)
     ]
 
 

@@ -6,7 +6,7 @@ import structlog
 
 from ..accounts import Account, BadCredentials
 from ..crash_points import CrashPoint, reach
-from ..errors import OAuthError, invalid_client, invalid_grant
+from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
 from ..families import NewFamily, Status
 from ..services import Services
 from .grant import Context, Grant, grant, random_id
@@ -84,7 +84,9 @@ def start_session(
         )
     )
     reach(CrashPoint.LOGIN_FAMILY_MADE)
-    standing = services.accounts.standing(account.id, sid=family.sid, client_id=client_id)
+    standing = services.accounts.standing(
+        account.id, sid=family.sid, client_id=client_id, audience=client.audience
+    )
     current = standing.account
     if (
         current is None
@@ -95,6 +97,13 @@ def start_session(
         # Nobody has seen this session: marking its family is all there is to end.
         services.families.mark(account.id, family.sid, Status.ENDED)
         raise invalid_grant("the account has just been changed; log in again")
+    if now <= standing.client_watermark:
+        # Gateways would refuse what it got (the watermark allows for clocks that differ).
+        services.families.mark(account.id, family.sid, Status.ENDED)
+        raise unavailable(
+            "the client was revoked a moment ago; try again",
+            retry_after=standing.client_watermark - now + 1,
+        )
     result = grant(services, family, account, instant)
     log.info("session_started", sub=account.id, sid=family.sid, client_id=client_id)
     return result

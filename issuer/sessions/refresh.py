@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from tokens import Expired, TokenError
+from tokens import Expired, RefreshClaims, TokenError
 
 from ..accounts import Account
 from ..crash_points import CrashPoint, reach
@@ -60,7 +60,10 @@ def refresh(
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
     require_client(services, claims.client_id, proven_client)
-    standing = services.accounts.standing(claims.sub, sid=claims.sid, client_id=claims.client_id)
+    client = services.settings.clients[claims.client_id]
+    standing = services.accounts.standing(
+        claims.sub, sid=claims.sid, client_id=claims.client_id, audience=client.audience
+    )
     account = standing.account
     if standing.session_ended:
         _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
@@ -69,6 +72,8 @@ def refresh(
         raise invalid_grant("the account is disabled or gone")
     if standing.client_disabled:
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
+    if standing.client_watermark >= 0:
+        _refuse_older(services, claims, standing.client_watermark)
     outcome = services.families.rotate(
         claims.sub,
         claims.sid,
@@ -78,6 +83,14 @@ def refresh(
     )
     reach(CrashPoint.REFRESH_ROTATED)
     return _answer(services, outcome, account, instant)
+
+
+def _refuse_older(services: Services, claims: RefreshClaims, watermark: int) -> None:
+    """End a session that began before its client was revoked. Raises `OAuthError`."""
+    family = services.families.get(claims.sub, claims.sid)
+    if family is not None and family.auth_time <= watermark:
+        _end(services, family, Reason.CLIENT)
+        raise invalid_grant("the client was revoked since the session began; log in again")
 
 
 def _answer(

@@ -35,8 +35,12 @@ QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
         lambda s: s.positions.move(FAR, replace(FAR, seq=8)),
         ("INTEGER PRIMARY KEY", "pk_denylist_positions"),
     ),
+    "client_watermark": (
+        lambda s: s.journal.client_watermark("demo", "api"),
+        ("ix_journal_kind_value",) * 2,
+    ),
     "standing": (
-        lambda s: s.accounts.standing("somebody", sid=SID, client_id="demo"),
+        lambda s: s.accounts.standing("somebody", sid=SID, client_id="demo", audience="api"),
         ("ix_journal_kind_value",) * 2,
     ),
 }

@@ -26,6 +26,7 @@ from issuer.accounts import (
     UsernameRefused,
     UsernameTaken,
 )
+from issuer.accounts.account import Standing
 from issuer.accounts.sql_accounts import RESET_LIFETIME, normalise_username
 from issuer.clients import Clients
 from issuer.database import DatabaseUnavailable, open_engine
@@ -163,21 +164,23 @@ def test_standing_reads_account_session_and_client_at_once(
 ) -> None:
     """One query says whether account, session and client may go on."""
     sid = "A" * 22
-    standing = directory.standing(alice.id, sid=sid, client_id="demo")
-    assert (standing.account, standing.session_ended, standing.client_disabled) == (
-        alice,
-        False,
-        False,
+    standing = directory.standing(alice.id, sid=sid, client_id="demo", audience="api")
+    assert standing == Standing(
+        alice, session_ended=False, client_disabled=False, client_watermark=-1
     )
     Journal(engine, clock).append(Entry.session(sid, EXPIRES), reason=Reason.LOGOUT)
     # Another kind of entry of the same value is another thing.
     Journal(engine, clock).append(Entry.token("B" * 22, EXPIRES), reason=Reason.RFC7009)
-    Clients({}, engine, clock).disable("demo", watermark=0, expires=EXPIRES)
-    standing = directory.standing(alice.id, sid=sid, client_id="demo")
-    assert (standing.session_ended, standing.client_disabled) == (True, True)
-    standing = directory.standing(alice.id, sid="B" * 22, client_id="kiosk")
-    assert (standing.session_ended, standing.client_disabled) == (False, False)
-    assert directory.standing("nobody", sid=sid, client_id="demo").account is None
+    clients = Clients({}, engine, clock)
+    for name, watermark in (("demo", 5), ("demo", 3), ("api", 9), ("other", 99)):
+        clients.disable(name, watermark=watermark, expires=EXPIRES)
+    standing = directory.standing(alice.id, sid=sid, client_id="demo", audience="api")
+    assert standing == Standing(alice, session_ended=True, client_disabled=True, client_watermark=9)
+    standing = directory.standing(alice.id, sid="B" * 22, client_id="kiosk", audience="api")
+    assert standing == Standing(
+        alice, session_ended=False, client_disabled=False, client_watermark=9
+    )
+    assert directory.standing("nobody", sid=sid, client_id="demo", audience="api").account is None
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 321, "\ufdfa" * 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from harness import stacks
 from harness.issuer_app import IssuerApp, claims_of, granted, refused
 
@@ -94,8 +95,35 @@ def test_a_disabled_client_logs_nobody_in(issuer: IssuerApp) -> None:
     assert not services.clients.enable("demo")
     issuer.clock.advance(20)
     refused(issuer.sessions(grant["access_token"]), 401, "invalid_token")
-    renewed = granted(issuer.refresh(grant["refresh_token"]))
-    assert granted(issuer.sessions(renewed["access_token"]))
+
+
+@pytest.mark.parametrize("name", ["demo", "api"])
+def test_no_session_of_before_outlives_a_revoked_client(issuer: IssuerApp, name: str) -> None:
+    """Enabled again, also once the entry has expired, it has no session but those begun since."""
+    services = issuer.services
+    grant, other = issuer.grant(), issuer.grant(client_id="kiosk")
+    until = int(issuer.clock()) + 5
+    services.revoker.complete_id(services.clients.disable(name, watermark=until, expires=until + 9))
+    services.clients.enable(name)
+    # What a login gets now would be refused by gateways.
+    answer = issuer.login()
+    refused(answer, 503, "temporarily_unavailable")
+    assert answer.headers["Retry-After"] == "6"
+    issuer.clock.advance(6)
+    new = issuer.grant()
+    assert granted(issuer.introspect(grant["refresh_token"])) == {"active": False}
+    sids = [one["sid"] for one in granted(issuer.sessions(new["access_token"]))["sessions"]]
+    assert sids == [other["session"]["sid"], new["session"]["sid"]]
+    for passed in (0, 400):
+        issuer.clock.advance(passed)
+        services.journal.prune()
+        text = refused(issuer.refresh(grant["refresh_token"]), 400, "invalid_grant")
+        assert text in {
+            "the client was revoked since the session began; log in again",
+            "the session has been ended; log in again",
+        }
+    assert granted(issuer.refresh(new["refresh_token"]))
+    assert granted(issuer.refresh(other["refresh_token"]))
 
 
 def test_an_account_that_is_gone_has_no_tokens(issuer: IssuerApp) -> None:
