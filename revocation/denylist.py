@@ -111,7 +111,11 @@ class Denylist(Protocol):
         """
 
     def snapshot(self) -> Snapshot:
-        """The present contents, for a replica to start from."""
+        """The present contents, for a replica to start from.
+
+        Reading the records raises `DenylistWentBack` where a server answers that has not come as
+        far as the state that was read first.
+        """
 
     def tail(self, after: Position, block: float) -> list[FeedItem]:
         """Items after a position, waiting up to `block` seconds for the first.

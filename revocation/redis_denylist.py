@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -114,15 +114,19 @@ class RedisDenylist:
         reached: Position | None = None,
     ) -> Position:
         held = (*_seen(known), *_seen(reached))
+        # A replay is acknowledged to nobody: whoever leads next begins another one.
+        confirm = reached is None
         try:
-            return self._add_under(self._salt or self.state().salt, entries, held)
+            return self._add_under(self._salt or self.state().salt, entries, held, confirm=confirm)
         except DenylistReplaced:
-            return self._add_under(self.state().salt, entries, held)
+            return self._add_under(self.state().salt, entries, held, confirm=confirm)
 
-    def _add_under(self, salt: bytes, entries: Sequence[Entry], held: Sequence[str]) -> Position:
+    def _add_under(
+        self, salt: bytes, entries: Sequence[Entry], held: Sequence[str], *, confirm: bool
+    ) -> Position:
         blob = pack(to_record(entry, salt) for entry in entries)
         reached = _position(self._run(self._add, blob, NEVER, salt, *held))
-        if entries:
+        if entries and confirm:
             with self._link.use(self._meta, patient=True):
                 self._confirmation.wait()
         return reached
@@ -139,24 +143,31 @@ class RedisDenylist:
         )
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.state(), self._records())
+        state = self.state()
+        return Snapshot(state, self._records(state.position))
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self, since: Position) -> Iterator[Record]:
         with self._link.use(self._meta, patient=True):
-            forever = cast("dict[bytes, bytes]", self._client.hgetall(self._forever))
+            start = self._pipeline()
+            start.hgetall(self._forever)
+            start.zrange(self._shards, 0, -1, withscores=True)
+            forever, names = _answers(start, since)
             yield from (Record(key, int(level), NEVER) for key, level in forever.items())
-            names = cast(
-                "list[tuple[bytes, float]]",
-                self._client.zrange(self._shards, 0, -1, withscores=True),
-            )
-            for start in range(0, len(names), _BATCH):
-                batch = names[start : start + _BATCH]
-                pipeline = self._client.pipeline(transaction=False)
+            for first in range(0, len(names), _BATCH):
+                batch = names[first : first + _BATCH]
+                pipeline = self._pipeline()
                 for name, _ in batch:
-                    pipeline.hgetall(cast("str", name))
-                for (_, expires), members in zip(batch, pipeline.execute(), strict=True):
+                    pipeline.hgetall(name)
+                answers = _answers(pipeline, since)
+                for (_, expires), members in zip(batch, answers, strict=True):
                     for key, level in members.items():
                         yield Record(key, int(level), int(expires))
+
+    def _pipeline(self) -> Any:
+        """Questions to one server, which says first how far it has come."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(self._meta, ["epoch", "seq"])
+        return pipeline
 
     def tail(self, after: Position, block: float) -> list[FeedItem]:
         # A block as long as the client's own timeout would look like a dead server.
@@ -181,6 +192,18 @@ class RedisDenylist:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _answers(pipeline: Any, since: Position) -> list[Any]:
+    """The answers of a server that has come as far as `since`.
+
+    Each pipeline may reach another one: a read replica, or a new primary that lags behind.
+    """
+    found: list[Any]
+    (epoch, seq), *found = pipeline.execute()
+    if epoch is None or epoch.decode() != since.epoch or int(seq) < since.seq:
+        raise DenylistWentBack
+    return found
 
 
 def _check_continues(after: Position, now: Position) -> None:

@@ -36,6 +36,7 @@ from revocation import (
     Denylist,
     DenylistLost,
     DenylistUnavailable,
+    DenylistWentBack,
     Entry,
     Kind,
     open_denylist,
@@ -525,6 +526,26 @@ def test_threads_share_one_denylist(redis_store: Store) -> None:
 
     answers = in_threads(16, ask)
     assert answers == [[None if number % 2 else Kind.KEY] * 20 for number in range(16)]
+
+
+def test_a_snapshot_is_of_one_history(redis_store: Store, redis_server: RedisServer) -> None:
+    """Where another server takes over between state and records, nothing is taken from it."""
+    denylist = redis_store.ready()
+    client = redis_server.client()
+    denylist.add([Entry.session("s", 1 << 33), Entry.key("k")])
+    meta = f"{redis_store.name}:{{denylist}}"
+    # A laggard, one of another epoch, and one that was emptied.
+    for changes in ({"seq": 0}, {"epoch": "another"}, None):
+        kept = client.hgetall(meta)
+        snapshot = denylist.snapshot()
+        if changes is None:
+            client.delete(meta)
+        else:
+            client.hset(meta, mapping=changes)
+        with pytest.raises(DenylistWentBack):
+            list(snapshot.records)
+        client.hset(meta, mapping=kept)
+    assert len(list(denylist.snapshot().records)) == 2
 
 
 # --- memory --------------------------------------------------------------------------------------
