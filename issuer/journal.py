@@ -97,7 +97,7 @@ class Journal:
 
     def mark_done(
         self,
-        row_ids: Sequence[int],
+        rows: Sequence[JournalRow],
         *,
         least_expires: int,
         moved: tuple[Position | None, Position] | None = None,
@@ -117,7 +117,11 @@ class Journal:
                 return False
             connection.execute(
                 sa.update(journal)
-                .where(journal.c.id.in_(row_ids))
+                .where(
+                    journal.c.id.in_([row.id for row in rows]),
+                    # SQLite gives the number of a row that was pruned to another one.
+                    journal.c.value.in_([row.entry.value for row in rows]),
+                )
                 .values(
                     done=True,
                     expires=at_least(journal.c.expires),

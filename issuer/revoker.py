@@ -136,11 +136,15 @@ class Revoker:
             if row.entry.kind is Kind.KEY:
                 # Denylist first: gateways refuse the key before its successor signs.
                 self._withdraw_key(row.entry.value)
-        self._acknowledge([row.id for row in rows], least_expires, known, added)
+        self._acknowledge(rows, least_expires, known, added)
         reach(CrashPoint.REVOCATION_DONE)
 
     def _acknowledge(
-        self, row_ids: list[int], least_expires: int, known: Position | None, added: Position
+        self,
+        rows: Sequence[JournalRow],
+        least_expires: int,
+        known: Position | None,
+        added: Position,
     ) -> None:
         """Mark rows done together with a position whose history holds their entries.
 
@@ -149,7 +153,7 @@ class Revoker:
         reached = added
         while True:
             moved = None if known == reached else (known, reached)
-            if self._journal.mark_done(row_ids, least_expires=least_expires, moved=moved):
+            if self._journal.mark_done(rows, least_expires=least_expires, moved=moved):
                 return
             # Another issuer has moved it. It must have done so on the store that we wrote to: one
             # that holds its place without our entries is another, however far it has come.

@@ -30,7 +30,7 @@ def test_a_row_is_what_was_journalled(issuer: IssuerApp) -> None:
         "operator",
         False,
     )
-    journal.mark_done([row_id], least_expires=0)
+    journal.mark_done(journal.get([row_id]), least_expires=0)
     assert [row.done for row in journal.get([row_id])] == [True]
 
 
@@ -74,7 +74,7 @@ def test_undone_rows_come_oldest_first(issuer: IssuerApp) -> None:
     """Order and limit of what is left to do."""
     journal = issuer.services.journal
     ids = [journal.append(entry(issuer), reason=Reason.OPERATOR) for _ in range(5)]
-    journal.mark_done([ids[1]], least_expires=0)
+    journal.mark_done(journal.get([ids[1]]), least_expires=0)
     assert [row.id for row in journal.undone()] == [ids[0], *ids[2:]]
     assert [row.id for row in journal.undone(limit=2)] == [ids[0], ids[2]]
 
@@ -91,7 +91,7 @@ def test_a_person_s_undone_rows_are_theirs(issuer: IssuerApp) -> None:
     journal.append(Entry.subject("you", 2, expires), reason=Reason.ROLES)
     journal.append(Entry.session(SID, expires), reason=Reason.LOGOUT, sub="you")
     assert [row.id for row in journal.undone_of("me")] == mine
-    journal.mark_done(mine, least_expires=0)
+    journal.mark_done(journal.get(mine), least_expires=0)
     assert journal.undone_of("me") == []
 
 
@@ -111,7 +111,7 @@ def test_a_session_s_end_is_remembered_until_its_absolute_end(issuer: IssuerApp)
     now = int(issuer.clock())
     kept = journal.append(entry(issuer, 100), reason=Reason.LOGOUT, kept_until=now + 500)
     undone = journal.append(entry(issuer, 100), reason=Reason.LOGOUT)
-    journal.mark_done([kept], least_expires=0)
+    journal.mark_done(journal.get([kept]), least_expires=0)
     issuer.clock.advance(499)
     assert journal.prune() == 0
     issuer.clock.advance(1)
@@ -205,6 +205,21 @@ def test_a_revocation_cut_off_anywhere_is_completed(
     assert family is not None
     assert family.status is Status.ENDED
     assert services.revoker.complete_undone() == 0
+
+
+@stacks.anywhere
+def test_a_late_process_marks_no_row_but_its_own(issuer: IssuerApp) -> None:
+    """SQLite gives a pruned row's number again; who held the old row leaves the new one undone."""
+    services = issuer.services
+    now = int(issuer.clock())
+    journal = services.journal
+    old = journal.get([journal.append(Entry.session("A" * 22, now), reason=Reason.OPERATOR)])
+    journal.mark_done(old, least_expires=0)
+    assert journal.prune() == 1
+    number = journal.append(Entry.session("B" * 22, now + 9), reason=Reason.OPERATOR)
+    assert number == old[0].id
+    journal.mark_done(old, least_expires=0)
+    assert issuer.undone() == ["operator"]
 
 
 def test_completing_stops_where_the_denylist_does_not_answer(

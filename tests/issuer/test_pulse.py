@@ -127,7 +127,7 @@ def test_a_first_beat_completes_what_others_began(issuer: IssuerApp) -> None:
     now = int(issuer.clock())
     services.journal.append(Entry.session("A" * 22, now + 1000), reason=Reason.OPERATOR)
     old = services.journal.append(Entry.session("B" * 22, now - 1), reason=Reason.OPERATOR)
-    services.journal.mark_done([old], least_expires=0)
+    services.journal.mark_done(services.journal.get([old]), least_expires=0)
     pulse = Pulse(
         services.denylist,
         services.journal,

@@ -12,7 +12,7 @@ from harness import stacks
 from harness.issuer_app import IssuerApp, granted
 
 from issuer.database.engine import writing
-from issuer.journal import Reason, append_row
+from issuer.journal import JournalRow, Reason, append_row
 from issuer.services import Services
 from revocation import Entry, Kind, Position
 
@@ -20,6 +20,7 @@ SID = "A" * 22
 
 # What is asked, and the indexes that answer it: names as SQLite gives them, and PostgreSQL.
 PRIMARY = ("INTEGER PRIMARY KEY", "pk_journal")
+ROWS = [JournalRow(number, Entry.session(SID, 5), None, "") for number in (1, 2)]
 FAR = Position("epoch", 7, "chain")
 QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
     "undone": (lambda s: s.journal.undone(), ("ix_journal_undone",) * 2),
@@ -27,7 +28,7 @@ QUERIES: dict[str, tuple[Callable[[Services], object], tuple[str, str]]] = {
     "in_force": (lambda s: s.journal.in_force(), ("ix_journal_expires",) * 2),
     "prune": (lambda s: s.journal.prune(), ("ix_journal_kept_until",) * 2),
     "get": (lambda s: s.journal.get([1, 2]), PRIMARY),
-    "mark_done": (lambda s: s.journal.mark_done([1, 2], least_expires=0), PRIMARY),
+    "mark_done": (lambda s: s.journal.mark_done(ROWS, least_expires=0), PRIMARY),
     "ended_among": (lambda s: s.journal.ended_among([SID]), ("ix_journal_kind_value",) * 2),
     "find": (lambda s: s.journal.find(Kind.SESSION, SID), ("ix_journal_kind_value",) * 2),
     "position": (lambda s: s.positions.read(), ("INTEGER PRIMARY KEY", "pk_denylist_positions")),
@@ -97,7 +98,7 @@ def fill(issuer: IssuerApp) -> None:
             )
             for number in range(60)
         ]
-    issuer.services.journal.mark_done(rows[5:], least_expires=0)
+    issuer.services.journal.mark_done(issuer.services.journal.get(rows[5:]), least_expires=0)
 
 
 @stacks.both_databases
