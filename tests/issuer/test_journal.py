@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from harness import stacks
 from harness.issuer_app import IssuerApp, default_clients, granted, refused
 
 from issuer.families import Status
