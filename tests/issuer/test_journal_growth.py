@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +13,6 @@ from harness.issuer_app import ABSOLUTE, NEW_PASSWORD, PASSWORD, IssuerApp, gran
 from issuer import journal as journal_module
 from issuer.database.engine import writing
 from issuer.journal import Reason, append_row
-from issuer.pulse import Pulse
 from issuer.settings import LONGEST_SESSION
 from revocation import Entry, Kind
 
@@ -192,17 +190,8 @@ def test_a_backlog_goes_one_batch_with_each_beat(
     """Housekeeping goes on at the next beat, so that no heartbeat waits for it; then it rests."""
     monkeypatch.setattr(journal_module, "PRUNE_BATCH", 10)
     monkeypatch.setattr("issuer.pulse.PRUNE_BATCH", 10)
-    services = issuer.services
     uptime = [1000.0]
-    options: dict[str, Any] = {"heartbeat_interval": 1.0, "access_lifetimes": frozenset({300})}
-    pulse = Pulse(
-        services.denylist,
-        services.journal,
-        services.revoker,
-        services.positions,
-        clock=lambda: uptime[0],
-        **options,
-    )
+    pulse = issuer.make_pulse(access_lifetimes=frozenset({300}), clock=lambda: uptime[0])
     pulse.beat()
     fill(issuer, 25)
     left = []

@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from issuer.database import DatabaseUnavailable
 from issuer.journal import Reason
-from issuer.pulse import Pulse
 from revocation import DenylistUnavailable, Entry, Position
 
 
@@ -128,14 +127,7 @@ def test_a_first_beat_completes_what_others_began(issuer: IssuerApp) -> None:
     services.journal.append(Entry.session("A" * 22, now + 1000), reason=Reason.OPERATOR)
     old = services.journal.append(Entry.session("B" * 22, now - 1), reason=Reason.OPERATOR)
     services.journal.mark_done(services.journal.get([old]), least_expires=0)
-    pulse = Pulse(
-        services.denylist,
-        services.journal,
-        services.revoker,
-        services.positions,
-        heartbeat_interval=1.0,
-        access_lifetimes=frozenset({300, 900}),
-    )
+    pulse = issuer.make_pulse(access_lifetimes=frozenset({300, 900}))
     pulse.beat()
     assert [(row["value"], row["done"]) for row in issuer.rows("journal")] == [("A" * 22, True)]
     assert {300, 900} <= {row["seconds"] for row in issuer.rows("access_lifetimes")}
@@ -154,12 +146,7 @@ def test_lifetimes_are_noted_while_the_denylist_is_away(
         raise DenylistUnavailable("away")
 
     for method in ("initialise", "heartbeat"):
-        pulse = Pulse(
-            services.denylist,
-            services.journal,
-            services.revoker,
-            services.positions,
-            heartbeat_interval=1.0,
+        pulse = issuer.make_pulse(
             access_lifetimes=frozenset({900}),
             clock=lambda: running[0],
         )
@@ -177,15 +164,7 @@ def test_housekeeping_waits_its_time(issuer: IssuerApp) -> None:
     """Between two housekeepings lies the interval, by the clock that counts running time."""
     services = issuer.services
     running = [0.0]
-    pulse = Pulse(
-        services.denylist,
-        services.journal,
-        services.revoker,
-        services.positions,
-        heartbeat_interval=1.0,
-        access_lifetimes=frozenset(),
-        clock=lambda: running[0],
-    )
+    pulse = issuer.make_pulse(clock=lambda: running[0])
     pulse.beat()
     services.journal.append(Entry.session("A" * 22, 2_000_000_000), reason=Reason.OPERATOR)
     running[0] = 4.9
@@ -227,14 +206,7 @@ def test_the_background_thread_outlives_a_store_that_is_down(
         return heartbeat(interval, known)
 
     monkeypatch.setattr(services.denylist, "heartbeat", down)
-    pulse = Pulse(
-        services.denylist,
-        services.journal,
-        services.revoker,
-        services.positions,
-        heartbeat_interval=0.002,
-        access_lifetimes=frozenset(),
-    )
+    pulse = issuer.make_pulse(heartbeat_interval=0.002)
     with capture_logs() as lines:
         pulse.start()
         try:
@@ -267,13 +239,8 @@ def test_a_database_that_is_away_is_told_once(
             return 0
         raise DatabaseUnavailable("away")
 
-    pulse = Pulse(
-        services.denylist,
-        services.journal,
-        services.revoker,
-        services.positions,
+    pulse = issuer.make_pulse(
         heartbeat_interval=0.002,
-        access_lifetimes=frozenset(),
         clock=lambda: beats[0] * 2.5,
     )
     pulse.beat()

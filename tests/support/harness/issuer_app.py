@@ -22,6 +22,7 @@ from issuer.app import create_app
 from issuer.database import migrate, open_engine
 from issuer.database.tables import metadata
 from issuer.http.cookies import COOKIE
+from issuer.pulse import Pulse
 from issuer.resets import ResetMessage
 from issuer.services import Services, build_services
 from issuer.settings import Settings, load_settings
@@ -215,6 +216,19 @@ class IssuerApp:
     def opened(self, refresh_token: str) -> RefreshClaims:
         """What a refresh token says; only the issuer can read it."""
         return self.services.sealer.open(refresh_token, 0)
+
+    def make_pulse(self, heartbeat_interval: float = 1.0, **options: Any) -> Pulse:
+        """Another pulse on the same stores, as a second worker has."""
+        options.setdefault("access_lifetimes", frozenset())
+        services = self.services
+        return Pulse(
+            services.denylist,
+            services.journal,
+            services.revoker,
+            services.positions,
+            heartbeat_interval=heartbeat_interval,
+            **options,
+        )
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Every row of a table, by its key."""
