@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
@@ -31,6 +32,17 @@ class Cluster(RedisCluster):
         layout: Any = self.nodes_manager
         self._read_layout = layout.initialize
         layout.initialize = self._refresh_layout
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Once more where a connection was refused or cut: the layout has been read anew by then.
+
+        Otherwise each process would fail its first call after a node was replaced. Every command
+        of ours may be repeated; one that timed out is not, its caller has waited long enough.
+        """
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except redis.ConnectionError:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def determine_slot(self, *args: Any) -> int | None:
         """Finds the keys of what we read by itself.

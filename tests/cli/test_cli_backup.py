@@ -92,8 +92,8 @@ def rows(run: Run, path: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("restore", "--yes"), "give a FILE or --in-place"),
-        (("restore", "file", "--in-place", "--yes"), "give a FILE or --in-place"),
+        (("restore", "--yes"), "give either FILE or --in-place"),
+        (("restore", "file", "--in-place", "--yes"), "give either FILE or --in-place"),
         (("restore", "--in-place", "--replace", "--yes"), "--replace is for a FILE"),
         (("restore", "--in-place"), "no terminal to ask at: give --yes"),
     ],
