@@ -38,6 +38,7 @@ class RedisCluster:
             ClusterNode(range(first, min(first + third, SLOTS))) for first in range(0, SLOTS, third)
         ]
         self.replicas = [ClusterNode() for _ in self.masters] if replicas else []
+        self._held: set[ClusterNode] = set()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -95,7 +96,7 @@ class RedisCluster:
     def family_key(self, sid: str) -> str:
         """The key of a session's family, looked for on every node."""
         for node in self._nodes:
-            if node.process.running:
+            if node.process.running and node not in self._held:
                 for key in node.client(decode_responses=True).scan_iter(match=f"*:family:{sid}"):
                     return str(key)
         raise KeyError(sid)
@@ -103,6 +104,7 @@ class RedisCluster:
     def hold_replica_back(self, index: int) -> None:
         """Nothing that this master takes from now on reaches its replica."""
         self.replicas[index].pause()
+        self._held.add(self.replicas[index])
         # Cut from the master's side: what lies in the socket of a stopped process is still read.
         self.masters[index].client().client_kill_filter(_type="replica")
 
@@ -111,6 +113,7 @@ class RedisCluster:
         self.masters[index].kill()
         replica = self.replicas[index]
         replica.resume()
+        self._held.discard(replica)
         client = replica.client()
         for _ in until(30, "the takeover"):
             if client.info("replication")["role"] == "master":
