@@ -81,7 +81,7 @@ def restore_backup(
     settings = cli.settings()
     with _refusals():
         found = None if file is None else BackupFile(file)
-        _confirm(found, yes=yes, replace=replace)
+        _confirm(found, settings, yes=yes, replace=replace)
         with _shown("restore") as progress:
             report = restore(
                 settings,
@@ -96,7 +96,7 @@ def restore_backup(
     _tell(cli, report)
 
 
-def _confirm(found: BackupFile | None, *, yes: bool, replace: bool) -> None:
+def _confirm(found: BackupFile | None, settings: Settings, *, yes: bool, replace: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
@@ -106,7 +106,20 @@ def _confirm(found: BackupFile | None, *, yes: bool, replace: bool) -> None:
     else:
         made = f"the backup of {moment(found.header.created)} ({found.counts['accounts']} accounts)"
         what = f"Replace every row with {made}" if replace else f"Restore {made}"
-    click.confirm(f"{what}, and end every session?", abort=True, err=True)
+    # A restore into the wrong deployment ends that one's sessions.
+    click.echo(f"database: {_without_secrets(settings.database_url)}", err=True)
+    click.echo(f"Redis:    {_without_secrets(settings.redis_url)}", err=True)
+    if settings.denylist != settings.redis_url:
+        click.echo(f"denylist: {_without_secrets(settings.denylist)}", err=True)
+    click.confirm(f"{what}, and end every session there?", abort=True, err=True)
+
+
+def _without_secrets(url: str) -> str:
+    """An address without user, password and options."""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("?")[0]
+    # A file has nobody who logs in; elsewhere a password may hold any character but the last `@`.
+    return f"{scheme}://{place if place.startswith('/') else place.rpartition('@')[2]}"
 
 
 def _in_memory(settings: Settings) -> bool:

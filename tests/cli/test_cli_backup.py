@@ -15,6 +15,8 @@ from harness.gatepass_command import PROGRAM, clean_environment
 from harness.processes import until
 from harness.running_demo import SOURCES, Run, RunningDemo, settings_environment
 
+from issuer.cli.backup_commands import _without_secrets
+
 
 def test_there_and_back(
     own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], tmp_path: Path
@@ -171,5 +173,27 @@ def test_at_a_terminal(own_demo: RunningDemo, tmp_path: Path) -> None:
     own_demo.site.refresh(granted["refresh_token"]).granted()
     code, shown = at_terminal(b"y\n", "restore", "--in-place", env=env, directory=tmp_path)
     assert code == 0
-    assert "Make this database safe, and end every session?" in shown
+    assert "Make this database safe, and end every session there?" in shown
+    assert f"database: sqlite:///{own_demo.state_dir}/gatepass.sqlite" in shown
+    assert "Redis:    unix:///" in shown
     own_demo.site.refresh(granted["refresh_token"]).refused(400, "invalid_grant")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql+psycopg://u:p%40s@db:5432/gatepass?x=y",
+            "postgresql+psycopg://db:5432/gatepass",
+        ),
+        (
+            "rediss+sentinel://u:p@one:1,two:2/main?ssl_keyfile=k",
+            "rediss+sentinel://one:1,two:2/main",
+        ),
+        ("redis://:p/s@host", "redis://host"),
+        ("sqlite:////var/a@b/gatepass.db", "sqlite:////var/a@b/gatepass.db"),
+    ],
+)
+def test_what_will_be_changed_is_named_without_secrets(url: str, shown: str) -> None:
+    """An address is told, and never who logs in there or with what."""
+    assert _without_secrets(url) == shown

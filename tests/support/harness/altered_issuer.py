@@ -15,6 +15,7 @@
 `stale-rehash`    mutant: the same, but rehashes only
 `no-version`      mutant: a refresh does not compare the credential version
 `no-journal`      mutant: revocations of tokens, sessions and keys are not written to the journal
+`deaf-journal`    mutant: what cannot be written there is acknowledged all the same
 `no-seq`          mutant: the position in SQL is not held against the store
 `no-primary`      mutant: a store that was filled once is trusted under whatever primary
 """
@@ -206,6 +207,28 @@ def _drop_journal(_: str) -> None:
     Journal.append = lambda _self, *_args, **_options: 0  # type: ignore[method-assign]
 
 
+def _ignore_refusals(_: str) -> None:
+    from issuer.database import DatabaseUnavailable
+    from issuer.journal import Journal
+
+    append, mark_done = Journal.append, Journal.mark_done
+
+    def careless_append(self: Any, *args: Any, **options: Any) -> int:
+        try:
+            return append(self, *args, **options)
+        except DatabaseUnavailable:
+            return 0
+
+    def careless_mark(self: Any, *args: Any, **options: Any) -> bool:
+        try:
+            return mark_done(self, *args, **options)
+        except DatabaseUnavailable:
+            return True
+
+    Journal.append = careless_append  # type: ignore[method-assign]
+    Journal.mark_done = careless_mark  # type: ignore[method-assign]
+
+
 def _ignore_position(_: str) -> None:
     from revocation import redis_denylist
 
@@ -245,6 +268,7 @@ _ALTERATIONS = {
     "stale-rehash": _drop_rehash_condition,
     "no-version": _drop_version,
     "no-journal": _drop_journal,
+    "deaf-journal": _ignore_refusals,
     "no-seq": _ignore_position,
     "no-primary": _ignore_primary,
 }
