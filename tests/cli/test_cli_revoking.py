@@ -99,7 +99,7 @@ def test_subject(run: Run, demo: RunningDemo, person: Person) -> None:
 def test_client(own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], name: str) -> None:
     """A client's, or an audience's, tokens are refused; a client that is disabled logs nobody in.
 
-    Enabled again it logs people in, whose tokens are good once the watermark has passed.
+    Enabled again it logs people in once the watermark has passed; what was there before stays ended.
     """
     run = run_on(own_demo)
     granted = own_demo.login()
@@ -121,10 +121,13 @@ def test_client(own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], nam
     run("revoke", "client", name).done()  # a repetition is no error
     assert run("clients", "enable", name).done().out == f"enabled {name}\n"
     assert "is not disabled" in run("clients", "enable", name).refused(3)
-    for _ in until(30, "a token after the watermark", pause=0.2):
-        if own_demo.site.api(own_demo.login()["access_token"]).status == 200:
+    for _ in until(30, "a login after the watermark", pause=0.2):
+        login = own_demo.site.login(own_demo.username, own_demo.password)
+        if login.status != 503:
             break
+    assert own_demo.site.api(login.granted()["access_token"]).status == 200
     own_demo.site.api(granted["access_token"]).refused(401, "invalid_token")
+    own_demo.site.refresh(granted["refresh_token"]).refused(400, "invalid_grant")
 
 
 @pytest.mark.parametrize("command", [("revoke", "key"), ("keys", "revoke")], ids="-".join)

@@ -34,7 +34,14 @@ def test_nothing_acknowledged_is_lost_in_a_soak(tmp_path: Path) -> None:
 
 
 def test_a_soak_finds_a_denylist_that_is_not_filled_again(tmp_path: Path) -> None:
-    """Issuers that skip the replay after a FLUSHALL are found out."""
-    soak = Soak(alterations=["no-replay"], only="FLUSHALL")
-    report = soak.run(tmp_path / "fleet", seconds=16, every=8)
-    assert any("was taken" in violation for violation in report.violations)
+    """Issuers that skip the replay after a FLUSHALL are found out.
+
+    In one soak of three at the most: what a short one happens to ask again is left to chance.
+    """
+
+    def caught(attempt: int) -> bool:
+        soak = Soak(alterations=["no-replay"], only="FLUSHALL")
+        report = soak.run(tmp_path / str(attempt), seconds=16, every=8)
+        return any("was taken" in violation for violation in report.violations)
+
+    assert any(caught(attempt) for attempt in range(3))

@@ -12,6 +12,7 @@ from harness import stacks
 from harness.issuer_app import IssuerApp, granted
 
 from issuer.database.engine import writing
+from issuer.database.tables import journal
 from issuer.journal import JournalRow, Reason, append_row
 from issuer.services import Services
 from revocation import Entry, Kind, Position
@@ -67,7 +68,8 @@ def plan(engine: sa.Engine, statement: str, parameters: Any) -> list[str]:
         if engine.dialect.name == "sqlite":
             found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             return [str(row[-1]) for row in found]
-        # Its tables are all but empty here, and then it would rather read them whole.
+        connection.exec_driver_sql("ANALYZE journal")
+        # The tables are small here, and then it would rather read them whole.
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         found = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
         return [str(row[0]) for row in found]
@@ -85,9 +87,15 @@ def whole_tables(lines: list[str]) -> list[str]:
 
 
 def fill(issuer: IssuerApp) -> None:
-    """Some rows of each sort."""
+    """Some rows of each sort, and enough of them that it matters which index is used."""
     now = int(issuer.clock())
+    columns = {"kind": "session", "reason": "logout", "sub": "a person", "level": 0, "done": True}
+    bulk = [
+        {**columns, "value": f"bulk {number}", "created": now, "expires": end, "kept_until": end}
+        for number, end in enumerate(range(now - 1_500, now + 1_500))
+    ]
     with writing(issuer.services.engine) as connection:
+        connection.execute(sa.insert(journal), bulk)
         rows = [
             append_row(
                 connection,

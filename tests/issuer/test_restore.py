@@ -204,6 +204,7 @@ def test_a_client_revoked_before_the_backup_is_no_news(
     row_id = services.clients.disable("kiosk", watermark=int(services.clock()), expires=2**40)
     services.revoker.complete_id(row_id)
     services.clients.enable("kiosk")
+    lost.issuer.clock.advance(1)
     lost.begin()
     lost.go_on()
     assert lost.restore(mode).clients == ()

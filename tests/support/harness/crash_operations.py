@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from harness.gatepass_command import Completed
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, claims_of
+from harness.processes import until
 
 from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.crash_points import CrashPoint as At
@@ -23,6 +24,8 @@ FIRST, SECOND = "first", "second"
 BOTH = frozenset({FIRST, SECOND})
 ONLY_FIRST = frozenset({FIRST})
 NEITHER: frozenset[str] = frozenset()
+PATIENCE = 10.0
+"""Seconds to wait for what takes one or two."""
 POOL = 12
 """Clients of which each operation on a client takes one for itself."""
 
@@ -313,7 +316,10 @@ def _enable_again(scene: Scene) -> None:
 
 def _enable_client_again(scene: Scene) -> None:
     assert "is not disabled" in _ENABLE_CLIENT(scene).refused(3)
-    scene.login().granted()
+    for _ in until(PATIENCE, "a login after the client's watermark", pause=0.1):
+        if (reply := scene.login()).status != 503:
+            reply.granted()
+            return
 
 
 def _revoke_client_again(scene: Scene) -> None:
@@ -432,11 +438,10 @@ OPERATIONS = (
     _ends_both(
         "gatepass revoke client", _REVOKE_CLIENT, again=_revoke_client_again, own_client=True
     ),
-    Operation(
+    _ends_both(
         "gatepass clients enable",
         _ENABLE_CLIENT,
-        (At.CLIENT_ENABLED,),
-        access_refused=BOTH,
+        points=(At.CLIENT_ENABLED,),
         prepare=lambda scene: succeeded(_REVOKE_CLIENT(scene)),
         again=_enable_client_again,
         own_client=True,
