@@ -99,7 +99,7 @@ def test_subject(run: Run, demo: RunningDemo, person: Person) -> None:
 def test_client(own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], name: str) -> None:
     """A client's, or an audience's, tokens are refused; a client that is disabled logs nobody in.
 
-    Enabled again it logs people in once the watermark has passed; what was there before stays ended.
+    Enabled again it logs people in after the watermark; what was there before stays ended.
     """
     run = run_on(own_demo)
     granted = own_demo.login()
