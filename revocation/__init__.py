@@ -1,5 +1,6 @@
 """The denylist, its feed, and the replica that a verifier carries."""
 
+from .copy import Sink
 from .denylist import Denylist, Snapshot, open_denylist
 from .entry import NEVER, Entry, Kind, Probe, Record, Revocable
 from .errors import (
@@ -17,7 +18,8 @@ from .errors import (
     TooFewConfirmations,
 )
 from .feed import DenylistState, FeedItem, Position
-from .replica import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, Replica, StalePolicy
+from .follower import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, Follower
+from .replica import Replica, StalePolicy
 
 __all__ = [
     "DEFAULT_HEARTBEAT_INTERVAL",
@@ -35,6 +37,7 @@ __all__ = [
     "Entry",
     "FeedGap",
     "FeedItem",
+    "Follower",
     "Kind",
     "Position",
     "Probe",
@@ -43,6 +46,7 @@ __all__ = [
     "ReplicaStale",
     "Revocable",
     "RevocationError",
+    "Sink",
     "Snapshot",
     "StalePolicy",
     "TokenRevoked",

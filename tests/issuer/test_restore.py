@@ -235,7 +235,7 @@ def test_followers_of_the_old_feed_are_told(lost: LostTime) -> None:
     def visit(name: str) -> None:
         if name == "restore.announced":
             replica.step(block=0)
-            told.append(replica._watermark)
+            told.append(replica._copy.watermark)
 
     watch(visit)
     report = lost.restore("file")

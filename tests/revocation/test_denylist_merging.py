@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revocation import NEVER, Entry, Kind, Replica
+from revocation.copy import MemoryCopy
 
 NAMES = ("AAAAAAAAAAAAAAAAAAAAAA", "ann", "bob")
+
 LIFETIMES = st.sampled_from([1, 30, 59, 60, 61, 119, 120, 121, 300, None])
 
 FEW = settings(
@@ -41,7 +43,9 @@ def tellings(draw: st.DrawFn) -> list[list[list[tuple[Kind, str, int, int | None
 
 def held(replica: Replica) -> dict[bytes, tuple[int, int]]:
     """Level and expiry of what a replica holds."""
-    return {key: (level, replica._expiries[key]) for key, level in replica._levels.items()}
+    copy = replica._copy
+    assert isinstance(copy, MemoryCopy)
+    return {key: (level, copy._expiries[key]) for key, level in copy._levels.items()}
 
 
 @FEW
@@ -70,4 +74,5 @@ def test_any_order_and_any_repetition_is_the_same(
         state = denylist.state()
         expected = model.contents(state.salt)
         assert contents(denylist) == held(follower) == held(latecomer) == expected
-        assert state.watermark == follower._watermark == latecomer._watermark == model.watermark
+        for replica in (follower, latecomer):
+            assert replica._copy.watermark == state.watermark == model.watermark

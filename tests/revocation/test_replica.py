@@ -33,6 +33,7 @@ from revocation import (
     StalePolicy,
     TokenRevoked,
 )
+from revocation.copy import MemoryCopy
 
 
 def replica_of(denylist: Denylist, clock: HandClock, **options: object) -> Replica:
@@ -58,8 +59,10 @@ def bring_in_step(replica: Replica, denylist: Denylist) -> None:
 
 def held(replica: Replica) -> dict[bytes, tuple[int, int]]:
     """Level and expiry of what a replica holds."""
-    assert replica._levels.keys() == replica._expiries.keys()
-    return {key: (level, replica._expiries[key]) for key, level in replica._levels.items()}
+    copy = replica._copy
+    assert isinstance(copy, MemoryCopy)
+    assert copy._levels.keys() == copy._expiries.keys()
+    return {key: (level, copy._expiries[key]) for key, level in copy._levels.items()}
 
 
 def refused(replica: Replica, token: Token, kid: str = KID) -> Kind | None:
@@ -213,7 +216,7 @@ def test_a_snapshot_that_breaks_off_loses_nothing(denylist: Denylist, clock: Han
     denylist.add([Entry.session(f"s{n}", clock.after(300)) for n in range(10)])
     line = FaultyDenylist(denylist)
     replica = in_step(line, clock)
-    replica._position = None
+    replica._follower._position = None
     before = held(replica)
     denylist.add([Entry.session(Token.sid, clock.after(300))])
     line.snapshot_ends_after = 3
@@ -319,10 +322,10 @@ def test_salts_of_lost_epochs_are_bounded(
     for _ in range(12):
         redis_server.client().flushall()
         denylist.initialise(watermark=0)
-        replica._position = None
+        replica._follower._position = None
         replica.step(block=0)
-    assert len(replica._older_salts) == 8
-    assert replica._salt == denylist.state().salt
+    assert len(replica._copy.older_salts) == 8
+    assert replica._copy.salt == denylist.state().salt
 
 
 def test_a_lost_denylist_leaves_the_copy_to_age(
@@ -501,5 +504,5 @@ def test_the_feed_seen_by_a_replica_is_the_store_s(denylist: Denylist, clock: Ha
     for n in range(10):
         denylist.add([Entry.key(f"k{n}")])
         replica.step(block=0)
-        assert replica._position == denylist.state().position
+        assert replica.position == denylist.state().position
     assert len(feed(denylist)) == 11

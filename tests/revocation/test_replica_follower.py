@@ -200,7 +200,7 @@ def test_after_stop_the_copy_stays_and_ages(near_store: Store) -> None:
         assert len(replica) == size
         replica.start()
         seconds_until(lambda: revoked(replica, Token(sid="while")), 30)
-    assert replica._thread is None
+    assert replica._follower._thread is None
 
 
 def test_checks_run_beside_the_follower(near_store: Store, clock: HandClock) -> None:

@@ -70,7 +70,7 @@ def test_it_counts_from_the_asking_not_from_the_answer(
             return super().tail(after, block)
 
     replica = replica_of(denylist, clock)
-    replica._denylist = Waiting(denylist)
+    replica._follower._denylist = Waiting(denylist)
     clock.advance(2)
     replica.step(block=0)
     assert replica.staleness() == 0.75 + 1.0
@@ -125,7 +125,7 @@ def test_the_last_words_of_a_dead_issuer_do_not_count(denylist: Denylist, clock:
     replica = replica_of(denylist, clock)
     beat(denylist, replica)
     line = FaultyDenylist(denylist)
-    replica._denylist = line
+    replica._follower._denylist = line
     line.down = True
     with pytest.raises(DenylistUnavailable):
         replica.step(block=0)
@@ -156,7 +156,7 @@ def test_a_backlog_is_not_fresh_before_its_end(denylist: Denylist, clock: HandCl
         denylist.add([Entry.session(f"s{n}", clock.after(300))])
     denylist.add([Entry.key(KID)])
     line.batch = 3
-    while replica._position != denylist.state().position:
+    while replica.position != denylist.state().position:
         with pytest.raises(ReplicaStale):
             replica.check(Token(), KID)
         replica.step(block=0)

@@ -320,6 +320,6 @@ class IssuerFleet:
 def reaches(replica: Replica, position: Position, timeout: float = 30.0) -> None:
     """Wait until a replica holds everything up to a position of the feed."""
     for _ in until(timeout, f"the replica at {position.seq}", pause=0.001):
-        reached = replica._position
+        reached = replica.position
         if reached is not None and reached.seq >= position.seq:
             return

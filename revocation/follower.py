@@ -1,0 +1,223 @@
+"""Keeps a copy of the denylist in step with it, and knows how old the copy is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from .copy import Sink
+from .denylist import Denylist
+from .entry import Kind, unpack
+from .errors import DenylistLost, DenylistNotReady, FeedGap, RevocationError
+from .feed import FeedItem, Position, next_chain
+
+log = logging.getLogger("gatepass.revocation")
+
+DEFAULT_MAX_STALENESS = 5.0
+DEFAULT_HEARTBEAT_INTERVAL = 1.0
+_SWEEP_INTERVAL = 30.0
+_FIRST_BACKOFF = 0.05
+_MAX_BACKOFF = 2.0
+
+
+def suspension_aware_clock() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Follower:
+    """Follows a denylist: its snapshot first, then its feed, into a sink."""
+
+    def __init__(
+        self,
+        denylist: Denylist,
+        sink: Sink,
+        *,
+        max_staleness: float = DEFAULT_MAX_STALENESS,
+        heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
+        clock: Callable[[], float] = suspension_aware_clock,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`max_staleness` and `heartbeat_interval` in seconds; the latter is the issuer's.
+
+        `clock` measures staleness, `wall_clock` tells which entries have expired.
+        """
+        self._denylist = denylist
+        self._sink = sink
+        self._max_staleness = max_staleness
+        self._heartbeat_interval = heartbeat_interval
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._fresh_at: float | None = None
+        self._position: Position | None = None
+        self._furthest: Position | None = None
+        self._mark: tuple[float, int] | None = None
+        self._stopping = threading.Event()
+        self._in_step = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._store_time = 0.0
+        self._next_sweep = 0.0
+
+    @property
+    def position(self) -> Position | None:
+        """How far it has come in the feed; None while it needs a snapshot."""
+        return self._position
+
+    @property
+    def furthest(self) -> Position | None:
+        """The last place of the feed that was vouched for."""
+        return self._furthest
+
+    def staleness(self) -> float:
+        """Seconds by which this copy may lag behind the denylist, at most; infinite if unknown."""
+        fresh_at = self._fresh_at
+        if fresh_at is None:
+            return float("inf")
+        return self._clock() - fresh_at + self._heartbeat_interval
+
+    def wait_in_step(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until the copy can be vouched for."""
+        return self._in_step.wait(timeout)
+
+    def start(self) -> None:
+        """Follow the denylist from a background thread of this process."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._follow, name="gatepass-replica", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; the copy stays and ages."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def _follow(self) -> None:
+        backoff = _FIRST_BACKOFF
+        # What went wrong since it last followed: each is told once, however long it lasts.
+        told = set[str]()
+        while not self._stopping.is_set():
+            try:
+                self.step(block=self._heartbeat_interval)
+                backoff = _FIRST_BACKOFF
+                if told:
+                    log.info("the replica follows again")
+                    told.clear()
+            except RevocationError as error:
+                why = (
+                    "the denylist has no epoch; waiting for an issuer"
+                    if isinstance(error, DenylistLost)
+                    else f"the replica cannot follow: {error}"
+                )
+                if why not in told:
+                    log.warning("%s", why)
+                told.add(why)
+                backoff = self._pause(backoff)
+            except Exception:
+                # The thread must outlive every surprise; staleness shows that it is not in step.
+                log.exception("the replica failed; it starts again from a snapshot")
+                self._position = None
+                backoff = self._pause(backoff)
+
+    def _pause(self, backoff: float) -> float:
+        # Jitter keeps a thousand gateways from coming back in one moment.
+        self._stopping.wait(backoff * (0.5 + secrets.randbelow(1000) / 1000))
+        return min(backoff * 2, _MAX_BACKOFF)
+
+    def step(self, block: float) -> None:
+        """Take a snapshot if one is needed, else one batch of the feed.
+
+        Waits up to `block` seconds for news. Raises `RevocationError`.
+        """
+        if self._position is None:
+            self._load()
+            return
+        if self.staleness() > self._max_staleness:
+            self._in_step.clear()
+        self._set_mark(self._position)
+        try:
+            items = self._denylist.tail(self._position, block)
+            for item in items:
+                self._apply(item)
+        except FeedGap as gap:
+            log.warning("reading the denylist afresh: %s", gap)
+            self._position = None
+            return
+        except DenylistNotReady:
+            # Another primary, or a copy from the past: nobody vouches for it until the journal has
+            # been replayed into it.
+            self._distrust()
+            raise
+        self._note_heartbeats(items)
+        self._sweep()
+
+    def _set_mark(self, reached: Position) -> None:
+        # A heartbeat that lay in the feed already may be the last word of a dead issuer, and one
+        # in a long backlog has more behind it. One that came after all that was there at the mark
+        # says that somebody wrote since then, and that this copy holds all from before.
+        if self._mark is not None:
+            asked_at, last_then = self._mark
+            waited = self._clock() - asked_at
+            if waited <= self._heartbeat_interval or reached.seq < last_then:
+                return
+        asked_at = self._clock()
+        self._mark = asked_at, self._denylist.state().position.seq
+
+    def _note_heartbeats(self, items: list[FeedItem]) -> None:
+        if self._mark is not None:
+            asked_at, last_then = self._mark
+            if any(item.is_heartbeat and item.seq > last_then for item in items):
+                self._vouch(asked_at)
+                self._mark = None
+        if self.staleness() <= self._max_staleness:
+            self._in_step.set()
+
+    def _distrust(self) -> None:
+        # Until a heartbeat comes through the feed again, nothing says that it is alive.
+        self._vouch(None)
+        self._mark = None
+        self._in_step.clear()
+
+    def _vouch(self, fresh_at: float | None) -> None:
+        self._fresh_at = fresh_at
+        self._sink.vouch(fresh_at)
+
+    def _load(self) -> None:
+        self._distrust()
+        asked_at = self._clock()
+        snapshot = self._denylist.snapshot()
+        self._sink.begin(snapshot.state.salt)
+        # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
+        self._sink.merge(snapshot.records)
+        self._sink.raise_watermark(snapshot.state.watermark)
+        self._position = snapshot.state.position
+        if snapshot.state.ready:
+            self._furthest = self._position
+        self._mark = asked_at, self._position.seq
+        log.info("the replica has read a snapshot as of feed item %d", self._position.seq)
+
+    def _apply(self, item: FeedItem) -> None:
+        position = self._position
+        if position is None or item.seq != position.seq + 1:
+            raise FeedGap("an item is missing")
+        chain = next_chain(position.chain, item.seq, item.records)
+        if chain != item.chain:
+            raise FeedGap("the feed has another history")
+        records = list(unpack(item.records))
+        self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
+        for record in records:
+            if record.kind is Kind.EPOCH:
+                self._sink.raise_watermark(record.level)
+        self._store_time = item.sent / 1000
+        self._position = self._furthest = Position(position.epoch, item.seq, chain)
+
+    def _sweep(self) -> None:
+        # The earlier of two clocks: a local one that jumps ahead and back must not lose entries.
+        now = min(self._store_time, self._wall_clock())
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_INTERVAL
+        self._sink.sweep(now)
