@@ -20,6 +20,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["COVERAGE_FILE"] = str(config.rootpath / ".coverage")
 
 
+LONG = ("test_soak.py", "faults", "races", "benchmarks", "upgrades", "crashes", "demo", "project")
+"""Files and folders of which one test may take a minute, the longest first."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, or a long file that comes last runs alone at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, part in enumerate(LONG) if part in item.path.parts), len(LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One redis-server on a unix socket and a loopback port; `redis_url` hands it out empty."""
