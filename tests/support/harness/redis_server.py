@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,10 +31,12 @@ class RedisServer:
         tls: bool = False,
         config: Mapping[str, str] | None = None,
         binary: str | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         """Take the listeners wanted; `config` overrides or adds redis.conf directives.
 
-        `binary` is another server of the kind than the system's redis-server.
+        `binary` is another server of the kind than the system's redis-server; `prefix` begins its
+        command line.
         """
         self.directory = short_directory("gp-redis-")
         self.socket = self.directory / "redis.sock"
@@ -47,7 +49,7 @@ class RedisServer:
         self._config = dict(config or {})
         self._clients: list[redis.Redis] = []
         self._path = binary or require_binary("redis-server", "redis-server")
-        self.process = Process([self._path, str(self.directory / "redis.conf")])
+        self.process = Process([*prefix, self._path, str(self.directory / "redis.conf")])
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,0 +1,203 @@
+"""A gateway in a process of its own, which holds tokens against itself without a pause.
+
+A harness and, run as a program, the gateway: its verifier is the real one. What it was asked to
+watch it verifies again and again; it remembers when each was last accepted and first refused,
+by the clock that every process of the machine shares.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any, Self
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.altered_issuer import read_shift, write_shift
+from harness.processes import Process, monotonic, until
+
+from revocation import Follower
+
+ROUND = 0.002
+"""Seconds between two rounds of questions."""
+
+
+class WatchingGateway:
+    """Started on entering; `options` are the verifier's own, as JSON can hold them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        issuer: str,
+        denylist: str,
+        options: Mapping[str, Any] | None = None,
+        documents: Mapping[str, Any] | None = None,
+        prefix: Sequence[str] = (),
+        mutant: str = "",
+    ) -> None:
+        """`documents` are what it gets by URL, where it cannot reach the issuer.
+
+        `prefix` begins its command line; `mutant` is one of `MUTANTS`.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self._clock = directory / "clock"
+        self._address = str(directory / "gw.sock")
+        orders = directory / "orders.json"
+        write_shift(self._clock, 0.0)
+        verifier = {"issuer": issuer, "audience": "api", "denylist": denylist, **(options or {})}
+        orders.write_text(
+            json.dumps(
+                {
+                    "verifier": verifier,
+                    "documents": documents,
+                    "clock": str(self._clock),
+                    "address": self._address,
+                    "mutant": mutant,
+                }
+            )
+        )
+        self.process = Process([*prefix, sys.executable, __file__, str(orders)])
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        self.process.wait_for_line("listening", timeout=60)
+        self._line: Connection = Client(self._address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._line.close()
+        self.process.kill()
+
+    def _ask(self, *question: Any) -> Any:
+        self._line.send(question)
+        return self._line.recv()
+
+    def watch(self, token: str) -> None:
+        """Verify this token again and again from now on."""
+        self._ask("watch", token)
+
+    def said(self, token: str) -> Said:
+        """What it has made of a watched token."""
+        return Said(**self._ask("said", token))
+
+    def staleness(self) -> float:
+        return float(self._ask("staleness"))
+
+    def waits_until(self, token: str, verdict: str, timeout: float = 30.0) -> None:
+        """Wait until it says this of a watched token."""
+        for _ in until(timeout, f"{verdict!r} of a gateway"):
+            if self.said(token).now == verdict:
+                return
+
+    def step_clock(self, seconds: float) -> None:
+        """Put its wall clock off by this much."""
+        write_shift(self._clock, seconds)
+
+
+class Said:
+    """Verdicts on one token: `accepted` or a refusal's code; times by the monotonic clock."""
+
+    def __init__(
+        self, now: str, last_accepted: float, first_refused: float, counts: dict[str, int]
+    ) -> None:
+        self.now = now
+        self.last_accepted = last_accepted
+        """When the last check that accepted it began; 0 for never."""
+        self.first_refused = first_refused
+        """When the first check that refused it ended; 0 for never."""
+        self.counts = counts
+
+
+# --- the program -------------------------------------------------------------------------------
+
+
+def _trusts_its_socket(self: Follower, _items: object) -> None:
+    self._vouch(self._clock())
+    self._in_step.set()
+
+
+def _never_looks_at_its_age(self: Follower, _items: object) -> None:
+    self._vouch(float("inf"))
+    self._in_step.set()
+
+
+MUTANTS = {
+    "trusts-its-socket": _trusts_its_socket,
+    "never-stale": _never_looks_at_its_age,
+}
+"""Followers that any answer, or one heartbeat for ever, makes fresh."""
+
+
+class _Program:
+    def __init__(self, orders: Mapping[str, Any]) -> None:
+        clock = Path(orders["clock"])
+        real = time.time
+        # Before anything of ours asks what time it is.
+        time.time = lambda: real() + read_shift(clock)
+        if orders["mutant"]:
+            Follower._note_heartbeats = MUTANTS[orders["mutant"]]  # type: ignore[method-assign]
+        from gateway import Verifier
+        from gateway.jwks import Fetched
+
+        documents = orders["documents"]
+        options = dict(orders["verifier"])
+        if documents is not None:
+            options["fetch"] = lambda url: Fetched(documents[url], 3600)
+        self._verifier = Verifier(**options)
+        self._address = orders["address"]
+        self._tokens: dict[str, dict[str, Any]] = {}
+
+    def run(self) -> None:
+        with self._verifier, Listener(self._address) as listener:
+            threading.Thread(target=self._watch, daemon=True).start()
+            print("listening", flush=True)
+            with listener.accept() as line:
+                while True:
+                    line.send(self._answer(*line.recv()))
+
+    def _answer(self, what: str, token: str = "") -> Any:
+        if what == "staleness":
+            return self._verifier.replica.staleness()
+        if what == "watch":
+            self._tokens[token] = {
+                "now": "",
+                "last_accepted": 0.0,
+                "first_refused": 0.0,
+                "counts": {},
+            }
+            return None
+        return self._tokens[token]
+
+    def _watch(self) -> None:
+        while True:
+            for token, said in list(self._tokens.items()):
+                begun = monotonic()
+                verdict = self._verdict(token)
+                if verdict == "accepted":
+                    said["last_accepted"] = begun
+                elif not said["first_refused"]:
+                    said["first_refused"] = monotonic()
+                said["now"] = verdict
+                said["counts"][verdict] = said["counts"].get(verdict, 0) + 1
+            time.sleep(ROUND)
+
+    def _verdict(self, token: str) -> str:
+        try:
+            self._verifier.verify(token)
+        except Exception as error:
+            return str(getattr(error, "code", repr(error)))
+        return "accepted"
+
+
+if __name__ == "__main__":
+    with suppress(EOFError):
+        _Program(json.loads(Path(sys.argv[1]).read_text())).run()
