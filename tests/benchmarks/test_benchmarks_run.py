@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from harness.processes import short_directory
 
-from benchmarks import denylist_growth
+from benchmarks import denylist_growth, revocation_latency
 from benchmarks.command import GROUPS
 from benchmarks.timing import Contender, Row, Timing, measure
 
@@ -133,3 +133,14 @@ def test_the_growth_of_the_denylist_is_measured_beside_a_key_for_each_id(
     rows = table_of(capsys.readouterr().out)
     assert [row[0] for row in rows] == ["1,000", "3,000"]
     assert all(float(figure) > 0 for row in rows for figure in row[1:])
+
+
+def test_the_way_of_a_revocation_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight verifiers refuse each revocation, in each way."""
+    assert revocation_latency.main(["--rounds", "2", "--only", "Redis feed"]) == 0
+    rows = table_of(capsys.readouterr().out)
+    assert [row[1:3] for row in rows] == [
+        ["POST /password", "16"],
+        ["POST /logout", "16"],
+        ["POST /revoke", "16"],
+    ]

@@ -1,21 +1,22 @@
 """A gateway in a process of its own, which holds tokens against itself without a pause.
 
-A harness and, run as a program, the gateway: its verifier is the real one. What it was asked to
-watch it verifies again and again; it remembers when each was last accepted and first refused,
-by the clock that every process of the machine shares.
+A harness and, run as a program, the gateway: its verifier is the real one, or a proxy that it asks
+over HTTP. What it was asked to watch it verifies again and again; it remembers when each was last
+accepted and first refused, by the clock that every process of the machine shares.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -24,6 +25,9 @@ from harness.altered_issuer import read_shift, write_shift
 from harness.processes import Process, monotonic, until
 
 from revocation import Follower
+
+if TYPE_CHECKING:
+    from gateway import Verifier
 
 ROUND = 0.002
 """Seconds between two rounds of questions."""
@@ -36,16 +40,18 @@ class WatchingGateway:
         self,
         directory: Path,
         *,
-        issuer: str,
-        denylist: str,
+        issuer: str = "",
+        denylist: str = "",
+        port: int = 0,
         options: Mapping[str, Any] | None = None,
         documents: Mapping[str, Any] | None = None,
         prefix: Sequence[str] = (),
         mutant: str = "",
     ) -> None:
-        """`documents` are what it gets by URL, where it cannot reach the issuer.
+        """`port` is that of a proxy, on loopback; it takes the verifier's place.
 
-        `prefix` begins its command line; `mutant` is one of `MUTANTS`.
+        `documents` are what the verifier gets by URL, where it cannot reach the issuer; `prefix`
+        begins its command line; `mutant` is one of `MUTANTS`.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self._clock = directory / "clock"
@@ -57,6 +63,7 @@ class WatchingGateway:
             json.dumps(
                 {
                     "verifier": verifier,
+                    "port": port,
                     "documents": documents,
                     "clock": str(self._clock),
                     "address": self._address,
@@ -85,12 +92,13 @@ class WatchingGateway:
         """Verify this token again and again from now on."""
         self._ask("watch", token)
 
+    def forget(self, token: str) -> None:
+        """Verify it no more."""
+        self._ask("forget", token)
+
     def said(self, token: str) -> Said:
         """What it has made of a watched token."""
         return Said(**self._ask("said", token))
-
-    def staleness(self) -> float:
-        return float(self._ask("staleness"))
 
     def waits_until(self, token: str, verdict: str, timeout: float = 30.0) -> None:
         """Wait until it says this of a watched token."""
@@ -145,19 +153,13 @@ class _Program:
         time.time = lambda: real() + read_shift(clock)
         if orders["mutant"]:
             Follower._note_heartbeats = MUTANTS[orders["mutant"]]  # type: ignore[method-assign]
-        from gateway import Verifier
-        from gateway.jwks import Fetched
-
-        documents = orders["documents"]
-        options = dict(orders["verifier"])
-        if documents is not None:
-            options["fetch"] = lambda url: Fetched(documents[url], 3600)
-        self._verifier = Verifier(**options)
+        self._verifier = None if orders["port"] else _verifier(orders)
+        self._proxy = http.client.HTTPConnection("127.0.0.1", orders["port"], timeout=10)
         self._address = orders["address"]
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def run(self) -> None:
-        with self._verifier, Listener(self._address) as listener:
+        with self._verifier or nullcontext(), Listener(self._address) as listener:
             threading.Thread(target=self._watch, daemon=True).start()
             print("listening", flush=True)
             with listener.accept() as line:
@@ -165,8 +167,8 @@ class _Program:
                     line.send(self._answer(*line.recv()))
 
     def _answer(self, what: str, token: str = "") -> Any:
-        if what == "staleness":
-            return self._verifier.replica.staleness()
+        if what == "forget":
+            return self._tokens.pop(token)
         if what == "watch":
             self._tokens[token] = {
                 "now": "",
@@ -191,11 +193,34 @@ class _Program:
             time.sleep(ROUND)
 
     def _verdict(self, token: str) -> str:
+        if self._verifier is None:
+            return self._verdict_of_proxy(token)
         try:
             self._verifier.verify(token)
         except Exception as error:
             return str(getattr(error, "code", repr(error)))
         return "accepted"
+
+    def _verdict_of_proxy(self, token: str) -> str:
+        try:
+            self._proxy.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+            answer = self._proxy.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._proxy.close()
+            return type(error).__name__
+        return "accepted" if answer.status == 200 else str(answer.status)
+
+
+def _verifier(orders: Mapping[str, Any]) -> Verifier:
+    from gateway import Verifier
+    from gateway.jwks import Fetched
+
+    documents = orders["documents"]
+    options = dict(orders["verifier"])
+    if documents is not None:
+        options["fetch"] = lambda url: Fetched(documents[url], 3600)
+    return Verifier(**options)
 
 
 if __name__ == "__main__":
