@@ -5,6 +5,7 @@
                   there: between the SQL commit and the denylist
 `kill-at=FILE`    SIGKILL for its whole process group at the crash point that FILE names, once
 `stop-at=FILE`    SIGSTOP likewise; it goes on once it is continued and `go_file(FILE)` is there
+`ticks=DIRECTORY` the key ring is read when the file of this process' port says so, as `Ticks` does
 `quick`           the worker looks for undone rows and new keys several times a second
 `no-completion`   mutant: the worker leaves undone rows alone
 `late-time`       mutant: the time in a token is that of its signing
@@ -17,6 +18,7 @@
 `no-journal`      mutant: revocations of tokens, sessions and keys are not written to the journal
 `deaf-journal`    mutant: what cannot be written there is acknowledged all the same
 `no-seq`          mutant: the position in SQL is not held against the store
+`no-overlap`      mutant: a key that signs no more is not kept for what it has signed
 `no-primary`      mutant: a store that was filled once is trusted under whatever primary
 """
 
@@ -108,6 +110,48 @@ def _kill_at(path: str) -> None:
 
 def _stop_at(path: str) -> None:
     signal_at(Path(path), signal.SIGSTOP)
+
+
+def _tick_on_demand(directory: str) -> None:
+    from issuer import services
+    from keys import RotationScheduler
+
+    services.KEY_RING_INTERVAL = 1.0
+    order = Path(directory) / os.environ["GATEPASS_PORT"]
+    done = order.with_suffix(".done")
+
+    def follow(self: RotationScheduler) -> None:
+        last = ""
+        while not self._stop.wait(0.002):
+            wanted = order.read_text() if order.exists() else ""
+            if wanted != last:
+                self.tick()
+                done.write_text(wanted)
+                last = wanted
+
+    RotationScheduler._run = follow  # type: ignore[method-assign]
+
+
+class Ticks:
+    """The other end of `ticks`: lets an issuer read the key ring, and waits until it has."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._number = 0
+
+    def order(self, port: int) -> None:
+        """Let the issuer of a port tick; back when it has."""
+        self._number += 1
+        order = self.directory / str(port)
+        fresh = order.with_suffix(".new")
+        fresh.write_text(str(self._number))
+        fresh.replace(order)
+        done = order.with_suffix(".done")
+        over = time.monotonic() + 30
+        while not done.exists() or done.read_text() != str(self._number):
+            if time.monotonic() > over:
+                raise TimeoutError(f"the issuer at {port} does not read the key ring")
+            time.sleep(0.001)
 
 
 def _hurry(_: str) -> None:
@@ -235,6 +279,12 @@ def _ignore_position(_: str) -> None:
     redis_denylist._seen = lambda _known: ("", "0", "")
 
 
+def _drop_keys_early(_: str) -> None:
+    from keys import RotationPolicy
+
+    RotationPolicy.keep = lambda _self, _alg: 0  # type: ignore[method-assign]
+
+
 def _ignore_primary(_: str) -> None:
     from revocation import redis_denylist
 
@@ -258,6 +308,7 @@ _ALTERATIONS = {
     "die-once": _die_once,
     "kill-at": _kill_at,
     "stop-at": _stop_at,
+    "ticks": _tick_on_demand,
     "quick": _hurry,
     "no-completion": _drop_completion,
     "late-time": _take_time_late,
@@ -270,6 +321,7 @@ _ALTERATIONS = {
     "no-journal": _drop_journal,
     "deaf-journal": _ignore_refusals,
     "no-seq": _ignore_position,
+    "no-overlap": _drop_keys_early,
     "no-primary": _ignore_primary,
 }
 

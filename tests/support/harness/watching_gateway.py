@@ -47,17 +47,20 @@ class WatchingGateway:
         documents: Mapping[str, Any] | None = None,
         prefix: Sequence[str] = (),
         mutant: str = "",
+        clock: Path | None = None,
     ) -> None:
         """`port` is that of a proxy, on loopback; it takes the verifier's place.
 
         `documents` are what the verifier gets by URL, where it cannot reach the issuer; `prefix`
-        begins its command line; `mutant` is one of `MUTANTS`.
+        begins its command line; `mutant` is one of `MUTANTS`. Its time is moved on by what the
+        file `clock` holds, which is that of the issuers if they are to agree.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        self._clock = directory / "clock"
+        self._clock = clock or directory / "clock"
         self._address = str(directory / "gw.sock")
         orders = directory / "orders.json"
-        write_shift(self._clock, 0.0)
+        if clock is None:
+            write_shift(self._clock, 0.0)
         verifier = {"issuer": issuer, "audience": "api", "denylist": denylist, **(options or {})}
         orders.write_text(
             json.dumps(
@@ -66,6 +69,7 @@ class WatchingGateway:
                     "port": port,
                     "documents": documents,
                     "clock": str(self._clock),
+                    "moves": clock is not None,
                     "address": self._address,
                     "mutant": mutant,
                 }
@@ -91,6 +95,10 @@ class WatchingGateway:
     def watch(self, token: str) -> None:
         """Verify this token again and again from now on."""
         self._ask("watch", token)
+
+    def verify(self, token: str) -> str:
+        """What it makes of a token, once."""
+        return str(self._ask("verify", token))
 
     def forget(self, token: str) -> None:
         """Verify it no more."""
@@ -148,9 +156,11 @@ MUTANTS = {
 class _Program:
     def __init__(self, orders: Mapping[str, Any]) -> None:
         clock = Path(orders["clock"])
-        real = time.time
+        real, steady = time.time, time.monotonic
         # Before anything of ours asks what time it is.
         time.time = lambda: real() + read_shift(clock)
+        if orders["moves"]:
+            time.monotonic = lambda: steady() + read_shift(clock)
         if orders["mutant"]:
             Follower._note_heartbeats = MUTANTS[orders["mutant"]]  # type: ignore[method-assign]
         self._verifier = None if orders["port"] else _verifier(orders)
@@ -167,6 +177,8 @@ class _Program:
                     line.send(self._answer(*line.recv()))
 
     def _answer(self, what: str, token: str = "") -> Any:
+        if what == "verify":
+            return self._verdict(token)
         if what == "forget":
             return self._tokens.pop(token)
         if what == "watch":

@@ -1,0 +1,180 @@
+"""A month of key rotations, under load, at gateways that cache what they know of keys."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from harness.altered_issuer import Ticks
+from harness.fault_scenario import PASSWORD
+from harness.gatepass_command import Gatepass
+from harness.issuer_process import IssuerFleet, IssuerProcess
+from harness.processes import monotonic
+from harness.redis_server import RedisServer
+from harness.watching_gateway import WatchingGateway
+
+from tokens.compact import parse_header
+
+DAY = 86_400
+DAYS = 30
+STEP = 45
+"""Seconds: less than the time for which issuers may see the ring differently."""
+LEAP = 3_600
+"""Seconds, while no key is about to change."""
+CALM = 11
+"""Steps without a change after which time leaps; a retired key stays for ten."""
+LIFETIME = 300
+MAX_STALENESS = 5.0
+
+
+def kid_of(access_token: str) -> str:
+    return str(parse_header(access_token.partition(".")[0].encode())["kid"])
+
+
+@dataclass
+class Month:
+    """Two issuers and two gateways that live in the same time, which the test moves."""
+
+    fleet: IssuerFleet
+    ticks: Ticks
+    gateways: list[WatchingGateway]
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    held_back: set[int] = field(default_factory=set)
+    kids: list[str] = field(default_factory=list)
+    tokens: list[tuple[float, str]] = field(default_factory=list)
+    verified: int = 0
+
+    def move(self, seconds: int) -> None:
+        """Let time pass; each issuer reads the ring now or, a quarter of the time, a step later."""
+        self.fleet.advance(seconds)
+        late = {
+            issuer.port
+            for issuer in self.fleet.issuers
+            if seconds == STEP and issuer.port not in self.held_back and self.chance.random() < 0.25
+        }
+        for issuer in self.chance.sample(self.fleet.issuers, len(self.fleet.issuers)):
+            if issuer.port not in late:
+                self.ticks.order(issuer.port)
+        self.held_back = late
+
+    def published(self) -> list[str]:
+        """The kids that the first issuer's JWKS holds."""
+        keys = self.fleet.issuers[0].ask("/.well-known/jwks.json").granted()["keys"]
+        return sorted(key["kid"] for key in keys)
+
+    def log_in(self) -> str:
+        """A token from either issuer; the time of its making is noted."""
+        now = self.fleet.now()
+        issuer: IssuerProcess = self.chance.choice(self.fleet.issuers)
+        token = str(issuer.login("someone", PASSWORD).granted()["access_token"])
+        if kid_of(token) not in self.kids:
+            self.kids.append(kid_of(token))
+        self.tokens.append((now, token))
+        return token
+
+    def verify_all(self) -> None:
+        """Every token that is not over is accepted, by every gateway."""
+        now = self.fleet.now()
+        self.tokens = [(made, token) for made, token in self.tokens if now < made + LIFETIME - 5]
+        for made, token in self.tokens:
+            for number, gateway in enumerate(self.gateways):
+                said = gateway.verify(token)
+                assert said == "accepted", f"{said} by gateway {number}, {now - made:.0f} s old"
+                self.verified += 1
+
+
+@pytest.fixture
+def alterations() -> tuple[str, ...]:
+    """Of the issuers: none."""
+    return ()
+
+
+@pytest.fixture
+def month(tmp_path: Path, alterations: tuple[str, ...]) -> Iterator[Month]:
+    """Everything running, an account made."""
+    ticks = Ticks(tmp_path / "ticks")
+    ticks.directory.mkdir()
+    with ExitStack() as stack:
+        store = stack.enter_context(RedisServer())
+        fleet = IssuerFleet(
+            f"sqlite:///{tmp_path}/issuer.db",
+            store.unix_url,
+            tmp_path / "fleet",
+            alterations=[f"ticks={ticks.directory}", *alterations],
+            shifted=True,
+            settings={"GATEPASS_WORKERS": "1", "GATEPASS_SIGNING_PERIOD": str(DAY)},
+        )
+        stack.enter_context(fleet)
+        fleet.add_account("someone", PASSWORD)
+        gateways = [
+            stack.enter_context(
+                WatchingGateway(
+                    tmp_path / f"gateway-{number}",
+                    issuer=fleet.url,
+                    denylist=store.unix_url,
+                    options={"max_staleness": MAX_STALENESS, "heartbeat_interval": 0.25},
+                    clock=fleet.shift_file,
+                )
+            )
+            for number in range(2)
+        ]
+        made = Month(fleet, ticks, gateways)
+        token = made.log_in()
+        for gateway in gateways:
+            gateway.watch(token)
+            gateway.waits_until(token, "accepted")
+            gateway.forget(token)
+        yield made
+
+
+def pass_days(month: Month, days: int) -> None:
+    """Let time pass in small steps around each change of the keys, in leaps between."""
+    begun = month.fleet.now()
+    calm, known = 0, month.published()
+    while month.fleet.now() < begun + days * DAY:
+        month.move(STEP if calm < CALM else LEAP)
+        month.log_in()
+        month.verify_all()
+        before, known = known, month.published()
+        calm = calm + 1 if before == known else 0
+
+
+def test_a_month_of_rotations_refuses_no_valid_token(month: Month) -> None:
+    """A key a day, issuers that see each change at different times, tokens of all ages."""
+    pass_days(month, DAYS)
+    assert len(month.kids) >= DAYS - 2
+    assert month.verified > 1_000
+
+
+@pytest.mark.parametrize("alterations", [("no-overlap",)])
+def test_keys_that_go_before_their_tokens_are_found_out(month: Month) -> None:
+    """The mutant drops a key with its last signature, and valid tokens with it."""
+    with pytest.raises(AssertionError, match="unknown_kid by gateway"):
+        pass_days(month, DAYS)
+
+
+def test_a_key_revoked_in_an_emergency_is_refused_at_every_gateway(
+    month: Month, gatepass: Gatepass
+) -> None:
+    """Guarantee: within `max_staleness` of the command's return, whatever the JWKS cache holds."""
+    token = month.log_in()
+    for gateway in month.gateways:
+        gateway.watch(token)
+        gateway.waits_until(token, "accepted")
+    env = month.fleet.issuers[0].process.env
+    ours = {name: text for name, text in env.items() if name.startswith("GATEPASS_")}
+    moved = [f"clock={month.fleet.shift_file}"]
+    gatepass("keys", "revoke", kid_of(token), env=ours, alterations=moved).done()
+    acknowledged = monotonic()
+    for gateway in month.gateways:
+        gateway.waits_until(token, "revoked", 2 * MAX_STALENESS)
+        assert gateway.said(token).last_accepted <= acknowledged + MAX_STALENESS
+    month.tokens.clear()
+    month.move(STEP)
+    month.move(STEP)
+    assert kid_of(month.log_in()) != kid_of(token)
+    month.verify_all()
