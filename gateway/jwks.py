@@ -131,6 +131,17 @@ class JwksClient:
             raise UnknownKid(kid)
         return key
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a copy that may be trusted."""
+        return self._fetched_at is not None and self._clock() - self._fetched_at <= MAX_AGE
+
+    def load(self) -> None:
+        """Fetch the keys unless that was tried within the cool-down; a failure is logged alone."""
+        now = self._clock()
+        if now >= self._next_fetch:
+            self._refresh(now, wait=True)
+
     def _refresh(self, now: float, *, wait: bool) -> None:
         if not self._lock.acquire(blocking=wait):
             return

@@ -59,10 +59,12 @@ class Verifier:
             heartbeat_interval=heartbeat_interval,
             policy=policy,
         )
+        self._max_staleness = max_staleness
+        self._keys = JwksClient(issuer, fetch=fetch)
         self._tokens = AccessVerifier(
             issuer=issuer,
             audience=audience,
-            find_key=JwksClient(issuer, fetch=fetch).find,
+            find_key=self._keys.find,
             recipients=recipients,
             leeway=leeway,
             max_lifetime=max_lifetime,
@@ -72,6 +74,15 @@ class Verifier:
     @property
     def replica(self) -> Replica:
         return self._replica
+
+    @property
+    def keys(self) -> JwksClient:
+        return self._keys
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the replica is young enough to be gone by."""
+        return self._replica.staleness() <= self._max_staleness
 
     def verify(self, token: str, policy: StalePolicy | None = None) -> AccessClaims:
         """The claims of a token that is valid and not revoked.
