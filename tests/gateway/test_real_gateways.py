@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -265,7 +266,7 @@ def test_two_authorization_headers_are_none(gateway: RealGateway, world: World) 
 
 
 def test_bodies_go_to_the_backend_alone(gateway: RealGateway, world: World) -> None:
-    """A body of nearly a megabyte, announced or chunked, on POST or GET, is not sent to the service."""
+    """A long body, announced or chunked, on POST or GET, is not sent to the service."""
     token, body = world.token(), b"x" * 900_000
     before = world.line.sent
     head = {"Authorization": f"Bearer {token}", "Content-Type": "text/plain"}
@@ -363,7 +364,7 @@ def test_a_service_that_is_down_closes(gateway: RealGateway, world: World) -> No
     try:
         status = 502 if gateway.name == "caddy" else 503
         answer = refused(gateway, world, "/hello", status, token=token)
-        assert status == 502 or answer.headers["retry-after"] == "1"
+        assert status == 502 or answer.headers.get("retry-after") == "1"
         refused(gateway, world, "/orders/1", status, token=token)
         passed(gateway, world, "/public/x")
     finally:
@@ -384,7 +385,7 @@ def test_an_old_copy_is_told_as_503(gateway: RealGateway, world: World) -> None:
             if answer.status != 200:
                 break
         assert answer.status == 503
-        assert answer.headers["retry-after"] == "1"
+        assert answer.headers.get("retry-after") == "1"
         assert "www-authenticate" not in answer.headers
         # What can be told without the denylist still is.
         refused(gateway, world, "/hello", 401, token="of.bad.news")
@@ -393,3 +394,65 @@ def test_an_old_copy_is_told_as_503(gateway: RealGateway, world: World) -> None:
     for _ in until(30, "a copy in step"):
         if gateway.ask("/hello", token=token).status == 200:
             return
+
+
+# --- mutants ----------------------------------------------------------------------------------
+
+
+def lets_others_in(gateway: RealGateway, world: World) -> None:
+    """The orders' route is not for a reader, however it is written."""
+    for path in ("/orders/1", "/orders/%2e%2e%2fany", "/policy=open/orders/1"):
+        test_a_client_cannot_choose_what_is_asked_of_it(gateway, world, path)
+
+
+def lets_the_unchecked_in(gateway: RealGateway, world: World) -> None:
+    """A service that does not answer closes."""
+    test_a_service_that_is_down_closes(gateway, world)
+
+
+FORGETFUL = [
+    ("nginx", r" +proxy_set_header X-Gatepass-Roles .*\n", "", test_no_client_says_who_it_is),
+    (
+        "nginx",
+        "underscores_in_headers off",
+        "underscores_in_headers on",
+        test_no_client_says_who_it_is,
+    ),
+    ("nginx", r"if \(\$request_uri", "if ($request_method", lets_others_in),
+    ("nginx", "= @gatepass_refused;", "= /50x.html;", test_an_old_copy_is_told_as_503),
+    ("nginx", "auth_request /_gatepass/orders", "auth_request /_gatepass/any", lets_others_in),
+    ("caddy", r".*-X-Gatepass-\*\n", "", test_no_client_says_who_it_is),
+    ("caddy", r".*respond @ambiguous 400\n", "", lets_others_in),
+    ("envoy", "DROP_HEADER", "ALLOW", test_no_client_says_who_it_is),
+    (
+        "envoy",
+        "key_matcher: {prefix: x-gatepass-",
+        "key_matcher: {prefix: y-",
+        test_no_client_says_who_it_is,
+    ),
+    ("envoy", "failure_mode_allow: false", "failure_mode_allow: true", lets_the_unchecked_in),
+    ("envoy", r" +status_on_error: .*\n", "", test_an_old_copy_is_told_as_503),
+    ("envoy", "REJECT_REQUEST", "KEEP_UNCHANGED", lets_others_in),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "replacement", "check"),
+    FORGETFUL,
+    ids=[f"{name}-{number}" for number, (name, *_) in enumerate(FORGETFUL)],
+)
+def test_a_configuration_that_forgets_is_found_out(
+    world: World, project_root: Path, name: str, pattern: str, replacement: str, check: Any
+) -> None:
+    """Each line of the pages that protects something is missed by one of the tests above."""
+    mutant = RealGateway(
+        name,
+        project_root / "docs",
+        world.directory,
+        service=world.line.port,
+        backend=world.backend.port,
+        change=lambda text: re.sub(pattern, replacement, text),
+    )
+    world.service.wait_ready()  # what the last mutant has broken may not be what breaks this one
+    with mutant, pytest.raises(AssertionError):
+        check(mutant, world)

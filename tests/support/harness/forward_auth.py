@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -171,16 +171,29 @@ class RealGateway:
     """
 
     def __init__(
-        self, name: str, docs: Path, directory: Path, *, service: int, backend: int
+        self,
+        name: str,
+        docs: Path,
+        directory: Path,
+        *,
+        service: int,
+        backend: int,
+        change: Callable[[str], str] | None = None,
     ) -> None:
+        """`change` makes a mutant of the page's configuration."""
         self.name = name
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         text = block_of(docs / "gateways" / f"{name}.md", PAGES[name])
+        if change is not None:
+            changed = change(text)
+            assert changed != text
+            text = changed
         for documented, real in ((8080, self.port), (9000, service), (8001, backend)):
             for written in ("127.0.0.1:{}", "http://:{}", "port_value: {}"):
                 text = text.replace(written.format(documented), written.format(real))
-        self.config = directory / f"{name}.{'yaml' if name == 'envoy' else 'conf'}"
+        suffix = "yaml" if name == "envoy" else "conf"
+        self.config = directory / f"{name}-{self.port}.{suffix}"
         self.config.write_text(self._prepared(text, directory))
         self.process = Process(self._command(directory), env={"HOME": str(directory)})
 
