@@ -51,12 +51,12 @@ def held(replica: Replica) -> dict[bytes, tuple[int, int]]:
 @FEW
 @given(tellings())
 def test_any_order_and_any_repetition_is_the_same(
-    store: Store, told: list[list[list[tuple[Kind, str, int, int | None]]]]
+    near_store: Store, told: list[list[list[tuple[Kind, str, int, int | None]]]]
 ) -> None:
     """Store, follower and latecomer hold the plain maximum, whatever came in which order."""
     clock = HandClock()
     for batches in told:
-        own = store.fresh()
+        own = near_store.fresh()
         denylist = own.ready(clock)
         follower, latecomer = (Replica(denylist, clock=clock, wall_clock=clock) for _ in range(2))
         follower.step(block=0)
