@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 from harness.certificates import make_certificates
 from harness.forward_auth import ForwardAuthService, Line
@@ -25,6 +27,7 @@ from harness.token_source import TokenSource
 from harness.web import Answer, ask
 from joserfc.jwk import ECKey
 
+from gateway.cli.gateway_command import gateway
 from tokens import Recipient, seal
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -435,6 +438,22 @@ def test_a_setting_that_cannot_be_used_is_named(options: list[str], named: str) 
     text = run_program("gateway", *given, *options, directory=Path("/")).failed(2)
     assert named in text
     assert SECRET not in text
+
+
+def test_every_option_is_a_documented_variable(project_root: Path) -> None:
+    """docs/settings.md has a row for each, with the name of its variable and its default."""
+    page = (project_root / "docs" / "settings.md").read_text("utf-8")
+    rows = {
+        row[1]: row for row in re.findall(r"^\| `(\w+)` \| `--([\w-]+)` \| (.*?) \|", page, re.M)
+    }
+    options = [each for each in gateway.params if isinstance(each, click.Option)]
+    assert set(rows) == {option.opts[0][2:] for option in options}
+    for option in options:
+        variable, _, default = rows[option.opts[0][2:]]
+        assert option.envvar == variable
+        if isinstance(option.default, str | int | float) and not option.is_flag:
+            written = str(option.default)
+            assert default.strip("`") == written.removesuffix(".0")
 
 
 def test_settings_are_variables_too(source: TokenSource, directory: Path) -> None:
