@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
 
 from revocation import (
     DEFAULT_HEARTBEAT_INTERVAL,
@@ -44,15 +43,15 @@ class Verifier:
         max_staleness: float = DEFAULT_MAX_STALENESS,
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
-        shared: Path | None = None,
+        shared: str | Path | None = None,
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`denylist` is a URL or an open one; durations in seconds.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
-        `recipients`: own decryption keys by `kid`, for sealed tokens. `shared`: a file in a private
-        directory through which processes on one denylist have one replica, see `Replica`.
+        `shared` is a file that the processes of this host map (docs/replica.md).
+        `recipients`: own decryption keys by `kid`, for sealed tokens.
         """
         self._denylist = (
             open_denylist(denylist, namespace=namespace) if isinstance(denylist, str) else denylist
@@ -62,8 +61,8 @@ class Verifier:
             max_staleness=max_staleness,
             heartbeat_interval=heartbeat_interval,
             policy=policy,
-            shared=shared,
-            owner=f"{namespace} {_without_password(denylist)}",
+            shared=None if shared is None else Path(shared),
+            owner=f"{namespace} {denylist}",
         )
         self._max_staleness = max_staleness
         self._keys = JwksClient(issuer, fetch=fetch)
@@ -127,10 +126,3 @@ class Verifier:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _without_password(denylist: str | Denylist) -> str:
-    if not isinstance(denylist, str):
-        return ""
-    parts = urlsplit(denylist)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
