@@ -34,7 +34,8 @@ export function showDevices(session) {
     drawn = now;
     const focused = document.activeElement?.getAttribute("data-sid");
     list.replaceChildren(...newest.map(draw));
-    if (focused) list.querySelector(`[data-sid="${CSS.escape(focused)}"]`)?.focus();
+    const again = focused && list.querySelector(`[data-sid="${CSS.escape(focused)}"]`);
+    if (again instanceof HTMLElement) again.focus();
   }
 
   /** @param {import("../types/index.js").SessionInfo} info */
@@ -63,8 +64,8 @@ export function showDevices(session) {
     return root;
   }
 
-  const again = button("#reload-devices");
-  again.addEventListener("click", () => busy(again, () => attempt(look)));
+  const reload = button("#reload-devices");
+  reload.addEventListener("click", () => busy(reload, () => attempt(look)));
   everywhere.addEventListener("click", () => confirm.showModal());
   confirm.addEventListener("close", () => {
     if (confirm.returnValue !== "yes") return;
