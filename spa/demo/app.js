@@ -100,7 +100,7 @@ session.onChange((state) => {
 });
 
 window.addEventListener("hashchange", () => {
-  if (session.state.status !== "signedIn" || !VIEWS.includes(location.hash.slice(1))) return;
+  if (session.state.status !== "signedIn" || location.hash === "#content") return;
   say("");
   show(wanted());
 });

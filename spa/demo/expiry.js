@@ -47,14 +47,13 @@ export function warnOfEnd(session) {
     if (dialog.open) dialog.close();
   }
 
-  session.onExpiring((event) => {
-    end = event.end;
-    open();
-  });
+  // The nearer of the two ends; `onExpiring` would tell each warning time by itself.
   session.onChange((state) => {
-    if (state.status === "signedIn" && state.expiring === end) return;
-    end = null;
-    close();
+    const next = state.status === "signedIn" ? state.expiring : null;
+    if (next === end) return;
+    end = next;
+    if (end) open();
+    else close();
   });
   stay.addEventListener("click", () =>
     busy(stay, async () => {

@@ -1,17 +1,23 @@
-"""`gatepass demo` that lives in another time: run as a program, with the clock's file first.
+"""`gatepass demo` in another time: run as a program, with two arguments of its own first.
 
-Time is the real one plus the seconds that the file holds, for the issuer and for the gateway's
-verifier alike; the other arguments are the demo's own.
+The clock's file: time is the real one plus the seconds that it holds, for the issuer and for the
+gateway's verifier alike. And the seconds after which a session ends whatever happens; 0 leaves that
+to the demo. The other arguments are the demo's.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from issuer.settings import Settings
 
 
-def main(clock_file: str, arguments: list[str]) -> None:
+def main(clock_file: str, absolute: int, arguments: list[str]) -> None:
     from harness.altered_issuer import shifted_clock
 
     from issuer import demo
@@ -20,6 +26,16 @@ def main(clock_file: str, arguments: list[str]) -> None:
     clock = shifted_clock(Path(clock_file))
     demo.build_services = partial(demo.build_services, clock=clock)
     demo.Verifier = partial(demo.Verifier, clock=clock)  # type: ignore[assignment,misc]
+    read = demo.read_settings
+
+    def read_shorter(path: Path) -> Settings:
+        values = json.loads(path.read_text())
+        values["clients"]["demo"]["absolute"] = absolute
+        path.write_text(json.dumps(values))
+        return read(path)
+
+    if absolute:
+        demo.read_settings = read_shorter
     sys.argv = ["gatepass", *arguments]
     gatepass()
 
@@ -28,4 +44,4 @@ if __name__ == "__main__":
     # The harness as a package, and not its modules under names of their own.
     sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
     sys.path.append(str(Path(__file__).parent.parent))
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

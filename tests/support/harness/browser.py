@@ -18,15 +18,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
 from harness import altered_demo
 from harness.altered_issuer import read_shift, write_shift
-from harness.processes import require_binary
+from harness.processes import monotonic, require_binary
 from harness.running_demo import RunningDemo
-from playwright.sync_api import BrowserContext, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, Request, Route, sync_playwright
 
 from issuer.accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.database import open_engine
@@ -42,6 +43,11 @@ SWITCHES = (
 )
 PASSWORD = "seven brass kettles whistle"
 TIMEOUT_MS = 10_000
+IDLE, ABSOLUTE = 1800, 7200
+"""Seconds: when a session ends. The second is shorter than the demo's, to be reached sooner."""
+QUIET_SECONDS = 5.0
+HOLD_SECONDS = 1.0
+"""How far ahead a browser's time is stopped: it runs on until the order has reached every tab."""
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 
@@ -79,8 +85,7 @@ class Foreign:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_POST = do_GET
-            do_OPTIONS = do_GET
+            do_POST = do_OPTIONS = do_GET  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -117,10 +122,20 @@ class Visitor:
         """What pages complained of: uncaught errors, and refusals of the security policy."""
         context.on("weberror", lambda error: self.problems.append(str(error.error)))
         context.on("console", self._note)
+        self._under_way: set[Request] = set()
+        context.on("request", self._begins)
+        context.on("requestfinished", self._ends)
+        context.on("requestfailed", self._ends)
 
     def _note(self, message: Any) -> None:
         if "Content Security Policy" in message.text or "Trusted" in message.text:
             self.problems.append(message.text)
+
+    def _begins(self, request: Request) -> None:
+        self._under_way.add(request)
+
+    def _ends(self, request: Request) -> None:
+        self._under_way.discard(request)
 
     def tab(self, path: str = "/", origin: str | None = None) -> Page:
         """A new tab on the issuer's pages, or on those of another origin."""
@@ -148,6 +163,27 @@ class Visitor:
         """The cookies that this browser holds, by name; scripts see none of ours."""
         return {str(cookie["name"]): str(cookie["value"]) for cookie in self.context.cookies()}
 
+    # --- time ----------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Stop this browser's time, and let what is under way to a server come to its end."""
+        pages = self.context.pages
+        if not pages:
+            return
+        now = max(page.evaluate("Date.now()") for page in pages)
+        self.context.clock.pause_at(datetime.fromtimestamp(now / 1000 + HOLD_SECONDS, UTC))
+        end = monotonic() + QUIET_SECONDS
+        quiet = 0
+        # A request may be about to be sent, so once is not enough.
+        while quiet < 3 and monotonic() < end:
+            pages[0].wait_for_timeout(15)
+            quiet = 0 if self._under_way else quiet + 1
+
+    def go_on(self, seconds: float) -> None:
+        """Let its time go on, so many seconds later; due timers fire once, as after sleep."""
+        self.context.clock.fast_forward(int(max(0, seconds - HOLD_SECONDS) * 1000))
+        self.context.clock.resume()
+
     def close(self) -> None:
         self.context.close()
 
@@ -159,6 +195,8 @@ class BrowserWorld:
     directory: Path
     options: tuple[str, ...] = ()
     """Further options of `gatepass demo`."""
+    absolute: int = ABSOLUTE
+    """Seconds from a login to the session's end; 0: as the demo has it, twelve hours."""
     demo: RunningDemo = field(init=False)
     foreign: Foreign = field(init=False)
 
@@ -179,12 +217,13 @@ class BrowserWorld:
         write_shift(self.shift_file, 0.0)
         # Pages on another port of the same host are of the same site; listed, they may call.
         origins = (f"--origin={self.foreign.url().rstrip('/')}",)
+        own = (self.shift_file, self.absolute)
         self.demo = self._stack.enter_context(
             RunningDemo(
                 self.directory / "state",
                 *origins,
                 *self.options,
-                program=(sys.executable, altered_demo.__file__, str(self.shift_file)),
+                program=(sys.executable, altered_demo.__file__, *map(str, own)),
             )
         )
         self.issuer: str = self.demo.described["base_url"]
@@ -230,18 +269,19 @@ class BrowserWorld:
     # --- time --------------------------------------------------------------------------------
 
     def moved(self, seconds: float) -> None:
-        """Let time pass for issuer, gateway and every tab; due timers fire once, as after sleep."""
+        """Let time pass for issuer, gateway and every tab; due timers fire once, as after sleep.
+
+        For all at one moment: a request between the two jumps would be answered in another time.
+        """
+        for visitor in self._visitors:
+            visitor.hold()
         self.issuer_moved(seconds)
         for visitor in self._visitors:
-            self.browser_moved(visitor, seconds)
+            visitor.go_on(seconds)
 
     def issuer_moved(self, seconds: float) -> None:
         """Let time pass for issuer and gateway alone."""
         write_shift(self.shift_file, read_shift(self.shift_file) + seconds)
-
-    def browser_moved(self, visitor: Visitor, seconds: float) -> None:
-        """Let time pass for one profile's tabs alone."""
-        visitor.context.clock.fast_forward(int(seconds * 1000))
 
 
 @contextmanager
