@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .issuer_keys import PublicKeyFile
-from .lua_source import bundle, digest_of, modules_of
+from .lua_source import bundle, digest_of, modules_of, source
 
 ALGORITHMS = frozenset({"ES256", "RS256"})
 """What `jwt_verify` of HAProxy 2.6 checks; neither PS256 nor EdDSA."""
@@ -40,7 +40,7 @@ class HaproxyFiles:
         if not _PLAIN_PATH.match(str(self.directory)):
             raise ValueError("only letters, digits and ._-/ may be in its path")
         program = bundle(
-            "haproxy.lua",
+            source("haproxy.lua"),
             {"blake2b": "blake2b53.lua", **modules_of(["json", "claims", "denylist", "identity"])},
             {
                 "directory": str(self.directory),

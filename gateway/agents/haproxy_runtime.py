@@ -13,6 +13,8 @@ TIMEOUT = 5.0
 _MOST_BYTES = 12_000
 """Of one line of commands; HAProxy takes up to its buffer's size, 16384 by default."""
 _PROMPT = b"> "
+_DONE = b"\n> "
+"""The answer to a command that says nothing, each of a line's."""
 
 
 class HaproxyUnavailable(Exception):
@@ -66,9 +68,11 @@ class Runtime:
         Raises `HaproxyUnavailable`, also where one was refused.
         """
         for line in _lines(commands):
-            answer = self.ask(line).strip()
-            if answer:
-                raise HaproxyUnavailable(f"{self._path} refuses: {answer[:200]}")
+            try:
+                self._socket.sendall(f"{';'.join(line)}\n".encode())
+                self._expect(_DONE * len(line))
+            except OSError as error:
+                raise HaproxyUnavailable(f"{self._path}: {_reason(error)}") from None
 
     def entries(self, map_file: str) -> Iterator[tuple[str, str]]:
         """Keys and values of a map. Raises `HaproxyUnavailable`."""
@@ -80,10 +84,19 @@ class Runtime:
                 raise HaproxyUnavailable(f"{self._path} refuses: {line[:200]}")
             yield parts[1], parts[2]
 
+    def _expect(self, wanted: bytes) -> None:
+        found = b""
+        while found != wanted:
+            data = self._socket.recv(1 << 18)
+            found += data
+            if not data or not wanted.startswith(found):
+                told = found.replace(_DONE, b"").decode("utf-8", "replace").strip()
+                raise HaproxyUnavailable(f"{self._path} refuses: {told[:200]}")
+
     def _answer(self) -> bytes:
         # The prompt ends an answer; nothing that our maps hold has one in it.
         found = bytearray()
-        while not (found.endswith(b"\n" + _PROMPT) or found == _PROMPT):
+        while not (found.endswith(_DONE) or found == _PROMPT):
             data = self._socket.recv(1 << 18)
             if not data:
                 raise HaproxyUnavailable("the connection was closed")
@@ -91,18 +104,18 @@ class Runtime:
         return bytes(found[: -len(_PROMPT)])
 
 
-def _lines(commands: Iterable[str]) -> Iterator[str]:
-    """Commands put together into lines that HAProxy takes at once."""
+def _lines(commands: Iterable[str]) -> Iterator[list[str]]:
+    """Commands put together so that HAProxy takes each lot as one line."""
     line: list[str] = []
     size = 0
     for command in commands:
         if line and size + len(command) > _MOST_BYTES:
-            yield ";".join(line)
+            yield line
             line, size = [], 0
         line.append(command)
         size += len(command) + 1
     if line:
-        yield ";".join(line)
+        yield line
 
 
 def reload(master: Path) -> None:

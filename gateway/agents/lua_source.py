@@ -10,12 +10,14 @@ from importlib import resources
 def bundle(main: str, modules: Mapping[str, str], settings: Mapping[str, str | float]) -> str:
     """A program that needs no other file: settings, modules by the name they go by, then `main`.
 
+    `modules` are files beside this package, `main` is code.
+
     `settings.digest` tells whether a gateway runs with these settings and this version of the code.
     """
     parts = [
-        f"local {name} = (function()\n{_source(file)}end)()\n" for name, file in modules.items()
+        f"local {name} = (function()\n{source(file)}end)()\n" for name, file in modules.items()
     ]
-    parts.append(_source(main))
+    parts.append(main)
     table = "".join(f"  {name} = {_literal(value)},\n" for name, value in settings.items())
     digest = hashlib.sha256("".join([table, *parts]).encode()).hexdigest()[:16]
     head = f'local settings = {{\n{table}  digest = "{digest}",\n}}\n'
@@ -32,7 +34,8 @@ def modules_of(names: Sequence[str]) -> dict[str, str]:
     return {name: f"{name}.lua" for name in names}
 
 
-def _source(file: str) -> str:
+def source(file: str) -> str:
+    """The code of one of the files."""
     return resources.files("gateway.agents").joinpath("lua", file).read_text("utf-8")
 
 

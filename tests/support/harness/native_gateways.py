@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from harness.forward_auth import block_of
 from harness.gatepass_command import PROGRAM, clean_environment
 from harness.processes import Process, free_port, require_binary
 from harness.web import Answer, ask
@@ -16,15 +16,6 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "gateways"
 READY_SECONDS = 60.0
 HEARTBEAT_INTERVAL = 0.25
 MAX_STALENESS = 2.0
-
-
-def block_of(page: Path, language: str) -> str:
-    """The one block of a language on a page of the docs."""
-    found = re.findall(
-        rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert len(found) == 1, f"{page}: {len(found)} blocks of {language}"
-    return str(found[0])
 
 
 class Agent:
