@@ -55,6 +55,9 @@ class Copy(Sink, Protocol):
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
 
+    def holds_any(self, keys: tuple[bytes, ...]) -> bool:
+        """Whether it may hold one of these; False is certain, and what nearly every check gets."""
+
     def __len__(self) -> int: ...
 
 
@@ -72,6 +75,9 @@ class MemoryCopy:
     def level_of(self, key: bytes) -> int:
         # An entry outlives every token that it can hit, so an expired one needs no second look.
         return self._levels.get(key, 0)
+
+    def holds_any(self, keys: tuple[bytes, ...]) -> bool:
+        return not self._levels.keys().isdisjoint(keys)
 
     def __len__(self) -> int:
         return len(self._levels)

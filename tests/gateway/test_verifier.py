@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 
 from gateway import KeysUnavailable, Refusable, TokenRequired, Verifier, refusal_of
 from gateway.example_api import example_api
-from gateway.jwks import Fetched
+from gateway.fetching import Fetched
 from keys import KeyRing, RotationPolicy, rotate
 from revocation import (
     Denylist,

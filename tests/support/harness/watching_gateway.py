@@ -226,7 +226,7 @@ class _Program:
 
 def _verifier(orders: Mapping[str, Any]) -> Verifier:
     from gateway import Verifier
-    from gateway.jwks import Fetched
+    from gateway.fetching import Fetched
 
     documents = orders["documents"]
     options = dict(orders["verifier"])
