@@ -26,6 +26,8 @@ class VerifiedToken(Candidate):
         self.claims = claims
         self.kid = key.kid
         self.probe = NO_PROBE
+        self.passed_by = None
+        self.passed_at = -1
         self.key = key
         self.since = max(claims.iat, claims.auth_time, claims.extra.get("nbf", 0)) - leeway
         """Seconds; the clock may be put back to before the token."""

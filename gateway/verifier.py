@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from revocation import (
@@ -46,6 +47,7 @@ class Verifier:
         max_staleness: float = DEFAULT_MAX_STALENESS,
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
+        shared: str | Path | None = None,
         cache_size: int = DEFAULT_CACHE_SIZE,
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
@@ -53,6 +55,7 @@ class Verifier:
         """`denylist` is a URL or an open one; durations in seconds.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
+        `shared` is a file that the processes of this host map (docs/replica.md).
         `recipients`: own decryption keys by `kid`, for sealed tokens. `cache_size` is how many
         verified tokens are remembered, about; 0 for none.
         """
@@ -64,6 +67,8 @@ class Verifier:
             max_staleness=max_staleness,
             heartbeat_interval=heartbeat_interval,
             policy=policy,
+            shared=None if shared is None else Path(shared),
+            owner=f"{namespace} {denylist}",
         )
         self._max_staleness = max_staleness
         self._policy = policy

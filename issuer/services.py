@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from keys import (
 )
 from keys import Key as RingKey
 from keys import revoke as without_key
-from revocation import Denylist, open_denylist
+from revocation import Denylist, Replica, open_denylist
 from tokens import MAX_LEEWAY, AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
@@ -34,6 +34,7 @@ from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
 from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings
 from .sql_key_store import SqlKeyStore
+from .status_lists import StatusLists, open_status_store
 
 Clock = Callable[[], float]
 
@@ -64,35 +65,45 @@ class Services:
     """Of the tokens that any gateway could take: whatever the settings say by now."""
     resets: ResetDesk
     pulse: Pulse
+    status_lists: StatusLists | None
+    """None where no client asks for them."""
 
     def signing_key(self) -> RingKey:
-        """The active key of the first configured algorithm that has one. Raises `NoActiveKey`."""
-        ring = self.keys.ring
-        for algorithm in self.settings.algorithms:
-            try:
-                return ring.active(algorithm)
-            except NoActiveKey:
-                # A newly configured algorithm is still being published.
-                continue
-        for key in ring.verification_keys().values():
-            if key.private is not None and key.activated is not None:
-                return key
-        raise NoActiveKey(self.settings.algorithms[0])
+        """As the function of this name. Raises `NoActiveKey`."""
+        return signing_key(self.keys.ring, self.settings.algorithms)
 
     def start(self) -> None:
         """Start the background threads of this process."""
         self.keys.start()
         self.pulse.start()
         self.resets.start()
+        if self.status_lists is not None:
+            self.status_lists.start()
 
     def stop(self) -> None:
         """Stop them, and release connections."""
         self.pulse.stop()
         self.keys.stop()
         self.resets.stop()
+        if self.status_lists is not None:
+            self.status_lists.stop()
         self.denylist.close()
         self.families.close()
         self.engine.dispose()
+
+
+def signing_key(ring: KeyRing, algorithms: Sequence[str]) -> RingKey:
+    """The active key of the first configured algorithm that has one. Raises `NoActiveKey`."""
+    for algorithm in algorithms:
+        try:
+            return ring.active(algorithm)
+        except NoActiveKey:
+            # A newly configured algorithm is still being published.
+            continue
+    for key in ring.verification_keys().values():
+        if key.private is not None and key.activated is not None:
+            return key
+    raise NoActiveKey(algorithms[0])
 
 
 def build_services(
@@ -184,6 +195,21 @@ def build_services(
         ),
         resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),
         pulse=pulse,
+        status_lists=_status_lists(settings, denylist, keys, now),
+    )
+
+
+def _status_lists(
+    settings: Settings, denylist: Denylist, keys: RotationScheduler, clock: Clock
+) -> StatusLists | None:
+    if not any(client.status_list for client in settings.clients.values()):
+        return None
+    return StatusLists(
+        open_status_store(settings.redis_url, namespace=settings.namespace),
+        Replica(denylist, heartbeat_interval=settings.heartbeat_interval, wall_clock=clock),
+        issuer=settings.issuer,
+        signing_key=lambda: signing_key(keys.ring, settings.algorithms),
+        clock=clock,
     )
 
 

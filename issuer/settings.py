@@ -134,6 +134,8 @@ class Client(BaseModel):
     """A session ends this long after login, whatever happens (SP 800-63B-4: 30 days at AAL1)."""
     secret_sha256: SecretStr | None = None
     """SHA-256 of the client's secret, hexadecimal; set for confidential clients only."""
+    status_list: bool = False
+    """Whether its access tokens have a place in a Token Status List; costs a write for each."""
     introspect: bool = False
     """Whether it may ask about tokens of its audience (RFC 7662); needs a secret."""
 

@@ -225,18 +225,23 @@ class Probe(NamedTuple):
 class Candidate:
     """A token to be held against a denylist, once or again and again."""
 
-    __slots__ = ("claims", "kid", "probe")
+    __slots__ = ("claims", "kid", "passed_at", "passed_by", "probe")
 
     def __init__(self, claims: Revocable, kid: str) -> None:
         self.claims = claims
         self.kid = kid
         self.probe = NO_PROBE
+        self.passed_by: object = None
+        """The copy that last let it pass."""
+        self.passed_at = -1
+        """The number of changes that this copy had taken in by then."""
 
     def probe_for(self, salt: bytes) -> Probe:
         """Its probe for a denylist of this salt; kept, as the salt hardly ever changes."""
         probe = self.probe
         if probe.salt != salt:
             probe = self.probe = Probe.of(self.claims, self.kid, salt)
+            self.passed_by = None
         return probe
 
 

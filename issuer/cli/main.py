@@ -3,50 +3,70 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import metadata
 
 import click
 
-from ..logs import configure_logs
-from .administration import clients, denylist, journal, sessions, users
-from .backup_commands import backup, restore_backup
-from .config import config, migrate
-from .key_commands import keys
-from .output import BAD_SETTINGS, exit_code_of
-from .revoking import revoke
-from .serving import demo, serve
+from .command_tree import CommandTree, Place, declared
+
+BAD_ARGUMENT = 2
+
+
+def _ours(module: str, attribute: str) -> Place:
+    return Place(f"issuer.cli.{module}", attribute, "issuer")
+
+
+PLACES = {
+    "demo": _ours("serving", "demo"),
+    "serve": _ours("serving", "serve"),
+    "users": _ours("administration", "users"),
+    "sessions": _ours("administration", "sessions"),
+    "revoke": _ours("revoking", "revoke"),
+    "clients": _ours("administration", "clients"),
+    "keys": _ours("key_commands", "keys"),
+    "denylist": _ours("administration", "denylist"),
+    "journal": _ours("administration", "journal"),
+    "config": _ours("config", "config"),
+    "migrate": _ours("config", "migrate"),
+    "backup": _ours("backup_commands", "backup"),
+    "restore": _ours("backup_commands", "restore_backup"),
+}
 
 
 @click.group(
+    cls=CommandTree,
+    places={**declared(), **PLACES},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage or setting, 3 not found,"
     " 4 a store does not answer.",
 )
 @click.version_option(metadata.version("gatepass"), prog_name="gatepass")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Short-lived JWTs that gateways verify locally and that can be taken back at once.
 
     Settings come from GATEPASS_* variables, .env and gatepass.toml; see `gatepass config check`.
     """
-    configure_logs("ERROR")
+    if context.invoked_subcommand in PLACES:
+        configure_logs("ERROR")
 
 
-for command in (
-    demo,
-    serve,
-    users,
-    sessions,
-    revoke,
-    clients,
-    keys,
-    denylist,
-    journal,
-    config,
-    migrate,
-    backup,
-    restore_backup,
-):
-    cli.add_command(command)
+def configure_logs(level: str) -> None:
+    """Set the issuer's logs up, if the issuer is installed; the command says so if it is not."""
+    with suppress(ModuleNotFoundError):
+        from .. import logs
+
+        logs.configure_logs(level)
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """As `output.exit_code_of`, None where the issuer is not installed."""
+    try:
+        from . import output
+    except ModuleNotFoundError:
+        return None
+    return output.exit_code_of(error)
 
 
 def main() -> None:
@@ -55,7 +75,7 @@ def main() -> None:
         "".join(sys.argv).encode()
     except UnicodeEncodeError:
         click.echo("gatepass: an argument is not text in this terminal's encoding", err=True)
-        sys.exit(BAD_SETTINGS)
+        sys.exit(BAD_ARGUMENT)
     try:
         cli(prog_name="gatepass")
     except Exception as error:

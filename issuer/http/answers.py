@@ -16,6 +16,7 @@ from ..database import DatabaseUnavailable
 from ..errors import OAuthError, unavailable
 from ..families import FamilyUnavailable
 from ..sessions import Grant
+from ..status_lists import StatusUnavailable
 from .cookies import set_refresh_cookie
 
 log = structlog.get_logger("gatepass.issuer")
@@ -82,6 +83,7 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailable)
     @app.errorhandler(RevocationError)
     @app.errorhandler(FamilyUnavailable)
+    @app.errorhandler(StatusUnavailable)
     @app.errorhandler(KeyRingError)
     @app.errorhandler(HashingBusy)
     def store_down(error: Exception) -> Response:

@@ -114,6 +114,14 @@ _SID_IN_PATH: Node = {
 }
 
 
+_LIST_IN_PATH: Node = {
+    "name": "list_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": SID_PATTERN},
+}
+
+
 def _session_paths() -> Node:
     token = {"refresh_token": text("Of any generation.", LONGEST_TEXT)}
     login = {
@@ -264,6 +272,21 @@ def _discovery_paths() -> Node:
         "/.well-known/oauth-authorization-server": get(
             "metadata", "Metadata (RFC 8414)", {"200": answer("Metadata.", free_form, caching)}
         ),
+        "/status/{list_id}": {
+            "parameters": [_LIST_IN_PATH],
+            "get": _operation(
+                "discovery", "statusList", "A Token Status List",
+                {
+                    "200": {
+                        "description": "The list, signed.",
+                        "headers": tagged,
+                        "content": {"application/statuslist+jwt": {"schema": {"type": "string"}}},
+                    },
+                    "304": {"description": "As the caller has it already.", "headers": tagged},
+                },
+                "404", "503",
+            ),
+        },
         "/openapi.json": get(
             "openapi", "This document", {"200": answer("OpenAPI 3.1.", free_form, caching)}
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tokens import AccessClaims, RefreshClaims, seal, sign
 
@@ -70,7 +70,11 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
         scope=family.scope,
         roles=account.roles,
     )
-    access_token = sign(claims, services.signing_key())
+    key = services.signing_key()
+    if client.status_list and services.status_lists is not None:
+        status = services.status_lists.claim(claims, key.kid)
+        claims = replace(claims, extra={"status": status})
+    access_token = sign(claims, key)
     audience = services.settings.audiences.get(client.audience)
     if audience is not None:
         access_token = seal(access_token, audience.recipient())

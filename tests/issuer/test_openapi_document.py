@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from harness.issuer_app import (
     basic,
     bearer,
     browser,
+    claims_of,
     conformance,
+    default_clients,
+    follow,
     granted,
     issuer_settings,
 )
@@ -121,10 +125,14 @@ def test_a_body_that_the_document_allows_is_read(issuer: IssuerApp) -> None:
 
 @stacks.anywhere
 def test_every_documented_answer_comes_and_conforms(
-    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+    make_issuer: Callable[..., IssuerApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each operation is made to give each of its documented answers; each is as described."""
+    clients = default_clients()
+    clients["kiosk"]["status_list"] = True
+    issuer = make_issuer(clients=clients)
     conformance.seen.clear()
+    drive_status_lists(issuer)
     drive(issuer, monkeypatch)
     documented = {
         (path, method, int(status))
@@ -135,6 +143,18 @@ def test_every_documented_answer_comes_and_conforms(
     assert documented - conformance.seen == set()
     # 405 is what the other methods of the path get.
     assert issuer.ask("PUT", "/login").status_code == 405
+
+
+def drive_status_lists(issuer: IssuerApp) -> None:
+    """A list, once the issuer's replica is in step."""
+    claims = claims_of(issuer.grant(client_id="kiosk")["access_token"])
+    path = claims["status"]["status_list"]["uri"]
+    path = path[path.index("/status/") :]
+    assert issuer.ask("GET", path).status_code == 503
+    follow(issuer)
+    tag = issuer.ask("GET", path).headers["ETag"]
+    issuer.ask("GET", path, headers={"If-None-Match": tag})
+    issuer.ask("GET", "/status/unknown")
 
 
 def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:

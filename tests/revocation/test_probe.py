@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revocation import Candidate, Kind, Probe
-from revocation.copy import MemoryCopy
+from revocation import Candidate, Entry, Kind, Probe, Replica, TokenRevoked, open_denylist
 from revocation.entry import Record, record_key
+from revocation.packed_copy import PackedCopy
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,84 @@ def test_a_candidate_keeps_its_probe_for_as_long_as_the_salt_is_the_same() -> No
     assert candidate.probe_for(b"one") == first
 
 
-@given(
-    st.sets(st.binary(min_size=17, max_size=17), max_size=5),
-    st.sets(st.binary(min_size=17, max_size=17)),
+keys_of_a_table = st.sets(
+    st.builds(
+        lambda prefix, start, last: prefix + start * 8 + b"\0" * 7 + last,
+        st.sampled_from([b"t", b"s"]),
+        st.binary(min_size=1, max_size=1),
+        st.sampled_from([b"\0", b"\1", b"\xfe", b"\xff"]),
+    ),
+    max_size=8,
 )
-def test_what_a_copy_may_hold_is_never_missed(held: set[bytes], asked: set[bytes]) -> None:
-    """False is said only where none of the keys has a level."""
-    copy = MemoryCopy()
+
+
+@given(keys_of_a_table, keys_of_a_table, st.booleans())
+def test_what_a_copy_may_hold_is_never_missed(
+    held: set[bytes], asked: set[bytes], swept: bool
+) -> None:
+    """False is said only where none of the keys has a level, however crowded the place."""
+    copy = PackedCopy(pause=lambda _seconds: None)
+    copy.merge(Record(key, 1, 60) for key in sorted(held)[:3])
     copy.merge(Record(key, 1, 2_000) for key in held)
-    for keys in (tuple(asked), tuple(held), (*asked, *held)):
-        if not copy.holds_any(keys):
+    if swept:
+        copy.sweep(61)
+    assert all(copy.may_hold((key,)) for key in held)
+    for keys in (tuple(asked), (*asked, *held)):
+        if not copy.may_hold(keys):
             assert not any(copy.level_of(key) for key in keys)
+
+
+def test_an_empty_copy_holds_nothing() -> None:
+    """No key, whatever it is, takes a look."""
+    copy = PackedCopy()
+    assert not copy.may_hold(tuple(b"t" + secrets.token_bytes(16) for _ in range(100)))
+
+
+def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: str) -> None:
+    """Nothing is asked while nothing changes; one more entry, and everything is."""
+    denylist = open_denylist(redis_url)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    replica = Replica(denylist, max_staleness=600)
+    replica.step(block=0.01)
+    denylist.heartbeat(0)
+    replica.step(block=1)
+    candidate = Candidate(Claims("A" * 22, "B" * 21 + "A"), "kid")
+    replica.check_candidate(candidate)
+    passed = candidate.passed_at
+    denylist.heartbeat(0)
+    replica.step(block=1)
+    replica.check_candidate(candidate)
+    assert candidate.passed_at == passed
+    denylist.add([Entry.token("C" * 21 + "A", 4_000_000_000)])
+    replica.step(block=1)
+    replica.check_candidate(candidate)
+    assert candidate.passed_at != passed
+    denylist.add([Entry.session("B" * 21 + "A", 4_000_000_000)])
+    replica.step(block=1)
+    for _ in range(2):
+        with pytest.raises(TokenRevoked):
+            replica.check_candidate(candidate)
+    denylist.close()
+
+
+def test_a_candidate_that_one_replica_let_pass_is_looked_up_by_another() -> None:
+    """Two copies may have taken in the same number of changes, and not the same."""
+    candidate = Candidate(Claims("A" * 22, "B" * 21 + "A"), "kid")
+    for entry in (
+        Entry.token("C" * 21 + "A", 4_000_000_000),
+        Entry.session("B" * 21 + "A", 4_000_000_000),
+    ):
+        denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
+        denylist.initialise(watermark=0)
+        denylist.add([entry])
+        denylist.mark_ready()
+        replica = Replica(denylist, max_staleness=600)
+        replica.step(block=0.01)
+        denylist.heartbeat(0)
+        replica.step(block=1)
+        if entry.kind is Kind.TOKEN:
+            replica.check_candidate(candidate)
+        else:
+            with pytest.raises(TokenRevoked):
+                replica.check_candidate(candidate)

@@ -28,7 +28,7 @@ import psycopg  # noqa: F401
 import zxcvbn  # noqa: F401
 
 from issuer import crash_points
-from issuer.cli import main
+from issuer.cli.main import cli, main
 
 DIE_AT = "DIE_AT"
 """The variable that names a crash point at which the command dies by SIGKILL."""
@@ -122,6 +122,7 @@ if __name__ == "__main__":
     with socket.socket(socket.AF_UNIX) as accepting:
         accepting.bind(sys.argv[1])
         accepting.listen()
+        cli.load()
         gc.freeze()
         os.write(1, b"listening\n")
         taken = next_command(accepting)

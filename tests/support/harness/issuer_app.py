@@ -274,6 +274,16 @@ def restore_redis(services: Services, dump: Mapping[bytes, tuple[Any, Any]]) -> 
         client.close()
 
 
+def follow(issuer: IssuerApp) -> None:
+    """Bring the issuer's own replica in step, as its threads would."""
+    lists = issuer.services.status_lists
+    assert lists is not None
+    for _ in range(3):
+        lists._replica.step(block=0)
+        issuer.services.denylist.heartbeat(0)
+    lists._replica.step(block=0)
+
+
 def granted(response: TestResponse) -> dict[str, Any]:
     """The body of an answer that must be 200."""
     assert response.status_code == 200, response.text

@@ -58,6 +58,9 @@ class Conformance:
             pointer = response["$ref"]
             response = self.document["components"]["responses"][pointer.rpartition("/")[2]]
         if "content" in response:
+            media_type = str(headers.get("Content-Type")).partition(";")[0]
+            assert media_type in response["content"], (path, media_type)
+        if "application/json" in response.get("content", {}):
             self._conforms(f"{pointer}/content/application~1json/schema", body)
         for name, header in response.get("headers", {}).items():
             self._header(name, header, headers.get(name), optional=name == "Set-Cookie")

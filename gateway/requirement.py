@@ -1,0 +1,86 @@
+"""What a route asks of a token: one path segment, fixed in the configuration of its gateway.
+
+`scope=orders:write&role=editor&policy=ask`, or `any`. It stands before everything that a client can
+choose: some gateways put the client's own path and query behind the address that they ask
+(Envoy's `path_prefix`), so only the first segment counts and the query string is never read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote, unquote_to_bytes
+
+from revocation import StalePolicy
+
+ROOT = b"/verify"
+ANY = b"any"
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
+"""RFC 6749 section 3.3: scope-token."""
+
+
+class UnknownRequirement(ValueError):
+    """A path that says nothing of what the route asks, or says it wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """All of these scopes and all of these roles, and what holds while the replica is too old."""
+
+    scopes: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    policy: StalePolicy | None = None
+    """None for the service's own."""
+
+
+@lru_cache(maxsize=1024)
+def requirement_of(path: bytes) -> Requirement:
+    """What the raw path of a request asks for. Raises `UnknownRequirement`.
+
+    Bounded in memory, whatever paths are made up.
+    """
+    if path == ROOT:
+        return Requirement()
+    root, _, rest = path[1:].partition(b"/")
+    segment = rest.partition(b"/")[0]
+    if root != ROOT[1:] or not path.startswith(b"/"):
+        raise UnknownRequirement("no such path")
+    return Requirement() if segment == ANY else _parse(segment)
+
+
+def _parse(segment: bytes) -> Requirement:
+    scopes: set[str] = set()
+    roles: set[str] = set()
+    policies: list[StalePolicy] = []
+    for part in segment.split(b"&"):
+        name, found, raw = part.partition(b"=")
+        try:
+            value = unquote_to_bytes(raw).decode()
+            if not found or not value:
+                raise UnknownRequirement("each part is a name, an equals sign and a value")
+            if name == b"scope" and _SCOPE.match(value):
+                scopes.add(value)
+            elif name == b"role":
+                roles.add(value)
+            elif name == b"policy":
+                policies.append(StalePolicy(value))
+            else:
+                raise UnknownRequirement("a part is no scope, role or policy")
+        except UnicodeDecodeError:
+            raise UnknownRequirement("a value is not UTF-8") from None
+        except ValueError as error:
+            raise UnknownRequirement(str(error)) from None
+    if len(policies) > 1:
+        raise UnknownRequirement("more than one policy")
+    return Requirement(frozenset(scopes), frozenset(roles), policies[0] if policies else None)
+
+
+def segment_of(requirement: Requirement) -> str:
+    """The path segment that asks for this."""
+    pairs = [("scope", scope) for scope in sorted(requirement.scopes)]
+    pairs += [("role", role) for role in sorted(requirement.roles)]
+    if requirement.policy is not None:
+        pairs.append(("policy", requirement.policy.value))
+    return "&".join(f"{name}={quote(value, safe=':')}" for name, value in pairs) or ANY.decode()

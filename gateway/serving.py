@@ -1,0 +1,213 @@
+"""Runs the forward-auth service on uvicorn, in one process or several (docs/gateway.md).
+
+The listening socket is made before any worker, so that its address is known, or refused, at once,
+and a connection that waits to be accepted survives a worker's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from ssl import SSLContext
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Multiprocess
+
+from .fetching import fetch_json
+from .forward_auth import ForwardAuth, Message, Receive, Send
+from .service_log import configure_service_log
+from .service_settings import ServiceSettings, read_recipients
+from .verifier import Verifier
+
+IDLE_TIMEOUT = 75
+"""Seconds for which a gateway may keep an idle connection; nginx keeps its own for 60."""
+BACKLOG = 1024
+SOCKET_MODE = 0o660
+"""The gateway's user is in the socket's group."""
+
+
+class CannotListen(OSError):
+    """The address is taken, or not ours."""
+
+
+def build_application(settings: ServiceSettings) -> ForwardAuth:
+    """The service of one process."""
+    verifier = Verifier(
+        issuer=settings.issuer,
+        audience=settings.audience,
+        denylist=settings.denylist,
+        namespace=settings.namespace,
+        recipients=read_recipients(settings.recipients),
+        leeway=settings.leeway,
+        max_lifetime=settings.max_lifetime,
+        max_staleness=settings.max_staleness,
+        heartbeat_interval=settings.heartbeat_interval,
+        policy=settings.policy,
+        shared=settings.replica_file,
+        fetch=partial(
+            fetch_json, cafile=None if settings.issuer_ca is None else str(settings.issuer_ca)
+        ),
+    )
+    return ForwardAuth(verifier, log_requests=settings.log_requests)
+
+
+class _Worker:
+    """One of several processes: it ends when its supervisor is gone, however that went."""
+
+    def __init__(self, settings: ServiceSettings, supervisor: int, temporary: Path | None) -> None:
+        configure_service_log(as_json=settings.json)
+        self._application = build_application(settings)
+        self._supervisor = supervisor
+        self._temporary = temporary
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._watching = asyncio.create_task(self._watch())
+        await self._application(scope, receive, send)
+
+    async def _watch(self) -> None:
+        while os.getppid() == self._supervisor:
+            await asyncio.sleep(0.5)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)  # nobody else will
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered first.
+
+    `announce` is called with the address once it accepts connections; whether the service is ready
+    is for `/readyz` to say. Raises `CannotListen`.
+    """
+    with listening(settings) as (listener, url), one_replica(settings) as (given, temporary):
+        config = uvicorn.Config(
+            partial(build_application, given)
+            if given.workers == 1
+            else partial(_Worker, given, os.getpid(), temporary),
+            factory=True,
+            interface="asgi3",
+            workers=given.workers,
+            http="httptools",
+            loop="auto",  # uvloop, where there is one
+            ws="none",
+            lifespan="on",
+            ssl_context_factory=None if given.tls_certificate is None else _Context(given),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=IDLE_TIMEOUT,
+            timeout_graceful_shutdown=given.graceful_timeout,
+        )
+        announce(url)
+        if given.workers > 1:
+            Multiprocess(config, [listener]).run()
+            return
+        # uvicorn raises the signal again once it has stopped, and this is no failure.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(config).run([listener])
+
+
+@contextmanager
+def one_replica(settings: ServiceSettings) -> Iterator[tuple[ServiceSettings, Path | None]]:
+    """Settings under which several processes share one copy of the denylist.
+
+    In memory where the system has a place for it, for nobody else to read or write; that directory
+    goes with the service.
+    """
+    if settings.workers == 1 or settings.replica_file is not None:
+        yield settings, None
+        return
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp: 0700
+    with tempfile.TemporaryDirectory(prefix="gatepass-gateway-", dir=place) as directory:
+        yield replace(settings, replica_file=Path(directory, "replica")), Path(directory)
+
+
+class _Context:
+    """Makes the TLS context in each process; picklable, as a context is not."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, _config: uvicorn.Config, default: Callable[[], SSLContext]) -> SSLContext:
+        return self._settings.tls_context() or default()
+
+
+@contextmanager
+def listening(settings: ServiceSettings) -> Iterator[tuple[socket.socket, str]]:
+    """The listening socket and its URL. Raises `CannotListen`."""
+    path = settings.socket
+    if path is not None:
+        with _unix_socket(path) as listener:
+            yield listener, f"unix:{path}"
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    scheme = "http" if settings.tls_certificate is None else "https"
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+            listener.listen(BACKLOG)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "no such host"
+            raise CannotListen(f"{settings.host} port {settings.port}: {reason}") from None
+        listener.set_inheritable(True)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        yield listener, f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _unix_socket(path: Path) -> Iterator[socket.socket]:
+    _remove_stale(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        before = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise CannotListen(f"{path}: {error.strerror or error}") from None
+        finally:
+            os.umask(before)
+        listener.set_inheritable(True)
+        inode = path.stat().st_ino
+        try:
+            yield listener
+        finally:
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == inode:  # not that of whoever came after us
+                    path.unlink()
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a service that was killed, and nothing else."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CannotListen(f"{path}: exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                path.unlink()
+                return
+            raise CannotListen(f"{path}: {error.strerror}") from None
+    raise CannotListen(f"{path}: another service listens there")
