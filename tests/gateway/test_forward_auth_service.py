@@ -171,6 +171,31 @@ def test_both_framings_at_once_are_refused(service: ForwardAuthService) -> None:
         assert line.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
+def test_another_protocol_ends_the_connection(
+    service: ForwardAuthService, source: TokenSource
+) -> None:
+    """A gateway that passes a WebSocket's handshake on gets the decision, and no other protocol."""
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "a" * 24}
+    for token, status in ((source.token(), 200), (None, 401)):
+        answer = service.verify(token, headers=upgrade)
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+
+
+def test_a_head_has_bounds(service: ForwardAuthService, source: TokenSource) -> None:
+    """60 KB of headers are read; a head without an end is not, in however many headers it comes."""
+    padding = {f"X-{number}": "x" * 6000 for number in range(10)}
+    assert service.verify(source.token(), headers=padding).status == 200
+    for chunk in (b"x" * 9000, b"X-A: 1\r\n" * 1000):
+        with closing(socket.create_connection(("127.0.0.1", service.port), timeout=30)) as line:
+            line.sendall(b"GET /verify HTTP/1.1\r\nX-A: a")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    line.sendall(chunk)
+            with contextlib.suppress(ConnectionResetError):
+                assert line.recv(65536).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    assert service.verify(source.token()).status == 200
+
+
 def test_the_log_holds_the_trace_and_no_token(
     service: ForwardAuthService, source: TokenSource
 ) -> None:
