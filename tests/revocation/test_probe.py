@@ -115,11 +115,11 @@ def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: 
     replica.step(block=1)
     replica.check_candidate(candidate)
     assert candidate.passed_at == passed
-    denylist.add([Entry.token("C" * 21 + "A", 4_000_000_000)])
+    denylist.add([Entry.token("C" * 21 + "A", 4 << 30)])
     replica.step(block=1)
     replica.check_candidate(candidate)
     assert candidate.passed_at != passed
-    denylist.add([Entry.session("B" * 21 + "A", 4_000_000_000)])
+    denylist.add([Entry.session("B" * 21 + "A", 4 << 30)])
     replica.step(block=1)
     for _ in range(2):
         with pytest.raises(TokenRevoked):
@@ -131,8 +131,8 @@ def test_a_candidate_that_one_replica_let_pass_is_looked_up_by_another() -> None
     """Two copies may have taken in the same number of changes, and not the same."""
     candidate = Candidate(Claims("A" * 22, "B" * 21 + "A"), "kid")
     for entry in (
-        Entry.token("C" * 21 + "A", 4_000_000_000),
-        Entry.session("B" * 21 + "A", 4_000_000_000),
+        Entry.token("C" * 21 + "A", 4 << 30),
+        Entry.session("B" * 21 + "A", 4 << 30),
     ):
         denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
         denylist.initialise(watermark=0)
