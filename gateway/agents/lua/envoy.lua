@@ -70,17 +70,6 @@ local function look(now)
   return #copy.salts > 0, trusted
 end
 
-local ahead, reached = nil, 0
-
--- Whether the wall clock has been set back. Until it has caught up, a token could be alive again
--- whose entry is gone.
-local function set_back(wall, now)
-  local by = wall - now
-  if ahead and by < ahead - 1 then reached = math.max(reached, now + ahead) end
-  ahead = (not ahead or by < ahead - 1) and by or math.max(ahead, by)
-  return wall < reached
-end
-
 -- Lists of Envoy's metadata know no length of their own.
 local function list(value)
   if type(value) == "table" and (#value > 0 or next(value) == nil) then value.n = #value end
@@ -137,7 +126,7 @@ local function decide(handle, headers, route)
   local found, kid
   if token then found, kid = valid_claims(handle, token, wall) end
   local known, trusted = look(now)
-  local back = set_back(wall, now)
+  local back = wall_clock.set_back(wall, now)
   if not found
     or (known and denylist.refusal(found, claims.audiences(found.aud), kid, copy)) then
     return answer(handle, "401", "www-authenticate", 'Bearer error="invalid_token"')
