@@ -33,6 +33,9 @@ _BATCH = 4_096
 """Records of a snapshot after which readers are told to look again."""
 _MICRO = 1_000_000
 
+_Inode = tuple[int, int]
+"""Device and number: tells a file from the one that takes its name."""
+
 
 class Storage(Protocol):
     """Where tables live."""
@@ -72,7 +75,8 @@ class SharedFile:
         """`owner`, 16 bytes, tells of which denylist it is."""
         self.path = path
         self._identity = (boot_id(), owner)
-        self._published: tuple[int, int] | None = None
+        self._ours: tuple[_Inode | None, ...] = ()
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         _require_private(path.parent)
 
     def make(self, capacity: int) -> PackedTable:
@@ -92,12 +96,14 @@ class SharedFile:
         return table
 
     def publish(self, table: PackedTable) -> None:  # noqa: ARG002
+        # Before and after, so that at no moment it looks as if another one had done it.
+        self._ours = (*self._ours[-1:], _inode(self._fresh))
         self._fresh.replace(self.path)
-        self._published = _inode(self.path)
 
     def is_in_place(self) -> bool:
         """Whether what this process published last is what others find."""
-        return self._published is not None and _inode(self.path) == self._published
+        inode = _inode(self.path)
+        return inode is not None and inode in self._ours
 
     def remove_leftovers(self) -> None:
         """Remove what writers before us began and did not publish."""
@@ -110,9 +116,7 @@ class SharedFile:
         """The table that is there, if it is ours, of this boot and of the same denylist."""
         return self.open_with_inode(write=write)[0]
 
-    def open_with_inode(
-        self, *, write: bool = False
-    ) -> tuple[PackedTable | None, tuple[int, int] | None]:
+    def open_with_inode(self, *, write: bool = False) -> tuple[PackedTable | None, _Inode | None]:
         """As `open`; also what tells this file from the one that takes its place."""
         try:
             mode = os.O_RDWR if write else os.O_RDONLY
@@ -139,7 +143,7 @@ class SharedFile:
         return table, (found.st_dev, found.st_ino)
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _inode(path: Path) -> _Inode | None:
     try:
         found = path.lstat()
     except OSError:
@@ -205,6 +209,11 @@ class PackedCopy:
     # --- reading -----------------------------------------------------------------------------
 
     @property
+    def table(self) -> PackedTable:
+        """The present one."""
+        return self._table
+
+    @property
     def fresh_at(self) -> float | None:
         at = self._table.words[_FRESH_AT]
         return (at - 1) / _MICRO if at else None
@@ -237,7 +246,7 @@ class PackedCopy:
         try:
             for record in records:
                 if self._table.is_full:
-                    self._make_room()
+                    self._make_room(taken)
                 table = self._table
                 if len(table) >= self._most and not table.holds(record.key):
                     raise ReplicaFull(len(table))
@@ -303,10 +312,12 @@ class PackedCopy:
             self._start_anew(capacity)
             self._move(self._table.capacity)
 
-    def _make_room(self) -> None:
+    def _make_room(self, taken: int) -> None:
         if self._next is None:
             count = len(self._table)
-            self._start_anew(capacity_for(count + count // 4))
+            # By doubling while much comes at once: it would be copied again and again.
+            more = count if 4 * taken > count else count // 8
+            self._start_anew(capacity_for(count + more))
         else:
             self._move(self._table.capacity)
 
@@ -342,7 +353,7 @@ class SharedReader:
     def __init__(self, file: SharedFile) -> None:
         self._file = file
         self._table: PackedTable | None = None
-        self._inode: tuple[int, int] | None = None
+        self._inode: _Inode | None = None
         self._sequence = -1
         self.salt = b""
         self.older_salts: tuple[bytes, ...] = ()

@@ -99,9 +99,7 @@ class Told:
         epoch, chain = (at.epoch.encode(), at.chain.encode()) if at else (b"", b"")
         if at is None or len(epoch) > 64 or len(chain) > 64:
             return self._FORM.pack(self.watermark + 1, len(self.salts), salts, 0, b"", b"")
-        return self._FORM.pack(
-            self.watermark + 1, len(self.salts), salts, at.seq + 1, epoch, chain
-        )
+        return self._FORM.pack(self.watermark + 1, len(self.salts), salts, at.seq + 1, epoch, chain)
 
     @classmethod
     def unpacked(cls, octets: bytes) -> Told:
