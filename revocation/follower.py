@@ -166,8 +166,7 @@ class Follower:
             self._position = None
             return
         except ReplicaFull:
-            # What has expired makes room.
-            self._sweep()
+            self._make_room(items, block)
             raise
         except DenylistNotReady:
             # Another primary, or a copy from the past: nobody vouches for it until the journal has
@@ -214,8 +213,12 @@ class Follower:
         log.info("the replica reads a snapshot as of feed item %d", snapshot.state.position.seq)
         self._sink.begin(snapshot.state.salt)
         # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
-        self._sink.merge(_Telling(snapshot.records))
         self._sink.raise_watermark(snapshot.state.watermark)
+        try:
+            self._sink.merge(_Telling(snapshot.records))
+        except ReplicaFull:
+            self._make_room([], self._heartbeat_interval)
+            raise
         self._position = snapshot.state.position
         if snapshot.state.ready:
             self._furthest = self._position
@@ -245,6 +248,16 @@ class Follower:
         self._is_sweeping = bool(self._sink.sweep(now))
         if not self._is_sweeping:
             self._next_sweep = now + _SWEEP_INTERVAL
+
+    def _make_room(self, items: list[FeedItem], block: float) -> None:
+        # What has expired by the store's present time: the feed stands where it is full.
+        news = self._denylist.tail(self._denylist.state().position, 2 * block) or items
+        if news:
+            self._store_time = news[-1].sent / 1000
+        self._next_sweep = 0.0
+        self._sweep()
+        while self._is_sweeping:
+            self._sweep()
 
 
 class _Telling:

@@ -46,6 +46,9 @@ class Storage(Protocol):
     def publish(self, table: PackedTable) -> None:
         """Let readers find this table from now on."""
 
+    def discard(self) -> None:
+        """Remove what was made last, and not published."""
+
 
 class OwnMemory:
     """Implements `Storage` for one process."""
@@ -57,6 +60,9 @@ class OwnMemory:
 
     def publish(self, table: PackedTable) -> None:
         """Nobody else reads it."""
+
+    def discard(self) -> None:
+        """It goes with its last reference."""
 
 
 def boot_id() -> bytes:
@@ -99,6 +105,9 @@ class SharedFile:
         # Before and after, so that at no moment it looks as if another one had done it.
         self._ours = (*self._ours[-1:], _inode(self._fresh))
         self._fresh.replace(self.path)
+
+    def discard(self) -> None:
+        self._fresh.unlink(missing_ok=True)
 
     def is_in_place(self) -> bool:
         """Whether what this process published last is what others find."""
@@ -247,10 +256,8 @@ class PackedCopy:
             for record in records:
                 if self._table.is_full:
                     self._make_room(taken)
-                table = self._table
-                if len(table) >= self._most and not table.holds(record.key):
-                    raise ReplicaFull(len(table))
-                if table.merge(record.key, record.level, record.expires):
+                self._require_room_for(record)
+                if self._table.merge(record.key, record.level, record.expires):
                     changed = True
                 if self._next is not None:
                     self._next.merge(record.key, record.level, record.expires)
@@ -258,6 +265,9 @@ class PackedCopy:
                 taken += 1
                 if taken % _BATCH == 0:
                     self._table.count_change()
+        except ReplicaFull:
+            self._abandon()
+            raise
         finally:
             if changed:
                 self._table.count_change()
@@ -281,7 +291,11 @@ class PackedCopy:
         left = _SLICE
         while left > 0:
             if self._next is not None:
-                left -= self._move(left)
+                try:
+                    left -= self._move(left)
+                except ReplicaFull:
+                    self._abandon()
+                    return False
                 continue
             table = self._table
             last = min(self._swept + left, table.capacity)
@@ -312,6 +326,11 @@ class PackedCopy:
             self._start_anew(capacity)
             self._move(self._table.capacity)
 
+    def _require_room_for(self, record: Record) -> None:
+        table = self._table
+        if len(table) >= self._most and not table.holds(record.key):
+            raise ReplicaFull(len(table))
+
     def _make_room(self, taken: int) -> None:
         if self._next is None:
             count = len(self._table)
@@ -325,6 +344,11 @@ class PackedCopy:
         self._moved = self._swept = 0
         self._next = self._storage.make(capacity)
         self._tell()
+
+    def _abandon(self) -> None:
+        if self._next is not None:
+            self._next = None
+            self._storage.discard()
 
     def _move(self, places: int) -> int:
         """Move so many places on; how many there were."""

@@ -48,6 +48,7 @@ _END_NEVER = (1 << 32) - 1
 _MINUTE = 60
 _GLANCE = 24
 """Places looked at in one step; nearly every search ends among them."""
+_GLANCE_END = HEADER + _GLANCE
 _first_half = struct.Struct("<xQ").unpack_from
 
 
@@ -163,11 +164,9 @@ class PackedTable:
         at = first % self.capacity
         tag = key[16] % 254 + 1
         if at <= self._last_glance:
-            at += HEADER
-            seen = self._buffer[at : at + _GLANCE]
+            seen = self._buffer[at + HEADER : at + _GLANCE_END]
             if tag not in seen and 0 in seen:
                 return 0
-            at -= HEADER
         return self._search(key, at, tag)
 
     def holds_any(self, keys: tuple[bytes, ...]) -> bool:
@@ -176,13 +175,12 @@ class PackedTable:
         for key in keys:
             (first,) = _first_half(key)
             at = first % capacity
-            if at > last_glance:
-                return True
-            at += HEADER
-            seen = buffer[at : at + _GLANCE]
-            if (key[16] % 254 + 1 in seen or 0 not in seen) and self._search(
-                key, at - HEADER, key[16] % 254 + 1
-            ):
+            tag = key[16] % 254 + 1
+            if at <= last_glance:
+                seen = buffer[at + HEADER : at + _GLANCE_END]
+                if tag not in seen and 0 in seen:
+                    continue
+            if self._search(key, at, tag):
                 return True
         return False
 
@@ -253,7 +251,7 @@ class PackedTable:
         tag = key[16] % 254 + 1
         place = -1
         if at <= self._last_glance:
-            seen = self._buffer[at + HEADER : at + HEADER + _GLANCE]
+            seen = self._buffer[at + HEADER : at + _GLANCE_END]
             free = seen.find(0)
             if free >= 0 and seen.find(tag, 0, free) < 0 and seen.find(_DELETED, 0, free) < 0:
                 place = at + free
