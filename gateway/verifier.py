@@ -17,6 +17,7 @@ from revocation import (
 from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Recipient
 
 from .errors import TokenRequired
+from .feed_signature import FeedSignature
 from .jwks import Fetch, JwksClient, fetch_json
 
 DEFAULT_MAX_LIFETIME = 3600
@@ -50,8 +51,13 @@ class Verifier:
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `recipients`: own decryption keys by `kid`, for sealed tokens.
         """
+        self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
-            open_denylist(denylist, namespace=namespace) if isinstance(denylist, str) else denylist
+            open_denylist(
+                denylist, namespace=namespace, verify=FeedSignature(issuer, self._keys.find)
+            )
+            if isinstance(denylist, str)
+            else denylist
         )
         self._replica = Replica(
             self._denylist,
@@ -60,7 +66,6 @@ class Verifier:
             policy=policy,
         )
         self._max_staleness = max_staleness
-        self._keys = JwksClient(issuer, fetch=fetch)
         self._tokens = AccessVerifier(
             issuer=issuer,
             audience=audience,
