@@ -14,7 +14,7 @@ from pathlib import Path
 
 from joserfc.errors import SecurityWarning
 
-from . import encryption, refresh_http, report, revoked, signatures
+from . import encryption, forward_auth, refresh_http, report, revoked, signatures
 from .lab import FULL, QUICK, Lab, Scale
 from .servers import BenchmarkError
 from .timing import Row
@@ -35,6 +35,10 @@ GROUPS: dict[str, tuple[str, Callable[[Lab], Iterator[Row]]]] = {
     refresh_http.REFRESH_HTTP: (
         "refresh through HTTP, beside flask-jwt-extended",
         refresh_http.refresh_http,
+    ),
+    forward_auth.FORWARD_AUTH: (
+        "the forward-auth service, beside a bare ASGI application",
+        forward_auth.forward_auth,
     ),
 }
 

@@ -23,6 +23,7 @@ PACKAGES = (
     "Flask",
     "Flask-JWT-Extended",
     "gunicorn",
+    "uvicorn",
     "SQLAlchemy",
 )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from .entry import NEVER, Record
+from .entry import Record
 
-_OLDER_SALTS = 8
+OLDER_SALTS = 8
+"""Epochs that are gone and whose entries still count."""
 
 
 class Sink(Protocol):
@@ -35,8 +36,8 @@ class Sink(Protocol):
         """Drop what expired at or before `now`, seconds since the epoch."""
 
 
-class Copy(Sink, Protocol):
-    """A sink that a check can read at the same time, from any thread."""
+class Copy(Protocol):
+    """What was put into a sink, for a check to read at the same time, from any thread."""
 
     @property
     def salt(self) -> bytes:
@@ -50,52 +51,14 @@ class Copy(Sink, Protocol):
     def watermark(self) -> int: ...
 
     @property
-    def fresh_at(self) -> float | None: ...
+    def fresh_at(self) -> float | None:
+        """As `vouch` said; of a shared copy also what brings the rest up to date: ask it first."""
+
+    @property
+    def changes(self) -> int:
+        """Rises after every change: what was looked up under this number need not be again."""
 
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
 
     def __len__(self) -> int: ...
-
-
-class MemoryCopy:
-    """Implements `Copy` in dictionaries of this process."""
-
-    def __init__(self) -> None:
-        self.salt = b""
-        self.older_salts: tuple[bytes, ...] = ()
-        self.watermark = -1
-        self.fresh_at: float | None = None
-        self._levels: dict[bytes, int] = {}
-        self._expiries: dict[bytes, int] = {}
-
-    def level_of(self, key: bytes) -> int:
-        # An entry outlives every token that it can hit, so an expired one needs no second look.
-        return self._levels.get(key, 0)
-
-    def __len__(self) -> int:
-        return len(self._levels)
-
-    def begin(self, salt: bytes) -> None:
-        if self.salt and salt != self.salt:
-            older = (self.salt, *self.older_salts)
-            self.older_salts = tuple(old for old in older if old != salt)[:_OLDER_SALTS]
-        self.salt = salt
-
-    def merge(self, records: Iterable[Record]) -> None:
-        for record in records:
-            # The level last: a reader between the two lines sees no entry or the whole one.
-            self._expiries[record.key] = max(self._expiries.get(record.key, 0), record.expires)
-            self._levels[record.key] = max(self._levels.get(record.key, 0), record.level)
-
-    def raise_watermark(self, watermark: int) -> None:
-        self.watermark = max(self.watermark, watermark)
-
-    def vouch(self, fresh_at: float | None) -> None:
-        self.fresh_at = fresh_at
-
-    def sweep(self, now: float) -> None:
-        expired = [key for key, expires in self._expiries.items() if expires <= now < NEVER]
-        for key in expired:
-            del self._levels[key]
-            del self._expiries[key]

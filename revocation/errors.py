@@ -38,6 +38,16 @@ class ReplicaStale(RevocationError):
         self.limit = limit
 
 
+class ReplicaFull(RevocationError):
+    """More entries came than a replica was made for; it keeps all that it has, and ages."""
+
+    code = "replica_full"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the replica holds {count} entries, and takes no more")
+        self.count = count
+
+
 class DenylistUnavailable(RevocationError):
     """The denylist does not answer; nothing may be assumed about what it holds."""
 

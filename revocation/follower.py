@@ -6,11 +6,11 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from .copy import Sink
 from .denylist import Denylist
-from .entry import Kind, unpack
+from .entry import Kind, Record, unpack
 from .errors import DenylistLost, DenylistNotReady, FeedGap, RevocationError
 from .feed import FeedItem, Position, next_chain
 
@@ -56,7 +56,6 @@ class Follower:
         self._furthest: Position | None = None
         self._mark: tuple[float, int] | None = None
         self._stopping = threading.Event()
-        self._in_step = threading.Event()
         self._thread: threading.Thread | None = None
         self._store_time = 0.0
         self._next_sweep = 0.0
@@ -78,13 +77,9 @@ class Follower:
             return float("inf")
         return self._clock() - fresh_at + self._heartbeat_interval
 
-    def wait_in_step(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until the copy can be vouched for."""
-        return self._in_step.wait(timeout)
-
     def start(self) -> None:
         """Follow the denylist from a background thread of this process."""
-        self._stopping.clear()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="gatepass-replica", daemon=True)
         self._thread.start()
 
@@ -94,6 +89,15 @@ class Follower:
         if self._thread is not None:
             self._thread.join(timeout=5)
             self._thread = None
+
+    def forget(self) -> None:
+        """In a child after a fork: the thread is the parent's, and may have been anywhere.
+
+        What it has put into its sink stays, as old as it is; a snapshot is read anew.
+        """
+        self._thread = None
+        self._position = None
+        self._mark = None
 
     def _follow(self) -> None:
         backoff = _FIRST_BACKOFF
@@ -135,8 +139,6 @@ class Follower:
         if self._position is None:
             self._load()
             return
-        if self.staleness() > self._max_staleness:
-            self._in_step.clear()
         self._set_mark(self._position)
         try:
             items = self._denylist.tail(self._position, block)
@@ -172,14 +174,11 @@ class Follower:
             if any(item.is_heartbeat and item.seq > last_then for item in items):
                 self._vouch(asked_at)
                 self._mark = None
-        if self.staleness() <= self._max_staleness:
-            self._in_step.set()
 
     def _distrust(self) -> None:
         # Until a heartbeat comes through the feed again, nothing says that it is alive.
         self._vouch(None)
         self._mark = None
-        self._in_step.clear()
 
     def _vouch(self, fresh_at: float | None) -> None:
         self._fresh_at = fresh_at
@@ -189,15 +188,16 @@ class Follower:
         self._distrust()
         asked_at = self._clock()
         snapshot = self._denylist.snapshot()
+        log.info("the replica reads a snapshot as of feed item %d", snapshot.state.position.seq)
         self._sink.begin(snapshot.state.salt)
         # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
-        self._sink.merge(snapshot.records)
+        self._sink.merge(_telling(snapshot.records))
         self._sink.raise_watermark(snapshot.state.watermark)
         self._position = snapshot.state.position
         if snapshot.state.ready:
             self._furthest = self._position
         self._mark = asked_at, self._position.seq
-        log.info("the replica has read a snapshot as of feed item %d", self._position.seq)
+        log.info("the replica has read the snapshot in %.1f s", self._clock() - asked_at)
 
     def _apply(self, item: FeedItem) -> None:
         position = self._position
@@ -221,3 +221,13 @@ class Follower:
             return
         self._next_sweep = now + _SWEEP_INTERVAL
         self._sink.sweep(now)
+
+
+def _telling(records: Iterable[Record]) -> Iterator[Record]:
+    """The same records; a long read is told of once a second."""
+    told = time.monotonic()
+    for number, record in enumerate(records):
+        if number % 4096 == 0 and time.monotonic() - told > 1:
+            told = time.monotonic()
+            log.info("the replica has read %d entries", number)
+        yield record

@@ -6,13 +6,14 @@ the threads of a process ask one after the other.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import redis
 from redis.cluster import RedisCluster
@@ -42,6 +43,7 @@ class Circuit:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        _circuits.add(self)
         self._failures = 0
         self._retry_at = 0.0
 
@@ -83,12 +85,25 @@ class Circuit:
             self._retry_at = self._clock() + PAUSE * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
 
 
+_circuits: WeakSet[Circuit] = WeakSet()
+
+
+def _unlock_in_child() -> None:
+    # A thread of the parent may have held one at the moment of the fork.
+    for circuit in list(_circuits):
+        circuit._lock = threading.Lock()
+    Circuits._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 class Circuits:
     """A circuit for each server behind an address; a Cluster's nodes fail one by one."""
 
     # Weak, so that an address that nobody uses any more, with its password, is forgotten.
     _shared: ClassVar[WeakValueDictionary[str, Circuits]] = WeakValueDictionary()
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _lock = threading.Lock()
 
     def __init__(self) -> None:
         self._by_node: dict[str, Circuit] = {}

@@ -5,11 +5,16 @@ The guarantee is `max_staleness`: past it the policy applies. Milliseconds are w
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
+import weakref
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 
-from .copy import Copy, MemoryCopy
+from .copy import Copy
 from .denylist import Denylist
 from .entry import Kind, Probe, Revocable, refusal
 from .errors import ReplicaStale, TokenRevoked
@@ -20,6 +25,11 @@ from .follower import (
     Follower,
     suspension_aware_clock,
 )
+from .packed_copy import MOST_ENTRIES, PackedCopy, SharedFile, SharedReader
+from .shared_follower import SharedFollower
+
+_LOOK = 0.01
+"""Seconds between two looks of who waits for a copy to be in step."""
 
 
 class StalePolicy(StrEnum):
@@ -43,24 +53,42 @@ class Replica:
         max_staleness: float = DEFAULT_MAX_STALENESS,
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
+        shared: Path | None = None,
+        owner: str = "",
+        most: int = MOST_ENTRIES,
         clock: Callable[[], float] = suspension_aware_clock,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """As for `Follower`; `policy` says what happens past `max_staleness`."""
+        """As for `Follower`; `policy` says what happens past `max_staleness`.
+
+        `shared` is a file that all processes of this host map, of which one follows; `owner` names
+        the denylist, so that no two share it. `most` entries are held at the most: with more the
+        copy ages. Raises `PermissionError` where others may write to the file's directory.
+        """
         self._denylist = denylist
         self._max_staleness = max_staleness
         self._heartbeat_interval = heartbeat_interval
         self._policy = policy
         self._clock = clock
-        self._copy: Copy = MemoryCopy()
-        self._follower = Follower(
+        self._started = False
+        self._copy: Copy
+        self._follower: Follower | SharedFollower
+        follow = partial(
+            Follower,
             denylist,
-            self._copy,
             max_staleness=max_staleness,
             heartbeat_interval=heartbeat_interval,
             clock=clock,
             wall_clock=wall_clock,
         )
+        if shared is None:
+            copy = PackedCopy(most=most)
+            self._copy, self._follower = copy, follow(copy)
+        else:
+            digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
+            file = SharedFile(shared, digest)
+            self._copy, self._follower = SharedReader(file), SharedFollower(file, follow, most=most)
+        _replicas.add(self)
 
     # The check: what every request pays.
 
@@ -72,6 +100,7 @@ class Replica:
         `DenylistUnavailable` under `ask`.
         """
         copy = self._copy
+        # First: it also brings a shared copy's salts and watermark up to date.
         stale = self.staleness() > self._max_staleness
         if stale:
             policy = policy or self._policy
@@ -83,7 +112,7 @@ class Replica:
         if kind is None and copy.older_salts:
             kind = self._refusal_of_older_epochs(claims, kid)
         if kind is None and stale and policy is StalePolicy.ASK:
-            kind = self._denylist.lookup(probe, self._follower.furthest)
+            kind = self._denylist.lookup(probe, self._furthest)
         if kind is not None:
             raise TokenRevoked(kind)
 
@@ -105,12 +134,30 @@ class Replica:
 
     def wait_in_step(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until the copy can be vouched for."""
-        return self._follower.wait_in_step(timeout)
+        end = time.monotonic() + timeout
+        while self.staleness() > self._max_staleness:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _LOOK))
+        return True
 
     @property
     def position(self) -> Position | None:
-        """How far it has come in the feed; None while it needs a snapshot."""
-        return self._follower.position
+        """How far it has come in the feed; None while it needs a snapshot, or another process
+        follows for this one."""
+        follower = self._following
+        return None if follower is None else follower.position
+
+    @property
+    def _furthest(self) -> Position | None:
+        follower = self._following
+        return None if follower is None else follower.furthest
+
+    @property
+    def _following(self) -> Follower | None:
+        follower = self._follower
+        return follower.follower if isinstance(follower, SharedFollower) else follower
 
     def __len__(self) -> int:
         return len(self._copy)
@@ -118,13 +165,35 @@ class Replica:
     # Following the feed.
 
     def start(self) -> None:
-        """Follow the denylist from a background thread of this process."""
+        """Follow the denylist from a background thread, in this process and each fork of it."""
+        self._started = True
         self._follower.start()
 
     def stop(self) -> None:
         """Stop following; the copy stays and ages."""
+        self._started = False
         self._follower.stop()
 
     def step(self, block: float) -> None:
-        """As `Follower.step`, for a program that has no thread for it."""
-        self._follower.step(block)
+        """As `Follower.step`, for a program that has no thread for it; not for a shared one."""
+        follower = self._following
+        if follower is None:
+            raise RuntimeError("a shared replica is followed by a thread")
+        follower.step(block)
+
+    def go_on_after_fork(self) -> None:
+        """In the child: threads do not survive a fork."""
+        self._follower.forget()
+        if self._started:
+            self._follower.start()
+
+
+_replicas: weakref.WeakSet[Replica] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for replica in list(_replicas):
+        replica.go_on_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -82,6 +82,7 @@ def test_quick_run_prints_every_benchmark_beside_its_peers(
     assert "PyJWT + redis-py GET" in peers["revocation"]
     assert peers["seal"] == {"joserfc"}
     assert peers["refresh-http"] == {"flask-jwt-extended, HS256", "flask-jwt-extended, ES256"}
+    assert peers["forward-auth"] == {"bare ASGI"}
     assert [cells[0] for cells in table_of(done.stdout)] == [row["case"] for row in rows]
     assert document["environment"]["date"] in done.stdout
     assert list(place.iterdir()) == []

@@ -18,14 +18,17 @@ from harness.processes import Process, free_port, short_directory
 from issuer.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda path: path.name)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.name)
 SETUP_COMMANDS = {"./run demo", "./run test", "./run bench"}
 DOCUMENTED_URL = "http://127.0.0.1:8000"
-RUNNABLE = {"sh", "python", "output", "toml", "json", "acl"}
-"""Run here, but for `acl`: tests/revocation/test_redis_acl.py works under those users."""
+ELSEWHERE = {"acl", "nginx", "caddyfile", "yaml"}
+"""Run by tests/revocation/test_redis_acl.py and tests/gateway/test_real_gateways.py."""
+RUNNABLE = {"sh", "python", "output", "toml", "json", *ELSEWHERE}
+UNTESTED = "untested"
+"""What no test runs, on a page that begins with saying so."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)#:]+)\)")
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def named(document: Path) -> str:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_every_block_is_of_a_kind_that_is_tested(document: Path) -> None:
     """No example escapes by a language that nothing here runs."""
-    assert {language for language, _ in blocks(document)} <= RUNNABLE
+    languages = {language for language, _ in blocks(document)}
+    if UNTESTED in languages:
+        assert document.read_text("utf-8").split("\n\n")[1].startswith("**Not tested.**")
+    assert languages - {UNTESTED} <= RUNNABLE
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

@@ -9,10 +9,10 @@ import tarfile
 import zipfile
 from email.parser import Parser
 from fnmatch import fnmatch
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import pytest
+from harness.fresh_install import closure
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -135,20 +135,3 @@ def test_a_gateway_installs_neither_flask_nor_a_database(built: Built) -> None:
         canonicalize_name(requirement.name) for requirement in requirements
     }
     assert closure(requirements).isdisjoint(NOT_FOR_GATEWAYS)
-
-
-def closure(requirements: list[Requirement]) -> set[str]:
-    """Names of everything that these requirements pull in here, without any extra asked for."""
-    seen: set[str] = set()
-    waiting = [(requirement, "") for requirement in requirements]
-    while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        name = canonicalize_name(requirement.name)
-        if name in seen and not requirement.extras:
-            continue
-        seen.add(name)
-        for line in metadata.requires(name) or []:
-            waiting += [(Requirement(line), each) for each in ("", *requirement.extras)]
-    return seen

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from harness.denylists import HandClock, Model, Store, contents
+from harness.denylists import HandClock, Model, Store, contents, held_by, in_minutes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revocation import NEVER, Entry, Kind, Replica
-from revocation.copy import MemoryCopy
 
 NAMES = ("AAAAAAAAAAAAAAAAAAAAAA", "ann", "bob")
 
@@ -41,13 +40,6 @@ def tellings(draw: st.DrawFn) -> list[list[list[tuple[Kind, str, int, int | None
     return told
 
 
-def held(replica: Replica) -> dict[bytes, tuple[int, int]]:
-    """Level and expiry of what a replica holds."""
-    copy = replica._copy
-    assert isinstance(copy, MemoryCopy)
-    return {key: (level, copy._expiries[key]) for key, level in copy._levels.items()}
-
-
 @FEW
 @given(tellings())
 def test_any_order_and_any_repetition_is_the_same(
@@ -73,6 +65,7 @@ def test_any_order_and_any_repetition_is_the_same(
         latecomer.step(block=0)
         state = denylist.state()
         expected = model.contents(state.salt)
-        assert contents(denylist) == held(follower) == held(latecomer) == expected
+        assert contents(denylist) == expected
+        assert held_by(follower) == held_by(latecomer) == in_minutes(expected)
         for replica in (follower, latecomer):
             assert replica._copy.watermark == state.watermark == model.watermark

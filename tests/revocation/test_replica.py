@@ -15,6 +15,8 @@ from harness.denylists import (
     Token,
     contents,
     feed,
+    held_by,
+    in_minutes,
 )
 from harness.redis_server import RedisServer
 
@@ -33,7 +35,6 @@ from revocation import (
     StalePolicy,
     TokenRevoked,
 )
-from revocation.copy import MemoryCopy
 
 
 def replica_of(denylist: Denylist, clock: HandClock, **options: object) -> Replica:
@@ -55,14 +56,6 @@ def bring_in_step(replica: Replica, denylist: Denylist) -> None:
     denylist.heartbeat(0)
     replica.step(block=0)
     assert replica.staleness() == 1.0
-
-
-def held(replica: Replica) -> dict[bytes, tuple[int, int]]:
-    """Level and expiry of what a replica holds."""
-    copy = replica._copy
-    assert isinstance(copy, MemoryCopy)
-    assert copy._levels.keys() == copy._expiries.keys()
-    return {key: (level, copy._expiries[key]) for key, level in copy._levels.items()}
 
 
 def refused(replica: Replica, token: Token, kid: str = KID) -> Kind | None:
@@ -128,12 +121,12 @@ def test_it_holds_what_the_denylist_holds(store: Store, clock: HandClock) -> Non
     denylist.add([Entry.session(f"s{n}", clock.after(n)) for n in range(1, 600)])
     denylist.add([Entry.key(f"k{n}") for n in range(50)])
     replica = in_step(denylist, clock)
-    assert held(replica) == contents(denylist)
+    assert held_by(replica) == in_minutes(contents(denylist))
     for n in range(30):
         denylist.add([Entry.session(f"s{n}", clock.after(700)), Entry.subject(f"u{n}", 3, NEVER)])
     denylist.add([Entry.epoch("e", 900)])
     replica.step(block=0)
-    assert held(replica) == contents(denylist)
+    assert held_by(replica) == in_minutes(contents(denylist))
     assert len(replica) == len(contents(denylist))
     assert refused(replica, Token(iat=900)) is Kind.EPOCH
 
@@ -189,7 +182,7 @@ def test_a_disturbed_feed_is_read_afresh(
     assert "reading the denylist afresh" in caplog.text
     line.disturb = None
     replica.step(block=0)
-    assert held(replica) == contents(denylist)
+    assert held_by(replica) == in_minutes(contents(denylist))
     assert len(replica) == 3
 
 
@@ -217,18 +210,18 @@ def test_a_snapshot_that_breaks_off_loses_nothing(denylist: Denylist, clock: Han
     line = FaultyDenylist(denylist)
     replica = in_step(line, clock)
     replica._follower._position = None
-    before = held(replica)
+    before = held_by(replica)
     denylist.add([Entry.session(Token.sid, clock.after(300))])
     line.snapshot_ends_after = 3
     with pytest.raises(DenylistUnavailable):
         replica.step(block=0)
-    assert before.items() <= held(replica).items()
+    assert before.items() <= held_by(replica).items()
     with pytest.raises(ReplicaStale):
         replica.check(Token(sid="s1"), KID)
     assert_open_refuses(replica, Token(sid="s1"))
     line.snapshot_ends_after = None
     bring_in_step(replica, denylist)
-    assert held(replica) == contents(denylist)
+    assert held_by(replica) == in_minutes(contents(denylist))
 
 
 def assert_open_refuses(replica: Replica, token: Token, kid: str = KID) -> None:
@@ -358,7 +351,7 @@ def test_what_has_expired_is_swept(denylist: Denylist, near_store: Store, clock:
         denylist.heartbeat(0)
         replica.step(block=0)
         assert len(replica) == size
-        assert len(held(replica)) == size
+        assert len(held_by(replica)) == size
 
 
 @pytest.mark.parametrize("which", ["the store's", "its own"])

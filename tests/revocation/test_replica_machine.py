@@ -8,13 +8,24 @@ Python, and must be caught by the walks.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import pytest
 import redis
-from harness.denylists import BUCKET, KID, FaultyDenylist, HandClock, Model, Token, contents, merged
+from harness.denylists import (
+    BUCKET,
+    FAR_BUCKET,
+    KID,
+    FaultyDenylist,
+    HandClock,
+    Model,
+    Token,
+    contents,
+    held_by,
+    merged,
+)
 from harness.redis_server import RedisServer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -45,13 +56,14 @@ from revocation import (
     TokenRevoked,
     redis_denylist,
 )
-from revocation.copy import MemoryCopy
 from revocation.entry import record_key, unpack
 from revocation.memory_denylist import MemoryDenylist
+from revocation.packed_copy import PackedCopy
+from revocation.packed_table import PackedTable
 from revocation.redis_client import load_script
 from revocation.redis_denylist import RedisDenylist
 
-Mutant = type[Follower] | type[MemoryCopy]
+Mutant = type[Follower] | type[PackedCopy] | type[PackedTable]
 
 MAX_STALENESS = 5.0
 EXAMPLES = 30
@@ -59,7 +71,7 @@ STEPS = 60
 
 KINDS = list(Kind)
 NAMES = ["ann", "ann", "bob"]
-LIFETIMES = [1, 60, 90, 300, None]
+LIFETIMES = [1, 60, 90, 300, 700, None]
 WAITS = [0, 0.25, 1, 2, 3, 20, 61]
 BATCHES = [1, 2, 3, None]
 FAULTS = ["none"] * 8 + ["lost", "lost", "swapped", "repeated", "down", "torn"]
@@ -125,6 +137,7 @@ class RedisWorld:
 
     def open(self, clock: HandClock) -> Denylist:
         self.lose()
+        self._clock = clock
         return RedisDenylist(self._client, clock=clock)
 
     def trim(self, left: int) -> None:
@@ -134,7 +147,10 @@ class RedisWorld:
         self._client.flushall()
 
     def end(self, expires: int) -> int:
-        return expires if expires == NEVER else -(-expires // BUCKET) * BUCKET
+        if expires == NEVER:
+            return expires
+        bucket = FAR_BUCKET if expires - self._clock.now > 600 else BUCKET
+        return -(-expires // bucket) * bucket
 
 
 def token_hit_by(kind: Kind, name: str, level: int) -> tuple[Token, str]:
@@ -184,9 +200,10 @@ class Following(RuleBasedStateMachine):
             policy=StalePolicy.OPEN,
         )
         if self.mutant is not None:
-            follows = issubclass(self.mutant, Follower)
-            part = self.replica._follower if follows else self.replica._copy
-            part.__class__ = self.mutant  # type: ignore[assignment]
+            copy = self.replica._copy
+            parts = [self.replica._follower, copy, copy._table]
+            (part,) = (one for one in parts if issubclass(self.mutant, type(one)))
+            part.__class__ = self.mutant
         self.acknowledged: list[Acknowledged] = []
         self.salts: list[bytes] = []
         self.model = Model(self.world.end)
@@ -277,7 +294,7 @@ class Following(RuleBasedStateMachine):
         self.denylist.heartbeat(0)
         self.replica.step(block=0)
         assert self.replica.staleness() <= MAX_STALENESS
-        held = self.held()
+        held = held_by(self.replica)
         for key, (level, expires) in contents(self.denylist).items():
             if expires > self.clock.now:
                 known = held.get(key, (-1, -1))
@@ -285,13 +302,6 @@ class Following(RuleBasedStateMachine):
                 assert known[1] >= expires, (key, known, level, expires)
 
     # --- what holds at any moment ------------------------------------------------------------
-
-    def held(self) -> dict[bytes, tuple[int, int]]:
-        replica = self.replica
-        copy = replica._copy
-        assert isinstance(copy, MemoryCopy)
-        assert copy._levels.keys() == copy._expiries.keys()
-        return {key: (level, copy._expiries[key]) for key, level in copy._levels.items()}
 
     def refuses(self, entry: Entry) -> bool:
         token, kid = token_hit_by(entry.kind, entry.value, entry.level)
@@ -309,7 +319,7 @@ class Following(RuleBasedStateMachine):
             return self.replica._copy.watermark >= entry.level
         for salt in self.salts:
             key = record_key(entry.kind, entry.value, salt)
-            level, expires = self.held().get(key, (-1, -1))
+            level, expires = held_by(self.replica).get(key, (-1, -1))
             if level >= entry.level and expires >= entry.expires:
                 return True
         return False
@@ -342,10 +352,10 @@ class Following(RuleBasedStateMachine):
             for salt in self.salts
             for key, (level, expires) in self.model.contents(salt).items()
         )
-        for key, (level, expires) in self.held().items():
+        for key, (level, expires) in held_by(self.replica).items():
             most = allowed[key]
             assert level <= most[0]
-            assert expires <= most[1]
+            assert expires == NEVER or expires < most[1] + 60
         assert self.replica._copy.watermark <= self.model.watermark
 
 
@@ -387,34 +397,34 @@ class StartsFromNothing(Follower):
     """Drops its copy for a new snapshot."""
 
     def _load(self) -> None:
-        self._sink.sweep(NEVER - 1)
+        self._sink.sweep(1 << 36)
         super()._load()
 
 
 class SweepsEarly(Follower):
-    """Lets entries go a minute before their time."""
+    """Lets entries go two minutes before their time."""
 
     def _sweep(self) -> None:
-        self._sink.sweep(self._clock() + 60)
+        self._sink.sweep(self._clock() + 120)
 
 
-class TakesTheLastWord(MemoryCopy):
+class TakesTheLastWord(PackedTable):
     """Overwrites instead of merging by maximum."""
 
-    def merge(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._levels[record.key] = record.level
-            self._expiries[record.key] = record.expires
+    def _raise_to(self, at: int, level: int, end: int) -> bool:
+        self._levels[at] = self._levels[at] >> 56 << 56 | level
+        self._ends[at] = end
+        return True
 
 
-class IgnoresTheWatermark(MemoryCopy):
+class IgnoresTheWatermark(PackedCopy):
     """Skips the epoch's watermark."""
 
     def raise_watermark(self, watermark: int) -> None:
         pass
 
 
-class ForgetsOldSalts(MemoryCopy):
+class ForgetsOldSalts(PackedCopy):
     """Cannot find entries of an epoch that was lost."""
 
     def begin(self, salt: bytes) -> None:

@@ -23,11 +23,13 @@ from revocation import (
     Position,
     Probe,
     Record,
+    Replica,
     Snapshot,
     open_denylist,
 )
 from revocation.entry import record_key
 from revocation.memory_denylist import MemoryDenylist
+from revocation.packed_copy import PackedCopy
 from revocation.redis_client import connect
 from revocation.redis_denylist import RedisDenylist
 
@@ -397,3 +399,18 @@ def strings_in(client: redis.Redis) -> Iterator[bytes]:
                         yield from pair
             case other:
                 raise AssertionError(f"{name!r} is a {other!r}")
+
+
+def held_by(replica: Replica) -> dict[bytes, tuple[int, int]]:
+    """Level and expiry of what a replica holds in memory of its own."""
+    copy = replica._copy
+    assert isinstance(copy, PackedCopy)
+    return {record.key: (record.level, record.expires) for record in copy._table.records()}
+
+
+def in_minutes(records: dict[bytes, tuple[int, int]]) -> dict[bytes, tuple[int, int]]:
+    """The same with expiries rounded up to whole minutes, as a replica has them."""
+    return {
+        key: (level, expires if expires == NEVER else -(-expires // 60) * 60)
+        for key, (level, expires) in records.items()
+    }

@@ -1,0 +1,9 @@
+export {
+  isSessionFailure,
+  RedirectRefused,
+  Refused,
+  SessionError,
+  SignedOutError,
+  Unreachable,
+} from "./errors.js";
+export { createSession } from "./session.js";

@@ -1,0 +1,88 @@
+"""What a path asks of a token, and that nobody but the gateway's configuration can say it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.requirement import Requirement, UnknownRequirement, requirement_of, segment_of
+from revocation import StalePolicy
+
+WRITE = Requirement(frozenset({"orders:write"}), frozenset(), StalePolicy.ASK)
+
+
+@pytest.mark.parametrize(
+    ("path", "required"),
+    [
+        ("/verify", Requirement()),
+        ("/verify/any", Requirement()),
+        ("/verify/any/orders/1", Requirement()),
+        ("/verify/scope=orders:write&policy=ask", WRITE),
+        ("/verify/policy=ask&scope=orders%3Awrite/and/what/a/client/says", WRITE),
+        ("/verify/scope=a&scope=b&role=x", Requirement(frozenset("ab"), frozenset("x"))),
+        ("/verify/role=chief%20editor", Requirement(roles=frozenset({"chief editor"}))),
+        ("/verify/role=a%2Fb", Requirement(roles=frozenset({"a/b"}))),
+        ("/verify/role=caf%C3%A9", Requirement(roles=frozenset({"café"}))),
+    ],
+)
+def test_a_path_asks(path: str, required: Requirement) -> None:
+    """Scopes and roles add up; values are percent-encoded; what follows the segment is nothing."""
+    assert requirement_of(path.encode()) == required
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "verify",
+        "/verify/",
+        "/verify//any",
+        "/verifyany",
+        "/Verify",
+        "//verify",
+        "/verify/ANY",
+        "/verify/orders",
+        "/verify/any*",
+        "/verify/scope",
+        "/verify/scope=",
+        "/verify/scope=a b",
+        "/verify/scope=a%20b",
+        "/verify/scope=%22",
+        "/verify/scope=a&",
+        "/verify/role=%ff",
+        "/verify/policy=ajar",
+        "/verify/policy=open&policy=closed",
+        "/verify/any&policy=open",
+        "/verify/scopes=read",
+    ],
+)
+def test_what_is_no_requirement_is_none(path: str) -> None:
+    """A slip of the pen asks for nothing that could pass; it is refused."""
+    with pytest.raises(UnknownRequirement):
+        requirement_of(path.encode())
+
+
+@given(st.binary(max_size=60))
+def test_whatever_a_client_appends_changes_nothing(client: bytes) -> None:
+    """Behind a gateway's prefix and a slash no path of a client's asks for something else."""
+    prefix = b"/verify/scope=orders:write&policy=ask"
+    assert requirement_of(prefix + b"/" + client) == WRITE
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+SCOPES = st.text(st.characters(min_codepoint=0x23, max_codepoint=0x5B), min_size=1, max_size=12)
+
+
+@given(
+    st.builds(
+        Requirement,
+        st.frozensets(SCOPES, max_size=3),
+        st.frozensets(TEXT, max_size=3),
+        st.none() | st.sampled_from(StalePolicy),
+    )
+)
+def test_every_requirement_can_be_written(required: Requirement) -> None:
+    """What a segment is made of is what it is read as."""
+    assert requirement_of(f"/verify/{segment_of(required)}".encode()) == required

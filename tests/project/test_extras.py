@@ -1,0 +1,63 @@
+"""What each extra can do where nothing else is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness.fresh_install import FreshInstall, build_wheel
+from harness.processes import Process
+
+
+@pytest.fixture(scope="module")
+def wheel(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree's wheel, built once."""
+    return build_wheel(project_root, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def gateway_host(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> FreshInstall:
+    """A host with the extra `gateway` alone."""
+    return FreshInstall(tmp_path_factory.mktemp("gateway") / "env", wheel, ["gateway"])
+
+
+def test_a_gateways_host_has_its_command(gateway_host: FreshInstall) -> None:
+    """`gatepass gateway` explains itself and starts, without anything of the issuer's."""
+    imports = "import importlib.util as u; print([u.find_spec(n) for n in ('flask', 'sqlalchemy')])"
+    found = subprocess.run(
+        [gateway_host.python, "-I", "-c", imports], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "[None, None]\n"
+    helped = gateway_host.gatepass("gateway", "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert "--denylist-file" in helped.stdout
+    settings = ["--issuer", "http://127.0.0.1:1", "--audience", "api", "--port", "0", "--json"]
+    command = gateway_host.command("gateway", *settings, "--denylist", "redis://127.0.0.1:1")
+    with Process(command) as running:
+        url = json.loads(running.wait_for_line(r"^\{.*\}$")[0])["url"]
+        assert running.wait_for_url(f"{url}/healthz") == 200
+        assert running.stop() == 0
+
+
+def test_a_gateways_host_is_told_what_the_rest_needs(gateway_host: FreshInstall) -> None:
+    """Every command is listed, and one that is not installed names its extra."""
+    listed = gateway_host.gatepass("--help")
+    assert listed.returncode == 0, listed.stderr
+    assert "gateway  " in listed.stdout
+    for command in ("serve", "users"):
+        failed = gateway_host.gatepass(command, "add", "--json")
+        assert failed.returncode == 2
+        assert "pip install 'gatepass[issuer]'" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_without_any_extra_there_is_no_command_line(wheel: Path, tmp_path: Path) -> None:
+    """The library alone says in one line which extras have one."""
+    failed = FreshInstall(tmp_path / "env", wheel, []).gatepass("gateway")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines() == [
+        "gatepass: the command line comes with an extra:"
+        " pip install 'gatepass[issuer]' or 'gatepass[gateway]'"
+    ]
