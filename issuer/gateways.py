@@ -15,9 +15,6 @@ class Gateways:
     def __init__(self, configured: Mapping[str, Gateway]) -> None:
         self._configured = configured
 
-    def __bool__(self) -> bool:
-        return bool(self._configured)
-
     def authenticate(self, name: str, secret: str) -> bool:
         """Whether this is the gateway's secret.
 

@@ -49,6 +49,7 @@ SNAPSHOT_TIMEOUT = 120.0
 """Seconds for a whole snapshot."""
 _HEAD_LIMIT = 8192
 _READ = 65_536
+_TAIL_COUNT = 1000
 
 Found = TypeVar("Found")
 
@@ -154,22 +155,29 @@ class HttpDenylist:
     # The feed.
 
     def tail(self, after: Position, block: float) -> list[FeedItem]:
-        owed = self._continues(after, afresh=block <= 0)
+        owed = self._owed(after, afresh=block <= 0)
         with self._lock():
-            items = self._read_stream(after, max(block, ANSWER_TIMEOUT) if owed else block)
-            if owed and not items:
-                self._drop_stream()
-                raise DenylistUnavailable("the feed does not come as far as the denylist is")
+            if owed <= after.seq:
+                return self._read_stream(after, block)
+            items: list[FeedItem] = []
+            position = after
+            while position.seq < owed and len(items) < _TAIL_COUNT:
+                news = self._read_stream(position, max(block, ANSWER_TIMEOUT))
+                if not news:
+                    self._drop_stream()
+                    raise DenylistUnavailable("the feed does not come as far as the denylist is")
+                items += news
+                position = Position(after.epoch, news[-1].seq, news[-1].chain)
             return items
 
-    def _continues(self, after: Position, *, afresh: bool) -> bool:
-        """Whether there is more, by the last answer that nobody has looked at, if there is one.
+    def _owed(self, after: Position, *, afresh: bool) -> int:
+        """How far the feed goes, by the last answer that nobody has looked at, if there is one.
 
         Raises `FeedGap`, `DenylistNotReady`.
         """
         told, self._told = self._told, None
         if told is None and not afresh:
-            return False
+            return after.seq
         if told is None or afresh or not _fits(told.position, after):
             # An older answer than `after` says nothing against it.
             told = self._ask_state()
@@ -177,7 +185,7 @@ class HttpDenylist:
             raise FeedGap("the denylist went back in time or has another epoch")
         if not told.ready:
             raise DenylistNotReady
-        return told.position.seq > after.seq
+        return told.position.seq
 
     def _read_stream(self, after: Position, wait: float) -> list[FeedItem]:
         deadline = time.monotonic() + wait

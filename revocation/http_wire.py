@@ -145,7 +145,7 @@ def read_lookup(question: Mapping[str, Any]) -> tuple[Probe, Position | None]:
     if not isinstance(keys, list) or not 4 <= len(keys) <= _MOST_KEYS:
         raise BadMessage("keys of another form")
     texts = [*keys, salt]
-    if not all(isinstance(text, str) and len(text) <= 128 for text in texts):
+    if not all(isinstance(text, str) and 0 < len(text) <= 128 for text in texts):
         raise BadMessage("keys of another form")
     token, session, subject, key, *parties = (read_hex(text) for text in keys)
     if not (known is None or isinstance(known, dict)):

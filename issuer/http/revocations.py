@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import NotFound
 
-from revocation import FeedGap, RevocationError
+from revocation import DenylistReplaced, FeedGap, RevocationError
 from revocation.http_wire import BadMessage, check_nonce, digest, read_cursor, read_lookup
 
 from ..errors import OAuthError, invalid_client, invalid_request
@@ -86,26 +85,27 @@ def events() -> Response:
 @blueprint.errorhandler(RevocationError)
 def untold(error: RevocationError) -> Response:
     """Why the denylist cannot be shown, by its stable code: a gateway acts upon it."""
-    status = 410 if isinstance(error, FeedGap) else 503
-    headers = {} if status == 410 else {"Retry-After": "1"}
+    status = _STATUSES.get(type(error), 503)
+    headers = {"Retry-After": "1"} if status == 503 else {}
     return error_answer(OAuthError(status, error.code, _TEXTS[status], headers))
 
 
+_STATUSES: dict[type[RevocationError], int] = {DenylistReplaced: 409, FeedGap: 410}
 _TEXTS = {
+    409: "the denylist has another epoch than the one that was asked about",
     410: "the feed does not go on from there; take a snapshot",
     503: "the denylist cannot be shown just now; try again",
 }
 
 
 def _feed() -> Feed:
-    """The feed, for a gateway that has proved who it is. Raises `OAuthError`, `NotFound`."""
+    """The feed, for a gateway that has proved who it is. Raises `OAuthError`."""
     parts = services()
-    if parts.feed is None:
-        raise NotFound
     given = credentials()
     if given is None:
         raise invalid_client("the gateway must authenticate with HTTP Basic")
-    if not parts.gateways.authenticate(*given):
+    # Where no gateway is configured nobody has a secret.
+    if parts.feed is None or not parts.gateways.authenticate(*given):
         raise invalid_client("unknown gateway or wrong secret")
     return parts.feed
 

@@ -71,7 +71,10 @@ def test_bad_input_is_refused_and_changes_nothing(issuer: IssuerApp, endpoint: E
 
 def assert_still_usable(issuer: IssuerApp, world: World, endpoint: Endpoint, path: str) -> None:
     """The same request without a fault succeeds: it was the fault that was refused."""
-    options: dict[str, Any] = {"headers": endpoint.headers(world)}
+    options: dict[str, Any] = {
+        "headers": endpoint.headers(world),
+        "query_string": endpoint.query(world),
+    }
     if endpoint.kind:
         body = endpoint.body(world)
         options["json" if endpoint.kind == JSON else "data"] = body
