@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class ServiceSettings:
     socket: Path | None = None
     """A unix socket to listen on instead of host and port."""
     workers: int = 1
+    replica_file: Path | None = None
+    """What several processes map as their one copy of the denylist."""
     policy: StalePolicy = StalePolicy.CLOSED
     max_staleness: float = DEFAULT_MAX_STALENESS
     heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL
@@ -66,6 +69,8 @@ class ServiceSettings:
         if not self.audience:
             raise BadSetting("audience", "is empty")
         _check_denylist(self.denylist, self.namespace)
+        if self.replica_file is not None:
+            _check_private(self.replica_file.absolute().parent)
         read_recipients(self.recipients)
         if self.issuer_ca is not None:
             _try_certificates(
@@ -139,6 +144,15 @@ def _check_denylist(url: str, namespace: str) -> None:
         open_denylist(url, namespace=namespace).close()
     except BadDenylistUrl as error:
         raise BadSetting("denylist", str(error)) from None
+
+
+def _check_private(directory: Path) -> None:
+    try:
+        found = directory.stat()
+    except OSError as error:
+        raise BadSetting("replica-file", f"{directory}: {error.strerror}") from None
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise BadSetting("replica-file", f"{directory} has to be ours, and no one else's to write")
 
 
 def _try_certificates(name: str, load: Callable[[], object]) -> None:

@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
@@ -52,6 +55,7 @@ def build_application(settings: ServiceSettings) -> ForwardAuth:
         max_staleness=settings.max_staleness,
         heartbeat_interval=settings.heartbeat_interval,
         policy=settings.policy,
+        shared=settings.replica_file,
         fetch=partial(
             fetch_json, cafile=None if settings.issuer_ca is None else str(settings.issuer_ca)
         ),
@@ -62,10 +66,11 @@ def build_application(settings: ServiceSettings) -> ForwardAuth:
 class _Worker:
     """One of several processes: it ends when its supervisor is gone, however that went."""
 
-    def __init__(self, settings: ServiceSettings, supervisor: int) -> None:
+    def __init__(self, settings: ServiceSettings, supervisor: int, temporary: Path | None) -> None:
         configure_service_log(as_json=settings.json)
         self._application = build_application(settings)
         self._supervisor = supervisor
+        self._temporary = temporary
         self._watching: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -76,6 +81,8 @@ class _Worker:
     async def _watch(self) -> None:
         while os.getppid() == self._supervisor:
             await asyncio.sleep(0.5)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)  # nobody else will
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -85,19 +92,19 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
     `announce` is called with the address once it accepts connections; whether the service is ready
     is for `/readyz` to say. Raises `CannotListen`.
     """
-    with listening(settings) as (listener, url):
+    with listening(settings) as (listener, url), one_replica(settings) as (given, temporary):
         config = uvicorn.Config(
-            partial(build_application, settings)
-            if settings.workers == 1
-            else partial(_Worker, settings, os.getpid()),
+            partial(build_application, given)
+            if given.workers == 1
+            else partial(_Worker, given, os.getpid(), temporary),
             factory=True,
             interface="asgi3",
-            workers=settings.workers,
+            workers=given.workers,
             http="httptools",
             loop="auto",  # uvloop, where there is one
             ws="none",
             lifespan="on",
-            ssl_context_factory=None if settings.tls_certificate is None else _Context(settings),
+            ssl_context_factory=None if given.tls_certificate is None else _Context(given),
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -105,16 +112,31 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
             date_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=IDLE_TIMEOUT,
-            timeout_graceful_shutdown=settings.graceful_timeout,
+            timeout_graceful_shutdown=given.graceful_timeout,
         )
         announce(url)
-        if settings.workers > 1:
+        if given.workers > 1:
             Multiprocess(config, [listener]).run()
             return
         # uvicorn raises the signal again once it has stopped, and this is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run([listener])
+
+
+@contextmanager
+def one_replica(settings: ServiceSettings) -> Iterator[tuple[ServiceSettings, Path | None]]:
+    """Settings under which several processes share one copy of the denylist.
+
+    In memory where the system has a place for it, for nobody else to read or write; that directory
+    goes with the service.
+    """
+    if settings.workers == 1 or settings.replica_file is not None:
+        yield settings, None
+        return
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp: 0700
+    with tempfile.TemporaryDirectory(prefix="gatepass-gateway-", dir=place) as directory:
+        yield replace(settings, replica_file=Path(directory, "replica")), Path(directory)
 
 
 class _Context:

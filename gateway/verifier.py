@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Self
 
 from revocation import (
@@ -43,12 +44,14 @@ class Verifier:
         max_staleness: float = DEFAULT_MAX_STALENESS,
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
+        shared: str | Path | None = None,
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`denylist` is a URL or an open one; durations in seconds.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
+        `shared` is a file that the processes of this host map (docs/replica.md).
         `recipients`: own decryption keys by `kid`, for sealed tokens.
         """
         self._keys = JwksClient(issuer, fetch=fetch)
@@ -64,6 +67,8 @@ class Verifier:
             max_staleness=max_staleness,
             heartbeat_interval=heartbeat_interval,
             policy=policy,
+            shared=None if shared is None else Path(shared),
+            owner=f"{namespace} {denylist}",
         )
         self._max_staleness = max_staleness
         self._tokens = AccessVerifier(

@@ -69,6 +69,7 @@ class SharedFile:
         """`owner`, 16 bytes, tells of which denylist it is."""
         self.path = path
         self._identity = (boot_id(), owner)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         _require_private(path.parent)
 
     def make(self, capacity: int) -> PackedTable:

@@ -64,6 +64,12 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
 )
 @_option("workers", default=1, show_default=True, type=click.IntRange(1, 128), help="Processes.")
 @_option(
+    "replica-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the workers keep their one copy of the denylist, in a private directory.  [default:"
+    " in memory, gone with the service]",
+)
+@_option(
     "policy",
     default=StalePolicy.CLOSED.value,
     show_default=True,

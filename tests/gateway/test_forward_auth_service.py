@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -285,30 +286,55 @@ def test_a_stop_answers_what_it_has(source: TokenSource, number: signal.Signals)
 # --- several processes ------------------------------------------------------------------------
 
 
-def test_workers_replace_each_other_and_end_with_their_supervisor(source: TokenSource) -> None:
-    """One that is killed is replaced; a stop ends all with 0; so does a supervisor's death."""
+def test_workers_share_a_replica_and_end_with_their_supervisor(source: TokenSource) -> None:
+    """Whichever is killed, what was revoked stays refused; a stop ends all of them with 0."""
     running = ForwardAuthService(source.url, source.denylist_url, "--workers", "2")
+    ended = source.claims()
+    good, revoked = source.token(), source.token(sid=ended.sid)
     with running:
         running.wait_ready()
         for _ in until(30, "two workers"):
             if len(workers := children(running.process.pid)) == 2:
                 break
-        os.kill(workers[0], signal.SIGKILL)
-        for _ in until(30, "another worker"):
-            now = children(running.process.pid)
-            if len(now) == 2 and workers[0] not in now:
+        [private] = maps_of(workers)
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        source.revoke(ended)
+        for _ in until(5, "the refusal by all"):
+            if [running.verify(revoked).status for _ in range(20)] == [401] * 20:
                 break
-        for _ in until(30, "an answer"):
-            if running.verify(source.token()).status == 200:
-                break
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+            for _ in until(30, "another worker"):
+                now = children(running.process.pid)
+                if len(now) == 2 and worker not in now:
+                    break
+            for _ in until(30, "an answer"):
+                with contextlib.suppress(OSError):
+                    assert running.verify(revoked).status != 200
+                    if running.verify(good).status == 200:
+                        break
         assert running.process.stop(timeout=30) == 0
+        assert not private.exists()
+
+
+def test_workers_end_with_a_supervisor_that_is_killed(source: TokenSource) -> None:
+    """No process, and no copy of the denylist, is left."""
+    running = ForwardAuthService(source.url, source.denylist_url, "--workers", "2")
     with running:
         running.wait_ready()
         workers = children(running.process.pid)
+        [private] = maps_of(workers)
         os.kill(running.process.pid, signal.SIGKILL)
         for _ in until(30, "the workers' end"):
-            if not any(runs(pid) for pid in workers):
+            if not any(map(command_of, workers)):
                 break
+    assert not private.exists()
+
+
+def maps_of(pids: list[int]) -> set[Path]:
+    """The directories of the replicas that processes map."""
+    lines = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    return {Path(found).parent for found in re.findall(r"/\S+/replica", lines)}
 
 
 def children(pid: int) -> list[int]:
@@ -322,10 +348,6 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
-
-
-def runs(pid: int) -> bool:
-    return bool(command_of(pid))
 
 
 # --- addresses --------------------------------------------------------------------------------

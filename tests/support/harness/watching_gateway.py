@@ -138,12 +138,10 @@ class Said:
 
 def _trusts_its_socket(self: Follower, _items: object) -> None:
     self._vouch(self._clock())
-    self._in_step.set()
 
 
 def _never_looks_at_its_age(self: Follower, _items: object) -> None:
-    self._vouch(float("inf"))
-    self._in_step.set()
+    self._vouch(self._clock() + 1e6)
 
 
 MUTANTS = {

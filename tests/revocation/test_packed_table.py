@@ -1,0 +1,187 @@
+"""The packed table: a dictionary with maximum, in flat memory."""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revocation import NEVER, Record
+from revocation.packed_copy import OwnMemory, PackedCopy
+from revocation.packed_table import FULLEST, HEADER, PackedTable, Word, capacity_for, size_of
+
+MINUTE = 60
+
+
+def table_for(count: int) -> PackedTable:
+    capacity = capacity_for(count)
+    return PackedTable(mmap.mmap(-1, size_of(capacity)), capacity=capacity)
+
+
+def key_of(number: int, kind: bytes = b"s") -> bytes:
+    return kind + number.to_bytes(16, "big")
+
+
+# Few places for the first 8 bytes, so that searches run into one another.
+keys = st.builds(
+    lambda kind, place, rest: kind + place.to_bytes(8, "little") + bytes(7) + bytes([rest]),
+    st.sampled_from([b"t", b"s", b"u"]),
+    st.sampled_from([0, 1, 2, 1023, 1024, (1 << 64) - 1]),
+    st.integers(0, 5),
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(keys, st.integers(1, 1 << 53), st.sampled_from([60, 61, 120, 6000, NEVER])),
+        st.sampled_from([0, 59, 60, 119, 120, 180]),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_it_is_a_dictionary_of_maxima(told: list[tuple[bytes, int, int] | int]) -> None:
+    """Whatever is merged and dropped in whatever order, each key has its plain maximum."""
+    table, model = table_for(0), dict[bytes, tuple[int, int]]()
+    for step in told:
+        if isinstance(step, int):
+            table.drop_expired(step, 0, table.capacity)
+            model = {key: held for key, held in model.items() if held[1] > step}
+            continue
+        key, level, expires = step
+        end = expires if expires == NEVER else -(-expires // MINUTE) * MINUTE
+        old = model.get(key, (0, 0))
+        model[key] = max(level, old[0]), max(end, old[1])
+        assert table.merge(key, level, expires) == (model[key] != old)
+        assert not table.merge(key, level, expires)
+    assert {r.key: (r.level, r.expires) for r in table.records()} == model
+    assert len(table) == len(model)
+    for key, (level, _) in model.items():
+        assert table.level_of(key) == level
+        assert table.level_of(b"k" + key[1:]) == 0
+
+
+def test_an_expiry_is_kept_to_its_end() -> None:
+    """It is rounded up to the minute, never down, and gone then."""
+    table = table_for(0)
+    table.merge(key_of(1), 1, 61)
+    table.drop_expired(119, 0, table.capacity)
+    assert table.level_of(key_of(1)) == 1
+    table.drop_expired(120, 0, table.capacity)
+    assert table.level_of(key_of(1)) == 0
+
+
+def test_what_never_expires_stays() -> None:
+    """At whatever time."""
+    table = table_for(0)
+    table.merge(key_of(1), 1, NEVER)
+    table.drop_expired(1 << 36, 0, table.capacity)
+    assert table.level_of(key_of(1)) == 1
+
+
+def test_a_table_that_is_all_deleted_places_still_ends_its_searches() -> None:
+    """A search goes once round at most."""
+    table = table_for(0)
+    for number in range(table.capacity):
+        table.merge(secrets.token_bytes(17), 1, 60)
+        assert number < table.capacity
+    table.drop_expired(60, 0, table.capacity)
+    assert table.level_of(key_of(1)) == 0
+    assert len(table) == 0
+
+
+def test_a_buffer_of_something_else_is_refused() -> None:
+    """Wrong magic, wrong size: not a table."""
+    buffer = mmap.mmap(-1, size_of(1024))
+    with pytest.raises(ValueError, match="format"):
+        PackedTable(buffer)
+    made = PackedTable(buffer, capacity=1024)
+    assert PackedTable(buffer).capacity == 1024
+    made.words[Word.CAPACITY] = 2048
+    with pytest.raises(ValueError, match="size"):
+        PackedTable(buffer)
+
+
+def test_a_header_in_the_making_is_not_read() -> None:
+    """While the sequence counter is odd there is no watermark and no salt."""
+    table = table_for(0)
+    table.write_header(5, [b"a" * 32, b"b" * 32])
+    assert table.read_header() == (5, [b"a" * 32, b"b" * 32])
+    table.words[Word.SEQUENCE] += 1
+    assert table.read_header() is None
+
+
+def test_a_million_entries_take_at_most_48_bytes_each() -> None:
+    """Just after it was made anew, and at every size up to the next time."""
+    for count in (100_000, 1_000_000):
+        assert size_of(capacity_for(count)) / count < 48
+    assert HEADER == 4096
+    assert FULLEST > 0.7
+
+
+def entries(first: int, last: int, expires: int = 6000) -> list[Record]:
+    return [Record(b"s" + secrets.token_bytes(16), 1, expires) for _ in range(first, last)]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 5000])
+def test_it_grows_while_it_is_read(batch: int) -> None:
+    """At every moment of its growth everything that was put in is found."""
+    copy = PackedCopy()
+    told = entries(0, 5000)
+    for first in range(0, len(told), batch):
+        copy.merge(told[first : first + batch])
+        if batch > 1 or first % 500 == 499:
+            assert all(copy.level_of(record.key) for record in told[: first + batch])
+    assert len(copy) == 5000
+    copy.sweep(0)
+    assert size_of(copy._table.capacity) / 5000 < 50
+    assert all(copy.level_of(record.key) for record in told)
+
+
+def test_it_stays_small_while_entries_come_and_go() -> None:
+    """Expired places are used again: the same number of live entries needs the same memory."""
+    copy = PackedCopy(pause=lambda _: None)
+    sizes = []
+    for minute in range(1, 40):
+        copy.merge(entries(0, 500, expires=60 * minute + 300))
+        copy.sweep(60 * minute)
+        sizes.append(copy._table.capacity)
+        assert len(copy) <= 500 * 6
+    assert max(sizes[10:]) <= capacity_for(500 * 6) * 1.4
+
+
+def test_every_change_is_counted() -> None:
+    """Who has looked something up need not look again while the number is the same."""
+    copy = PackedCopy()
+    seen = [copy.changes]
+    record = Record(key_of(1), 1, 60)
+    copy.merge([record])
+    seen.append(copy.changes)
+    copy.merge([record])
+    assert copy.changes == seen[-1]
+    copy.merge([Record(key_of(1), 2, 60)])
+    seen.append(copy.changes)
+    copy.raise_watermark(7)
+    seen.append(copy.changes)
+    copy.begin(b"s" * 32)
+    seen.append(copy.changes)
+    copy.merge(entries(0, 3000))
+    seen.append(copy.changes)
+    assert seen == sorted(set(seen))
+
+
+def test_a_table_made_anew_keeps_salts_watermark_and_age() -> None:
+    """Growth takes nothing away but the old memory."""
+    copy = PackedCopy(OwnMemory())
+    copy.begin(b"s" * 32)
+    copy.begin(b"t" * 32)
+    copy.raise_watermark(9)
+    copy.vouch(12.5)
+    before = copy._table
+    copy.merge(entries(0, 3000))
+    assert copy._table is not before
+    assert copy.fresh_at == 12.5
+    assert copy._table.read_header() == (9, [b"t" * 32, b"s" * 32])
