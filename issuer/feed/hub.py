@@ -24,6 +24,9 @@ STREAM_LIFETIME = 300.0
 """Seconds after which a stream ends, about; its reader goes on from its cursor in another one."""
 BACKLOG_BYTES = 16 << 20
 """Of events that are kept for readers that lag behind; whoever lags further is dropped."""
+BATCH_INTERVAL = 0.005
+"""Seconds between two events at least, if much is revoked: each costs a signature here and a
+verification at every reader. One that comes alone is passed on at once."""
 _BLOCK = 1.0
 _FIRST_BACKOFF = 0.05
 _MAX_BACKOFF = 1.0
@@ -99,11 +102,15 @@ class FeedHub:
                 position = self._denylist.state().position
                 self._begin_anew(position.seq)
                 while not self._stopping.is_set():
-                    position = self._take(position, self._denylist.tail(position, _BLOCK))
+                    items = self._denylist.tail(position, _BLOCK)
+                    taken_at = time.monotonic()
+                    position = self._take(position, items)
+                    if items:
+                        self._stopping.wait(BATCH_INTERVAL - (time.monotonic() - taken_at))
                     backoff = _FIRST_BACKOFF
                     told.clear()
             except (RevocationError, KeyRingError) as error:
-                if error.code not in told:
+                if error.code not in told and not self._stopping.is_set():
                     log.warning("feed_interrupted", error=str(error))
                 told.add(error.code)
             except Exception:

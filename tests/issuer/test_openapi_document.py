@@ -41,7 +41,6 @@ def described() -> dict[str, Any]:
     return document(ISSUER)
 
 
-
 def operations(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     """Each operation by its path and method."""
     return {
@@ -81,7 +80,8 @@ def test_every_operation_has_a_name_of_its_own(described: dict[str, Any]) -> Non
 def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None:
     """Security names schemes that exist; an empty one stands for anybody."""
     schemes = described["components"]["securitySchemes"]
-    assert set(schemes) == {"bearer", "refreshCookie", "clientSecretBasic"}
+    named = {"bearer", "refreshCookie", "clientSecretBasic", "gatewaySecretBasic"}
+    assert set(schemes) == named
     used = {
         name
         for operation in operations(described).values()

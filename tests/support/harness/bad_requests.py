@@ -124,7 +124,7 @@ CHAIN = "0" * 40
 BAD_CURSORS = (
     "", "e", "e.1", "e.-1.", f"e.x.{CHAIN}", f".1.{CHAIN}", f"e.1.{CHAIN}0", "e.1.é", "e.1.\0",
     f"e.1.{CHAIN.replace('0', 'G')}", f"{'e' * 65}.1.{CHAIN}", f"e.{'9' * 16}.{CHAIN}",
-    f"e.²."
+    "e.²."
 )  # fmt: skip
 
 ENDPOINTS = (
