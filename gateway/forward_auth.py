@@ -182,15 +182,18 @@ def _word(ready: bool) -> str:  # noqa: FBT001 - a formatter
     return "ready" if ready else "not ready"
 
 
-def _announces_body(name: bytes, value: bytes) -> bool:
-    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+def _is_followed(name: bytes, value: bytes) -> bool:
+    """Whether a header announces a body or another protocol."""
+    if name == b"content-length":
+        return value != b"0"
+    return name in {b"transfer-encoding", b"upgrade"}
 
 
 async def _send(send: Send, scope: Message, status: int, headers: Headers, body: bytes) -> None:
     sent = [*headers, (b"content-length", b"%d" % len(body))]
-    if any(_announces_body(name, value) for name, value in scope["headers"]):
-        # A body is none of ours and is not read: what follows on this connection is no request
-        # of the gateway's (RFC 9112 section 11.2).
+    if any(_is_followed(name, value) for name, value in scope["headers"]):
+        # By what is none of ours and is not read: it is no request of the gateway's either
+        # (RFC 9112 section 11.2).
         sent.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

@@ -61,4 +61,7 @@ class Copy(Protocol):
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
 
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
+        """Whether it holds one of these; False is certain, and what nearly every check gets."""
+
     def __len__(self) -> int: ...

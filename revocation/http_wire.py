@@ -147,16 +147,11 @@ def read_lookup(question: Mapping[str, Any]) -> tuple[Probe, Position | None]:
     texts = [*keys, salt]
     if not all(isinstance(text, str) and 0 < len(text) <= 128 for text in texts):
         raise BadMessage("keys of another form")
-    token, session, subject, key, *parties = (read_hex(text) for text in keys)
     if not (known is None or isinstance(known, dict)):
         raise BadMessage("a position of another form")
     probe = Probe(
         salt=read_hex(str(salt)),
-        token=token,
-        session=session,
-        subject=subject,
-        key=key,
-        parties=tuple(parties),
+        keys=tuple(read_hex(text) for text in keys),
         sub_ver=_number(question.get("sub_ver")),
         iat=_number(question.get("iat")),
     )

@@ -152,6 +152,8 @@ class PackedCopy:
         if table is not None and (header := table.read_header()) is not None:
             self._table = table
             table.count_again()
+            # A writer that died halfway may have changed a record and not told anybody.
+            table.words[Word.CHANGES] += 1
             self.watermark, salts = header
             self.salt, self.older_salts = (salts or [b""])[0], tuple(salts[1:])
         else:
@@ -161,6 +163,7 @@ class PackedCopy:
             if table is not None:
                 table.words[Word.SUPERSEDED] = 1
         self.level_of = self._table.level_of
+        self.may_hold = self._table.may_hold
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -262,6 +265,7 @@ class PackedCopy:
             self._storage.publish(fresh)
             self._table, self._next = fresh, None
             self.level_of = fresh.level_of
+            self.may_hold = fresh.may_hold
             old.words[Word.SUPERSEDED] = 1
 
 
@@ -271,6 +275,7 @@ class SharedReader:
     def __init__(self, file: SharedFile) -> None:
         self._file = file
         self._table: PackedTable | None = None
+        self._opened = 0
         self._sequence = -1
         self.salt = b""
         self.older_salts: tuple[bytes, ...] = ()
@@ -293,11 +298,16 @@ class SharedReader:
     @property
     def changes(self) -> int:
         """As that of the copy; -1 where there is none."""
-        return -1 if self._table is None else self._table.words[Word.CHANGES]
+        table = self._table
+        return -1 if table is None else self._opened << 64 | table.words[Word.CHANGES]
 
     def level_of(self, key: bytes) -> int:
         """As that of the copy."""
         return 0 if self._table is None else self._table.level_of(key)
+
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
+        """As that of the copy."""
+        return self._table is not None and self._table.may_hold(keys)
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)
@@ -307,6 +317,7 @@ class SharedReader:
         self._sequence = -1
         if table is not None:
             self._table = table
+            self._opened += 1  # another file may have come by the same number of changes
         return table
 
     def _read_header(self, table: PackedTable) -> bool:

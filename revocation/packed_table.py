@@ -18,6 +18,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from enum import IntEnum
+from struct import Struct
 
 from .entry import NEVER, Record
 
@@ -35,6 +36,8 @@ ROOM = 0.64
 """What a new table is filled to: 45 bytes a record, 39 when it is full."""
 
 _FREE, _DELETED = 0, 255
+_START_AND_LAST = Struct("<xQ7xB").unpack
+"""Of a key: the first 8 bytes and the last byte of its id."""
 _LEVEL = (1 << 56) - 1
 _END_NEVER = (1 << 32) - 1
 _MINUTE = 60
@@ -122,6 +125,22 @@ class PackedTable:
                 break
             at = at + 1 if at + 1 < capacity else 0
         return 0
+
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
+        """Whether there may be a record of one of these keys: True, too, where it takes a look."""
+        tags, capacity = self._tags, self.capacity
+        for key in keys:
+            start, last = _START_AND_LAST(key)
+            at = start % capacity
+            found = tags[at]
+            while found:
+                if found == last % 254 + 1:
+                    return True
+                at += 1
+                if at == capacity:
+                    return True
+                found = tags[at]
+        return False
 
     def __len__(self) -> int:
         return self.words[Word.COUNT]
