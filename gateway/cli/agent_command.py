@@ -19,7 +19,7 @@ from ..agents.haproxy_agent import HaproxyAgent, Reloading
 from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles, Rules
 from ..agents.issuer_keys import IssuerKeys
 from ..errors import KeysUnavailable
-from ..jwks import fetch_json
+from ..fetching import fetch_json
 from ..service_log import configure_service_log
 from ..service_settings import BadSetting, ServiceSettings, has_password
 from ..verifier import DEFAULT_MAX_LIFETIME
