@@ -110,8 +110,23 @@ def verifiers_on_redis(world: World, stack: ExitStack) -> list[WatchingGateway]:
     ]
 
 
+def verifiers_on_http(world: World, stack: ExitStack) -> list[WatchingGateway]:
+    """Each follows the issuer's HTTP feed."""
+    return [
+        stack.enter_context(
+            WatchingGateway(
+                world.directory / f"http-{number}",
+                issuer=world.fleet.url,
+                denylist=world.fleet.feed_url(),
+            )
+        )
+        for number in range(VERIFIERS)
+    ]
+
+
 KINDS: dict[str, Callable[[World, ExitStack], Sequence[WatchingGateway]]] = {
     "Redis feed": verifiers_on_redis,
+    "HTTP feed": verifiers_on_http,
 }
 
 

@@ -148,6 +148,7 @@ def _check_denylist(url: str, namespace: str) -> None:
 
 def _check_private(directory: Path) -> None:
     try:
+        directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.stat()
     except OSError as error:
         raise BadSetting("replica-file", f"{directory}: {error.strerror}") from None

@@ -25,8 +25,9 @@ from ssl import SSLContext
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from .bounded_http import BoundedHttp
+from .fetching import fetch_json
 from .forward_auth import ForwardAuth, Message, Receive, Send
-from .jwks import fetch_json
 from .service_log import configure_service_log
 from .service_settings import ServiceSettings, read_recipients
 from .verifier import Verifier
@@ -100,7 +101,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
             factory=True,
             interface="asgi3",
             workers=given.workers,
-            http="httptools",
+            http=BoundedHttp,
             loop="auto",  # uvloop, where there is one
             ws="none",
             lifespan="on",

@@ -64,7 +64,7 @@ class Copy(Protocol):
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
 
-    def holds_any(self, keys: tuple[bytes, ...]) -> bool:
-        """Whether it may hold one of these; False is certain, and what nearly every check gets."""
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
+        """Whether it holds one of these; False is certain, and what nearly every check gets."""
 
     def __len__(self) -> int: ...

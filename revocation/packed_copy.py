@@ -206,7 +206,7 @@ class PackedCopy:
     def _bind(self) -> None:
         # Without a step in between: every check asks these.
         self.level_of = self._table.level_of
-        self.holds_any = self._table.holds_any
+        self.may_hold = self._table.may_hold
 
     def go_on_after_fork(self) -> None:
         """In the child: the thread that wrote may have been anywhere."""
@@ -406,9 +406,9 @@ class SharedReader:
         """As that of the copy."""
         return 0 if self._table is None else self._table.level_of(key)
 
-    def holds_any(self, keys: tuple[bytes, ...]) -> bool:
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
         """As that of the copy."""
-        return self._table is not None and self._table.holds_any(keys)
+        return self._table is not None and self._table.may_hold(keys)
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)

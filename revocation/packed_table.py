@@ -169,7 +169,7 @@ class PackedTable:
                 return 0
         return self._search(key, at, tag)
 
-    def holds_any(self, keys: tuple[bytes, ...]) -> bool:
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
         """Whether it may hold one of these; False is certain, and what nearly every check gets."""
         buffer, capacity, last_glance = self._buffer, self.capacity, self._last_glance
         for key in keys:

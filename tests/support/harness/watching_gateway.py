@@ -224,13 +224,19 @@ class _Program:
 
 def _verifier(orders: Mapping[str, Any]) -> Verifier:
     from gateway import Verifier
-    from gateway.jwks import Fetched
+    from gateway.fetching import Fetched
 
     documents = orders["documents"]
     options = dict(orders["verifier"])
     if documents is not None:
         options["fetch"] = lambda url: Fetched(documents[url], 3600)
-    return Verifier(**options)
+    verifier = Verifier(**options)
+    if orders["moves"]:
+        # Its keys grow old with the time that the test moves; its replica lives in the real one, as
+        # would the thread that fetches keys: whoever finds them old fetches instead.
+        verifier.keys._clock = time.monotonic
+        verifier.keys.start = lambda: None  # type: ignore[method-assign]
+    return verifier
 
 
 if __name__ == "__main__":
