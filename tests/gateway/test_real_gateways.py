@@ -26,7 +26,7 @@ from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
 from harness.web import Answer
 
-MAX_STALENESS = 2.0
+MAX_STALENESS = 3.0
 FEED_SECRET = "a-secret-of-edge-1"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACESTATE = "vendor=t61rcWkgMzE"
