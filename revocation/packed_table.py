@@ -65,15 +65,15 @@ class Word(IntEnum):
     """
     FRESH_AT = 3
     """Microseconds of CLOCK_BOOTTIME, plus 1; 0 where nobody vouches for the copy."""
-    CAPACITY = 4
-    COUNT = 5
-    USED = 6
-    """Places whose tag is not 0."""
-    SUPERSEDED = 7
+    CAPACITY = 6
+    COUNT = 7
+    SUPERSEDED = 8
     """1 once another file has taken this one's place."""
-    BOOT = 8
+    USED = 9
+    """Places whose tag is not 0."""
+    BOOT = 10
     """This and the next: the boot of the machine, whose clock `FRESH_AT` goes by."""
-    OWNER = 10
+    OWNER = 12
     """This and the next: which denylist it is a copy of."""
 
 
