@@ -261,7 +261,7 @@ def test_two_authorization_headers_are_none(gateway: RealGateway, world: World) 
             f"Authorization: Bearer {first}",
             f"Authorization: Bearer {second}",
         )
-        assert answer.split()[1] in {b"400", b"401"}, answer
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert world.backend.seen[before:] == []
 
 
