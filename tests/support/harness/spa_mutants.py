@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 MUTANTS = {
+    "a replaced session lives on": (
+        "account.js",
+        "if (before) await endReplaced(before);",
+        "",
+        "signing in anew",
+    ),
+    "news stays in storage": (
+        "channel.js",
+        "env.storage?.removeItem(key);",
+        "",
+        "the token never goes",
+    ),
     "no lock": (
         "lock.js",
         "if (env.locks) return",
