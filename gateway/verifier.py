@@ -19,6 +19,7 @@ from revocation import (
 from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Malformed, Recipient
 
 from .bearer import bearer_token
+from .feed_signature import FeedSignature
 from .fetching import Fetch, fetch_json
 from .jwks import JwksClient, WouldWait
 from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken, digest_of
@@ -59,8 +60,13 @@ class Verifier:
         `recipients`: own decryption keys by `kid`, for sealed tokens. `cache_size` is how many
         verified tokens are remembered, about; 0 for none.
         """
+        self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
-            open_denylist(denylist, namespace=namespace) if isinstance(denylist, str) else denylist
+            open_denylist(
+                denylist, namespace=namespace, verify=FeedSignature(issuer, self._keys.find)
+            )
+            if isinstance(denylist, str)
+            else denylist
         )
         self._replica = Replica(
             self._denylist,
@@ -74,7 +80,6 @@ class Verifier:
         self._policy = policy
         self._leeway = leeway
         self._clock = clock
-        self._keys = JwksClient(issuer, fetch=fetch)
         self._cache = TokenCache(cache_size) if cache_size > 0 else None
         self._tokens, self._tokens_at_once = (
             AccessVerifier(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .http import auth, discovery, oauth, session_list, status
+from .http import auth, discovery, oauth, revocations, session_list, status
 from .http.answers import register_errors, register_headers
 from .http.body import MAX_BODY, refuse_ambiguous_framing
 from .http.current import attach
@@ -29,7 +29,7 @@ def create_app(
     app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
     app.before_request(refuse_ambiguous_framing)
-    for module in (auth, session_list, oauth, discovery, status):
+    for module in (auth, session_list, oauth, discovery, status, revocations):
         app.register_blueprint(module.blueprint)
     register_errors(app)
     register_headers(app, https=settings.issuer.startswith("https://"))
