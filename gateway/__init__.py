@@ -2,9 +2,11 @@
 
 from .errors import (
     GatewayError,
+    InsufficientScope,
     KeysUnavailable,
     Refusable,
     Refusal,
+    RequestRefused,
     TokenRequired,
     refusal_of,
 )
@@ -12,9 +14,11 @@ from .verifier import Verifier
 
 __all__ = [
     "GatewayError",
+    "InsufficientScope",
     "KeysUnavailable",
     "Refusable",
     "Refusal",
+    "RequestRefused",
     "TokenRequired",
     "Verifier",
     "refusal_of",

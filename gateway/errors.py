@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from revocation import RevocationError, TokenRevoked
-from tokens import TokenError
+from tokens import Expired, TokenError
 
 
 class GatewayError(Exception):
@@ -28,8 +28,27 @@ class TokenRequired(GatewayError):
     code = "token_required"
 
 
+class RequestRefused(GatewayError):
+    """The request is not one that can be answered: it carries two credentials, say."""
+
+    code = "invalid_request"
+
+
+class InsufficientScope(GatewayError):
+    """The token is valid and does not allow this: a scope or a role is missing.
+
+    `scopes` are all that are needed, to be told to the client.
+    """
+
+    code = "insufficient_scope"
+
+    def __init__(self, scopes: frozenset[str]) -> None:
+        super().__init__("the token does not allow this")
+        self.scopes = scopes
+
+
 Refusable = (TokenError, RevocationError, GatewayError)
-"""Everything that `Verifier.verify` raises."""
+"""Everything that verifying a request raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +63,41 @@ class Refusal:
 def refusal_of(error: Exception) -> Refusal:
     """The answer to a request whose token raised `error`, one of `Refusable`.
 
-    401 for whatever is wrong with the token, without telling which; 503 where nothing can be
-    told because the replica or the keys are too old (fail closed, and say so).
+    401 for whatever is wrong with the token, with one word for all of it but two: that it has
+    expired, so that the client refreshes it, and that it has been revoked. 403 where the token does
+    not reach, 400 for two credentials (RFC 6750 section 3.1); 503 where nothing can be told because
+    the replica or the keys are too old (fail closed, and say so).
     """
     if isinstance(error, TokenRequired):
-        challenge = "Bearer"
-        status, name, text = "401 Unauthorized", "invalid_token", "a bearer token is required"
-    elif isinstance(error, TokenError | TokenRevoked):
-        text = "the token has been revoked" if isinstance(error, TokenRevoked) else "invalid token"
-        challenge = f'Bearer error="invalid_token", error_description="{text}"'
-        status, name = "401 Unauthorized", "invalid_token"
-    else:
-        body = _body("temporarily_unavailable", "revocation cannot be checked just now")
-        return Refusal("503 Service Unavailable", (*_HEADERS, ("Retry-After", "1")), body)
-    return Refusal(status, (*_HEADERS, ("WWW-Authenticate", challenge)), _body(name, text))
+        # RFC 6750 section 3: without credentials no error code in the challenge.
+        return _refused("401 Unauthorized", "invalid_token", "a bearer token is required", "Bearer")
+    if isinstance(error, TokenError | TokenRevoked):
+        text = _TEXTS.get(type(error), "invalid token")
+        return _challenge("401 Unauthorized", "invalid_token", text)
+    if isinstance(error, RequestRefused):
+        return _challenge("400 Bad Request", "invalid_request", str(error))
+    if isinstance(error, InsufficientScope):
+        scope = " ".join(sorted(error.scopes))
+        return _challenge("403 Forbidden", "insufficient_scope", str(error), scope)
+    body = _body("temporarily_unavailable", "revocation cannot be checked just now")
+    return Refusal("503 Service Unavailable", (*_HEADERS, ("Retry-After", "1")), body)
+
+
+_TEXTS: dict[type[Exception], str] = {
+    TokenRevoked: "the token has been revoked",
+    Expired: "the token has expired",
+}
+
+
+def _challenge(status: str, error: str, text: str, scope: str = "") -> Refusal:
+    # RFC 6749 section 3.3 leaves no character in a scope that would end the quotes.
+    needed = f', scope="{scope}"' if scope else ""
+    challenge = f'Bearer error="{error}", error_description="{text}"{needed}'
+    return _refused(status, error, text, challenge)
+
+
+def _refused(status: str, error: str, text: str, challenge: str) -> Refusal:
+    return Refusal(status, (*_HEADERS, ("WWW-Authenticate", challenge)), _body(error, text))
 
 
 _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

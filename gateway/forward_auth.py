@@ -9,19 +9,18 @@ no query string, and no header that tells of the original request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
 
-from tokens import AccessClaims
+from revocation import RevocationError
+from tokens import TokenError
 
-from .errors import Refusable, Refusal, TokenRequired, refusal_of
+from .errors import GatewayError, InsufficientScope, Refusable, refusal_of
 from .identity import identity_headers
-from .requirement import Requirement, UnknownRequirement, requirement_of
+from .requirement import UnknownRequirement, requirement_of
 from .service_log import fields, traceparent_of
 from .verifier import Verifier
 
@@ -31,11 +30,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
-
-WAITING_THREADS = 16
-"""For checks that wait: an unknown `kid`, or `ask`. More of them wait for a thread."""
-WARM_UP_PAUSE = 0.5
-"""Seconds between two looks at whether the keys are there."""
 
 
 class LogRequests(StrEnum):
@@ -55,7 +49,6 @@ class ForwardAuth:
         self._verifier = verifier
         self._log_allowed = log_requests is LogRequests.ALL
         self._log_refused = log_requests is not LogRequests.NONE
-        self._pool = ThreadPoolExecutor(WAITING_THREADS, "gatepass-verify")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -84,40 +77,32 @@ class ForwardAuth:
         authorizations, traceparents = [], []
         for name, value in scope["headers"]:
             if name == b"authorization":
-                authorizations.append(value)
+                authorizations.append(value.decode("latin-1"))
             elif name == b"traceparent":
                 traceparents.append(value)
         trace = traceparents[0] if len(traceparents) == 1 else None
         try:
-            claims = await self._verified(authorizations, required)
-            missing = lacking(claims, required)
+            claims = await self._verifier.averify_header(authorizations, required.policy)
+            if not (required.scopes <= claims.scopes and required.roles <= set(claims.roles)):
+                raise InsufficientScope(required.scopes)
         except Refusable as error:
-            refusal = refusal_of(error)
-            await self._refuse(refusal, error.code, trace, scope, send)
-            return
-        if missing is not None:
-            await self._refuse(missing, "insufficient_scope", trace, scope, send)
+            await self._refuse(error, trace, scope, send)
             return
         if self._log_allowed:
             log.info("allowed", extra=fields(status=200, traceparent=traceparent_of(trace)))
         await _send(send, scope, 200, [*identity_headers(claims), _NO_STORE], b"")
 
-    async def _verified(self, authorizations: list[bytes], required: Requirement) -> AccessClaims:
-        if len(authorizations) != 1:
-            # Two of them: whichever the backend takes, it might be the other one.
-            raise TokenRequired("the request does not carry exactly one Authorization header")
-        header = authorizations[0].decode("latin-1")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, self._verifier.verify_header, header, required.policy
-        )
-
     async def _refuse(
-        self, refusal: Refusal, code: str, trace: bytes | None, scope: Message, send: Send
+        self,
+        error: TokenError | RevocationError | GatewayError,
+        trace: bytes | None,
+        scope: Message,
+        send: Send,
     ) -> None:
+        refusal = refusal_of(error)
         status = int(refusal.status[:3])
         if self._log_refused:
-            told = fields(status=status, code=code, traceparent=traceparent_of(trace))
+            told = fields(status=status, code=error.code, traceparent=traceparent_of(trace))
             log.info("refused", extra=told)
         headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
         await _send(send, scope, status, headers, refusal.body)
@@ -135,39 +120,10 @@ class ForwardAuth:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
         self._verifier.start()
-        warming = asyncio.create_task(self._warm_up())
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
-        warming.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await warming
         await asyncio.to_thread(self._verifier.stop)
-        self._pool.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _warm_up(self) -> None:
-        """Fetch the keys before the first request, for as long as the issuer does not answer."""
-        while not self._verifier.keys.ready:
-            await asyncio.get_running_loop().run_in_executor(None, self._verifier.keys.load)
-            if not self._verifier.keys.ready:
-                await asyncio.sleep(WARM_UP_PAUSE)
-
-
-def lacking(claims: AccessClaims, required: Requirement) -> Refusal | None:
-    """The refusal of a token that is valid and not enough (RFC 6750 section 3.1)."""
-    if required.scopes <= claims.scopes and required.roles <= set(claims.roles):
-        return None
-    challenge = 'Bearer error="insufficient_scope"'
-    text = "the token does not allow this"
-    challenge += f', error_description="{text}"'
-    if required.scopes:
-        challenge += f', scope="{" ".join(sorted(required.scopes))}"'
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    return Refusal(
-        "403 Forbidden",
-        (*headers, ("WWW-Authenticate", challenge)),
-        _body("insufficient_scope", text),
-    )
 
 
 _NO_STORE = (b"cache-control", b"no-store")
@@ -182,15 +138,18 @@ def _word(ready: bool) -> str:  # noqa: FBT001 - a formatter
     return "ready" if ready else "not ready"
 
 
-def _announces_body(name: bytes, value: bytes) -> bool:
-    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+def _is_followed(name: bytes, value: bytes) -> bool:
+    """Whether a header announces a body or another protocol."""
+    if name == b"content-length":
+        return value != b"0"
+    return name in {b"transfer-encoding", b"upgrade"}
 
 
 async def _send(send: Send, scope: Message, status: int, headers: Headers, body: bytes) -> None:
     sent = [*headers, (b"content-length", b"%d" % len(body))]
-    if any(_announces_body(name, value) for name, value in scope["headers"]):
-        # A body is none of ours and is not read: what follows on this connection is no request
-        # of the gateway's (RFC 9112 section 11.2).
+    if any(_is_followed(name, value) for name, value in scope["headers"]):
+        # By what is none of ours and is not read: it is no request of the gateway's either
+        # (RFC 9112 section 11.2).
         sent.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

@@ -2,100 +2,44 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import logging
-import re
-import ssl
+import os
+import random
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 from keys import InvalidKey, load_public_jwk
+from revocation import suspension_aware_clock
 from tokens import AlgorithmRefused, UnknownKid, VerificationKey
 
 from .errors import KeysUnavailable
+from .fetching import FETCH_TIMEOUT, Fetch, Fetched, fetch_json, within
 
 log = logging.getLogger("gatepass.gateway")
 
-FETCH_TIMEOUT = 2.0
-MAX_DOCUMENT = 262_144
-"""Bytes; a set of a thousand keys fits."""
-DEFAULT_CACHE = 300
+TOTAL_TIMEOUT = 2 * FETCH_TIMEOUT
+"""Seconds for metadata and keys together, looking up the issuer's name included."""
 COOL_DOWN = 10.0
 """Seconds between two fetches, whatever asks for them: an unknown `kid` costs one at most."""
 MAX_AGE = 3600.0
 """Seconds for which a copy is trusted when the issuer cannot be reached."""
-
-_MAX_AGE_DIRECTIVE = re.compile(r"max-age=(\d{1,6})")
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A document and how long it may be cached, seconds."""
-
-    document: Any
-    max_age: int
+_FIRST_PAUSE = 0.5
+"""Seconds after which a thread without any copy tries again, then twice as long, and so on."""
 
 
-Fetch = Callable[[str], Fetched]
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    # Keys come from where the issuer is, not from where somebody sends us.
-    def redirect_request(self, *_args: Any, **_options: Any) -> None:
-        return None
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
-    """GET a JSON document, trusting `cafile` instead of the system's authorities if given.
-
-    Raises `KeysUnavailable`.
-    """
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise KeysUnavailable("keys are fetched over http(s) only")
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
-    if _is_loopback(url):
-        handlers.append(urllib.request.ProxyHandler({}))
-    if cafile is not None:
-        context = ssl.create_default_context(cafile=cafile)
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    opener = urllib.request.build_opener(*handlers)
-    try:
-        with opener.open(url, timeout=FETCH_TIMEOUT) as answer:
-            body = answer.read(MAX_DOCUMENT + 1)
-            cache_control = answer.headers.get("Cache-Control", "")
-    except (urllib.error.URLError, OSError, HTTPException) as error:
-        raise KeysUnavailable(f"{url} does not answer: {type(error).__name__}") from None
-    if len(body) > MAX_DOCUMENT:
-        raise KeysUnavailable(f"{url} answers with more than {MAX_DOCUMENT} bytes")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise KeysUnavailable(f"{url} does not answer with JSON") from None
-    found = _MAX_AGE_DIRECTIVE.search(cache_control)
-    return Fetched(document, int(found[1]) if found else DEFAULT_CACHE)
+class WouldWait(Exception):
+    """Nothing can be told without waiting for the issuer."""
 
 
 class JwksClient:
     """Finds verification keys by `kid`, from a cached copy of the issuer's JWKS.
 
     A fetch that fails keeps the last good copy, up to `MAX_AGE`; a key that has left the set is
-    no longer trusted once a newer copy is here.
+    no longer trusted once a newer copy is here. Once started, a thread fetches ahead of expiry, so
+    that nobody waits for a key that is known; without it whoever finds the copy old fetches.
     """
 
     def __init__(
@@ -103,38 +47,69 @@ class JwksClient:
         issuer: str,
         *,
         fetch: Fetch = fetch_json,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = suspension_aware_clock,
     ) -> None:
         self._issuer = issuer
         self._fetch = fetch
         self._clock = clock
-        self._lock = threading.Lock()
         self._jwks_uri: str | None = None
-        self._keys: dict[str, VerificationKey] = {}
+        self._set = _KeySet({}, {})
         self._fetched_at: float | None = None
         self._fresh_until = float("-inf")
         self._next_fetch = float("-inf")
+        self._refresh_at = float("-inf")
+        self._started = False
+        self._thread: threading.Thread | None = None
+        self.renew()
+        _CLIENTS.add(self)
 
     def find(self, kid: str) -> VerificationKey:
-        """The trusted key of this `kid`. Raises `UnknownKid`, or `KeysUnavailable`."""
+        """The trusted key of this `kid`, the same object for as long as its JWK is the same.
+
+        Raises `UnknownKid`, or `KeysUnavailable`.
+        """
         now = self._clock()
-        key = self._keys.get(kid)
+        key = self._set.keys.get(kid)
         if key is not None and now < self._fresh_until:
             return key
+        return self._find_in_old_copy(kid, now)
+
+    def find_at_once(self, kid: str) -> VerificationKey:
+        """As `find`; raises `WouldWait` where that takes a fetch."""
+        now = self._clock()
+        key = self._set.keys.get(kid)
+        if key is not None and now < self._fresh_until:
+            return key
+        known = key is not None and self._may_be_trusted(now)
+        if now >= self._next_fetch and not (known and self._started):
+            raise WouldWait
+        return self._find_in_old_copy(kid, now)
+
+    def _find_in_old_copy(self, kid: str, now: float) -> VerificationKey:
+        key = self._set.keys.get(kid)
+        known = key is not None and self._may_be_trusted(now)
+        if self._started and not self._runs:
+            self.start()  # after a fork, which threads do not survive
         if now >= self._next_fetch:
-            # Whoever has a key goes on with it while another thread fetches.
-            self._refresh(now, wait=key is None)
-            key = self._keys.get(kid)
-        if self._fetched_at is None or now - self._fetched_at > MAX_AGE:
+            if known and self._runs:
+                self._wake.set()
+            else:
+                # Whoever has a key goes on with it while another thread fetches.
+                self._refresh(now, wait=not known)
+                key = self._set.keys.get(kid)
+        if not self._may_be_trusted(now):
             raise KeysUnavailable("there is no copy of the issuer's keys that may be trusted")
         if key is None:
             raise UnknownKid(kid)
         return key
 
+    def _may_be_trusted(self, now: float) -> bool:
+        return self._fetched_at is not None and now - self._fetched_at <= MAX_AGE
+
     @property
     def ready(self) -> bool:
         """Whether there is a copy that may be trusted."""
-        return self._fetched_at is not None and self._clock() - self._fetched_at <= MAX_AGE
+        return self._may_be_trusted(self._clock())
 
     def load(self) -> None:
         """Fetch the keys unless that was tried within the cool-down; a failure is logged alone."""
@@ -142,27 +117,84 @@ class JwksClient:
         if now >= self._next_fetch:
             self._refresh(now, wait=True)
 
-    def _refresh(self, now: float, *, wait: bool) -> None:
-        if not self._lock.acquire(blocking=wait):
+    # The thread.
+
+    def start(self) -> None:
+        """Fetch ahead of expiry from a thread of this process."""
+        self._started = True
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._keep_fresh, name="gatepass-keys", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Fetch no more by itself; what is cached stays."""
+        self._started = False
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def renew(self) -> None:
+        """Forget locks and the thread: those of a parent process mean nothing here."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = None
+
+    @property
+    def _runs(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _keep_fresh(self) -> None:
+        stopping, wake = self._stopping, self._wake
+        pause = _FIRST_PAUSE
+        while not stopping.is_set():
+            now = self._clock()
+            if self._fetched_at is None:
+                # Requests ask at once, whatever this thread has tried.
+                self._refresh(now, wait=True, cool_down=0.0)
+                wait, pause = pause, min(2 * pause, COOL_DOWN)
+            elif now >= self._refresh_at:
+                self._refresh(now, wait=True)
+                wait = 0.0
+            else:
+                wait = self._refresh_at - now
+            if wait:
+                wake.wait(wait)
+                wake.clear()
+
+    # Fetching.
+
+    def _refresh(self, now: float, *, wait: bool, cool_down: float | None = None) -> None:
+        if not self._lock.acquire(timeout=2 * TOTAL_TIMEOUT if wait else 0):
             return
         try:
             if now < self._next_fetch:
                 return  # another thread has just tried
             self._fetch_keys(now)
-            self._next_fetch = now + COOL_DOWN
+            self._next_fetch = now + (COOL_DOWN if cool_down is None else cool_down)
+            self._refresh_at = max(self._refresh_at, self._next_fetch)
         finally:
             self._lock.release()
 
     def _fetch_keys(self, now: float) -> None:
         try:
-            fetched = self._fetch(self._discover())
-            keys = _read_set(fetched.document)
+            fetched = within(TOTAL_TIMEOUT, self._fetch_document)
+            keys = self._set.successor(fetched.document)
         except KeysUnavailable as error:
-            log.warning("keeping the last good keys: %s", error)
+            kept = "keeping the last good keys" if self._fetched_at is not None else "no keys yet"
+            log.warning("%s: %s", kept, error)
             return
-        self._keys = keys
+        lifetime = min(fetched.max_age, MAX_AGE)
+        self._set = keys
         self._fetched_at = now
-        self._fresh_until = now + min(fetched.max_age, MAX_AGE)
+        self._fresh_until = now + lifetime
+        # Gateways that started together do not ask together.
+        self._refresh_at = now + lifetime * random.uniform(0.7, 0.9)  # noqa: S311
+
+    def _fetch_document(self) -> Fetched:
+        return self._fetch(self._discover())
 
     def _discover(self) -> str:
         """The `jwks_uri` of the issuer's metadata (RFC 8414 section 3.3)."""
@@ -178,16 +210,40 @@ class JwksClient:
         return self._jwks_uri
 
 
-def _read_set(document: Any) -> dict[str, VerificationKey]:
-    """The usable keys of a JWKS (RFC 7517 section 5: unknown ones are passed over)."""
-    members = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(members, list):
-        raise KeysUnavailable("the issuer's answer is not a JWKS")
-    keys: dict[str, VerificationKey] = {}
-    for jwk in members:
-        try:
-            kid, alg, public = load_public_jwk(jwk)
-            keys[kid] = VerificationKey.of(kid, alg, public)
-        except (InvalidKey, AlgorithmRefused, TypeError, AttributeError) as error:
-            log.warning("passing over a key of the JWKS: %s", error)
-    return keys
+_CLIENTS: weakref.WeakSet[JwksClient] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for client in list(_CLIENTS):
+        client.renew()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeySet:
+    """The usable keys of a JWKS, by `kid`, and the JWKs that they were made from."""
+
+    keys: Mapping[str, VerificationKey]
+    jwks: Mapping[str, Any]
+
+    def successor(self, document: Any) -> _KeySet:
+        """The keys of a newer JWKS (RFC 7517 section 5: unknown ones are passed over).
+
+        A key of an unchanged JWK is the same object as before. Raises `KeysUnavailable`.
+        """
+        members = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(members, list):
+            raise KeysUnavailable("the issuer's answer is not a JWKS")
+        keys: dict[str, VerificationKey] = {}
+        jwks: dict[str, Any] = {}
+        for jwk in members:
+            try:
+                kid, alg, public = load_public_jwk(jwk)
+                known = self.jwks.get(kid) == jwk
+                keys[kid] = self.keys[kid] if known else VerificationKey.of(kid, alg, public)
+                jwks[kid] = jwk
+            except (InvalidKey, AlgorithmRefused, TypeError, AttributeError) as error:
+                log.warning("passing over a key of the JWKS: %s", error)
+        return _KeySet(keys, jwks)

@@ -25,14 +25,17 @@ from ssl import SSLContext
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from .bounded_http import BoundedHttp
+from .fetching import fetch_json
 from .forward_auth import ForwardAuth, Message, Receive, Send
-from .jwks import fetch_json
 from .service_log import configure_service_log
 from .service_settings import ServiceSettings, read_recipients
 from .verifier import Verifier
 
 IDLE_TIMEOUT = 75
 """Seconds for which a gateway may keep an idle connection; nginx keeps its own for 60."""
+WORKER_TIMEOUT = 30
+"""Seconds for which a worker may not answer its supervisor before it is replaced."""
 BACKLOG = 1024
 SOCKET_MODE = 0o660
 """The gateway's user is in the socket's group."""
@@ -100,7 +103,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
             factory=True,
             interface="asgi3",
             workers=given.workers,
-            http="httptools",
+            http=BoundedHttp,
             loop="auto",  # uvloop, where there is one
             ws="none",
             lifespan="on",
@@ -113,6 +116,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
             backlog=BACKLOG,
             timeout_keep_alive=IDLE_TIMEOUT,
             timeout_graceful_shutdown=given.graceful_timeout,
+            timeout_worker_healthcheck=WORKER_TIMEOUT,
         )
         announce(url)
         if given.workers > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,13 +12,18 @@ from revocation import (
     DEFAULT_MAX_STALENESS,
     Denylist,
     Replica,
+    ReplicaStale,
     StalePolicy,
     open_denylist,
 )
-from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Recipient
+from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Malformed, Recipient
 
-from .errors import TokenRequired
-from .jwks import Fetch, JwksClient, fetch_json
+from .bearer import bearer_token
+from .feed_signature import FeedSignature
+from .fetching import Fetch, fetch_json
+from .jwks import JwksClient, WouldWait
+from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken, digest_of
+from .waiting import WaitingThreads
 
 DEFAULT_MAX_LIFETIME = 3600
 
@@ -26,8 +31,8 @@ DEFAULT_MAX_LIFETIME = 3600
 class Verifier:
     """Verifies access tokens against cached keys and a local replica of the denylist.
 
-    `with Verifier(...) as verifier:` or `start()` begins to follow the denylist; a preforking
-    server starts it in each worker.
+    `with Verifier(...) as verifier:` or `start()` begins to follow the denylist and to fetch keys
+    ahead of their expiry; a preforking server starts it in each worker.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Verifier:
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
         shared: str | Path | None = None,
+        cache_size: int = DEFAULT_CACHE_SIZE,
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -51,10 +57,16 @@ class Verifier:
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `shared` is a file that the processes of this host map (docs/replica.md).
-        `recipients`: own decryption keys by `kid`, for sealed tokens.
+        `recipients`: own decryption keys by `kid`, for sealed tokens. `cache_size` is how many
+        verified tokens are remembered, about; 0 for none.
         """
+        self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
-            open_denylist(denylist, namespace=namespace) if isinstance(denylist, str) else denylist
+            open_denylist(
+                denylist, namespace=namespace, verify=FeedSignature(issuer, self._keys.find)
+            )
+            if isinstance(denylist, str)
+            else denylist
         )
         self._replica = Replica(
             self._denylist,
@@ -65,16 +77,23 @@ class Verifier:
             owner=f"{namespace} {denylist}",
         )
         self._max_staleness = max_staleness
-        self._keys = JwksClient(issuer, fetch=fetch)
-        self._tokens = AccessVerifier(
-            issuer=issuer,
-            audience=audience,
-            find_key=self._keys.find,
-            recipients=recipients,
-            leeway=leeway,
-            max_lifetime=max_lifetime,
-            clock=clock,
+        self._policy = policy
+        self._leeway = leeway
+        self._clock = clock
+        self._cache = TokenCache(cache_size) if cache_size > 0 else None
+        self._tokens, self._tokens_at_once = (
+            AccessVerifier(
+                issuer=issuer,
+                audience=audience,
+                find_key=find_key,
+                recipients=recipients,
+                leeway=leeway,
+                max_lifetime=max_lifetime,
+                clock=clock,
+            )
+            for find_key in (self._keys.find, self._keys.find_at_once)
         )
+        self._waiting = WaitingThreads()
 
     @property
     def replica(self) -> Replica:
@@ -89,35 +108,92 @@ class Verifier:
         """Whether the replica is young enough to be gone by."""
         return self._replica.staleness() <= self._max_staleness
 
+    # A token.
+
     def verify(self, token: str, policy: StalePolicy | None = None) -> AccessClaims:
         """The claims of a token that is valid and not revoked.
 
         `policy` overrides what happens while the replica is too old. Raises `tokens.TokenError`,
-        `revocation.TokenRevoked`, `revocation.ReplicaStale`, `KeysUnavailable`.
+        `revocation.TokenRevoked`, `revocation.ReplicaStale`, `revocation.DenylistUnavailable`,
+        `KeysUnavailable`.
         """
-        claims, kid = self._tokens.verify_with_key(token)
-        self._replica.check(claims, kid, policy)
-        return claims
+        verified = self._verified(token, self._tokens)
+        self._replica.check_candidate(verified, policy)
+        return verified.own_claims()
+
+    async def averify(self, token: str, policy: StalePolicy | None = None) -> AccessClaims:
+        """As `verify`, without ever blocking the event loop.
+
+        What takes processor time alone is done at once; what has to wait for the issuer or the
+        denylist waits in a thread.
+        """
+        try:
+            verified = self._verified(token, self._tokens_at_once)
+            if (policy or self._policy) is StalePolicy.ASK:
+                self._replica.check_candidate(verified, StalePolicy.CLOSED)
+            else:
+                self._replica.check_candidate(verified, policy)
+        except WouldWait:
+            return await self._waiting.run(self.verify, token, policy)
+        except ReplicaStale:
+            if (policy or self._policy) is not StalePolicy.ASK:
+                raise
+            return await self._waiting.run(self.verify, token, policy)
+        return verified.own_claims()
+
+    def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
+        """The token, all but revocation checked: from the cache if it is still as it was then."""
+        cache = self._cache
+        if cache is None:
+            return VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
+        try:
+            digest = digest_of(token)
+        except UnicodeEncodeError:
+            raise Malformed("a compact token is ASCII") from None
+        verified = cache.get(digest)
+        if (
+            verified is None
+            or not verified.since <= self._clock() < verified.until
+            # Another key of this `kid`, or none: then this raises.
+            or tokens.find_key(verified.kid) is not verified.key
+        ):
+            verified = VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
+            cache.put(digest, verified)
+        return verified
+
+    # A request.
 
     def verify_header(
-        self, authorization: str | None, policy: StalePolicy | None = None
+        self,
+        authorization: str | Sequence[str] | None,
+        policy: StalePolicy | None = None,
     ) -> AccessClaims:
-        """As `verify`, for an `Authorization` header (RFC 6750 section 2.1).
+        """As `verify`, for an `Authorization` header (RFC 6750 section 2.1), or all there are.
 
-        Raises `TokenRequired` where it holds no bearer token.
+        Raises `TokenRequired` where it holds no bearer token, `RequestRefused` where it holds more
+        than one.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise TokenRequired("the request carries no bearer token")
-        return self.verify(token, policy)
+        return self.verify(bearer_token(authorization), policy)
+
+    async def averify_header(
+        self,
+        authorization: str | Sequence[str] | None,
+        policy: StalePolicy | None = None,
+    ) -> AccessClaims:
+        """As `verify_header`, without ever blocking the event loop."""
+        return await self.averify(bearer_token(authorization), policy)
+
+    # Life.
 
     def start(self) -> None:
-        """Follow the denylist from a thread of this process."""
+        """Follow the denylist, and keep the keys fresh, from threads of this process."""
         self._replica.start()
+        self._keys.start()
 
     def stop(self) -> None:
+        self._keys.stop()
         self._replica.stop()
+        self._waiting.stop()
         self._denylist.close()
 
     def __enter__(self) -> Self:

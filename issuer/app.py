@@ -5,7 +5,15 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .http import auth, discovery, oauth, password_rules, session_list, status
+from .http import (
+    auth,
+    discovery,
+    oauth,
+    password_rules,
+    revocations,
+    session_list,
+    status,
+)
 from .http.answers import register_errors, register_headers
 from .http.body import MAX_BODY, refuse_ambiguous_framing
 from .http.cors import BROWSER_PATHS, Cors
@@ -30,7 +38,8 @@ def create_app(
     app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
     app.before_request(refuse_ambiguous_framing)
-    for module in (auth, password_rules, session_list, oauth, discovery, status):
+    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations)
+    for module in parts:
         app.register_blueprint(module.blueprint)
     register_errors(app)
     register_headers(app, https=settings.issuer.startswith("https://"))

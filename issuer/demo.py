@@ -28,7 +28,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from gateway import Verifier
 from gateway.example_api import example_api
-from gateway.jwks import fetch_json
+from gateway.fetching import fetch_json
 
 from .accounts import BadCredentials
 from .app import create_app

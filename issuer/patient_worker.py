@@ -108,6 +108,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         the supervisor and the new workers hold the same listener open.
         """
         if not enabled and not self.alive:
+            self.app.stopping()
             for listener in self.sockets:
                 for _ in range(ACCEPT_ON_STOP):
                     before = self.nr_conns

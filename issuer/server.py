@@ -74,9 +74,10 @@ class _Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no type hints
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no type hints
-    def __init__(self, factory: AppFactory, options: dict[str, Any]) -> None:
+    def __init__(self, factory: AppFactory, options: dict[str, Any], stopping: Hook) -> None:
         self._factory = factory
         self._options = options
+        self.stopping = stopping
         super().__init__()
 
     def load_config(self) -> None:
@@ -117,6 +118,7 @@ def run(
     graceful_timeout: int = 30,
     on_ready: Hook = _nothing,
     on_worker_start: Hook = _nothing,
+    on_worker_stopping: Hook = _nothing,
     on_worker_stop: Hook = _nothing,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reloads. Does not return: raises SystemExit.
@@ -124,7 +126,8 @@ def run(
     The factory is called in each worker, after the fork, and reads its settings afresh, so a
     reload takes changed settings, keys and certificates (not changed code: restart for that).
     `on_worker_start` runs in each worker once the app is built: threads begin there, since a
-    thread does not survive a fork. The caller must have started no thread.
+    thread does not survive a fork. The caller must have started no thread. `on_worker_stopping`
+    runs when a worker begins to wait for the requests under way: what would last ends then.
     graceful_timeout: seconds for requests under way; a reload or stop waits no longer.
     """
 
@@ -181,6 +184,6 @@ def run(
         "worker_exit": worker_exit,
     }
     try:
-        _Supervisor(_Application(factory, options)).run()
+        _Supervisor(_Application(factory, options, on_worker_stopping)).run()
     except RuntimeError as error:
         sys.exit(f"gatepass serve: {error}")

@@ -27,6 +27,8 @@ from .clients import Clients
 from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
+from .feed import Feed, FeedHub, FeedSigner, Snapshots
+from .gateways import Gateways
 from .journal import Journal
 from .positions import Positions
 from .pulse import Pulse
@@ -67,6 +69,9 @@ class Services:
     pulse: Pulse
     status_lists: StatusLists | None
     """None where no client asks for them."""
+    gateways: Gateways
+    feed: Feed | None
+    """None where no gateway may follow it."""
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -79,6 +84,13 @@ class Services:
         self.resets.start()
         if self.status_lists is not None:
             self.status_lists.start()
+        if self.feed is not None:
+            self.feed.start()
+
+    def end_streams(self) -> None:
+        """Let go of what would last, before the process waits for what is under way."""
+        if self.feed is not None:
+            self.feed.end_streams()
 
     def stop(self) -> None:
         """Stop them, and release connections."""
@@ -87,6 +99,8 @@ class Services:
         self.resets.stop()
         if self.status_lists is not None:
             self.status_lists.stop()
+        if self.feed is not None:
+            self.feed.stop()
         self.denylist.close()
         self.families.close()
         self.engine.dispose()
@@ -196,7 +210,19 @@ def build_services(
         resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),
         pulse=pulse,
         status_lists=_status_lists(settings, denylist, keys, now),
+        gateways=Gateways(settings.gateways),
+        feed=_feed(settings, denylist, keys, now),
     )
+
+
+def _feed(
+    settings: Settings, denylist: Denylist, keys: RotationScheduler, clock: Clock
+) -> Feed | None:
+    if not settings.gateways:
+        return None
+    signer = FeedSigner(settings.issuer, lambda: signing_key(keys.ring, settings.algorithms), clock)
+    hub = FeedHub(denylist, signer, streams=settings.feed_streams)
+    return Feed(denylist, signer, hub, Snapshots(denylist, signer))
 
 
 def _status_lists(

@@ -153,6 +153,21 @@ class Client(BaseModel):
         return self
 
 
+class Gateway(BaseModel):
+    """A gateway that follows the denylist over HTTP."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secret_sha256: SecretStr
+    """SHA-256 of its secret, hexadecimal."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Gateway:
+        if not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
+            raise ValueError("secret_sha256 is not 64 lower-case hexadecimal digits")
+        return self
+
+
 class Audience(BaseModel):
     """An API that has registered a public key, so that its access tokens are sealed for it."""
 
@@ -230,6 +245,10 @@ class Settings(BaseSettings):
     """How far the clocks of issuers and stores may differ."""
     clients: dict[str, Client] = Field(min_length=1)
     audiences: dict[str, Audience] = {}
+    gateways: dict[str, Gateway] = {}
+    """Who may follow the denylist over HTTP."""
+    feed_streams: int = Field(32, ge=1, le=1000)
+    """Gateways that follow at a time, in each process."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins beside the issuer's own that may use cookie mode for every client."""
     reuse_interval: float = Field(10.0, ge=0, le=60)
@@ -319,6 +338,11 @@ class Settings(BaseSettings):
     def denylist(self) -> str:
         """The denylist's URL."""
         return self.denylist_url or self.redis_url
+
+    @property
+    def all_threads(self) -> int:
+        """Of each process: a gateway that follows holds one, and takes none from requests."""
+        return self.threads + (self.feed_streams if self.gateways else 0)
 
     @property
     def longest_access(self) -> int:

@@ -2,12 +2,13 @@
 
 from .copy import Sink
 from .denylist import Denylist, Snapshot, open_denylist
-from .entry import NEVER, Entry, Kind, Probe, Record, Revocable
+from .entry import NEVER, NO_PROBE, Candidate, Entry, Kind, Probe, Record, Revocable
 from .errors import (
     BadDenylistUrl,
     DenylistLost,
     DenylistNewer,
     DenylistNotReady,
+    DenylistReadOnly,
     DenylistReplaced,
     DenylistUnavailable,
     DenylistWentBack,
@@ -19,18 +20,26 @@ from .errors import (
     TooFewConfirmations,
 )
 from .feed import DenylistState, FeedItem, Position
-from .follower import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, Follower
+from .follower import (
+    DEFAULT_HEARTBEAT_INTERVAL,
+    DEFAULT_MAX_STALENESS,
+    Follower,
+    suspension_aware_clock,
+)
 from .replica import Replica, StalePolicy
 
 __all__ = [
     "DEFAULT_HEARTBEAT_INTERVAL",
     "DEFAULT_MAX_STALENESS",
     "NEVER",
+    "NO_PROBE",
     "BadDenylistUrl",
+    "Candidate",
     "Denylist",
     "DenylistLost",
     "DenylistNewer",
     "DenylistNotReady",
+    "DenylistReadOnly",
     "DenylistReplaced",
     "DenylistState",
     "DenylistUnavailable",
@@ -54,4 +63,5 @@ __all__ = [
     "TokenRevoked",
     "TooFewConfirmations",
     "open_denylist",
+    "suspension_aware_clock",
 ]

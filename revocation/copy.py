@@ -32,8 +32,11 @@ class Sink(Protocol):
         In seconds of the follower's clock; None where nothing can be said any more.
         """
 
-    def sweep(self, now: float) -> None:
-        """Drop what expired at or before `now`, seconds since the epoch."""
+    def sweep(self, now: float) -> bool | None:
+        """Drop what expired at or before `now`, seconds since the epoch.
+
+        True where some of it is left for the next call, so that the feed need not wait.
+        """
 
 
 class Copy(Protocol):
@@ -60,5 +63,8 @@ class Copy(Protocol):
 
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
+
+    def may_hold(self, keys: tuple[bytes, ...]) -> bool:
+        """Whether it holds one of these; False is certain, and what nearly every check gets."""
 
     def __len__(self) -> int: ...

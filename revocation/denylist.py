@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from .entry import Entry, Kind, Probe, Record
@@ -16,6 +16,12 @@ FEED_WINDOW = 900
 """Seconds for which an item stays in the feed; a reader away for longer takes a snapshot."""
 FEED_CAP = 1_000_000
 """Items at most in the feed, whatever their age: about 100 MB in Redis at one record each."""
+
+VerifyMessage = Callable[[str, str], Mapping[str, Any]]
+"""`verify(message, typ)`: the claims of a message that the issuer signed as one of this type.
+
+Raises `DenylistUnavailable` for any other.
+"""
 
 MEMORY_SCHEME = "memory"
 REDIS_SCHEMES = frozenset(
@@ -29,6 +35,7 @@ REDIS_SCHEMES = frozenset(
         "rediss+cluster",
     }
 )
+FEED_SCHEMES = frozenset({"https", "http"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Snapshot:
 
     state: DenylistState
     records: Iterable[Record]
+    """Once the first has been read, `operator.length_hint` says about how many there are."""
 
 
 class Denylist(Protocol):
@@ -134,11 +142,13 @@ def open_denylist(
     namespace: str = "gatepass",
     replicas: int = 0,
     clock: Callable[[], float] | None = None,
+    verify: VerifyMessage | None = None,
 ) -> Denylist:
     """Open `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`, `memory://`.
 
-    `replicas` is how many replicas of Redis must hold an entry before `add` returns. `clock`
-    replaces the store's own time, for tests. Raises `BadDenylistUrl`.
+    Or, for reading, an issuer's feed: `https://NAME:SECRET@HOST/revocations`, whose messages
+    `verify` checks. `replicas` is how many replicas of Redis must hold an entry before `add`
+    returns. `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
     """
     try:
         scheme = urlsplit(url).scheme
@@ -167,5 +177,14 @@ def open_denylist(
             clock=clock,
             circuits=Circuits.shared(url),
         )
-    known = ", ".join(f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES}))
+    if scheme in FEED_SCHEMES:
+        from .http_connection import FeedAddress
+        from .http_denylist import HttpDenylist
+
+        if verify is None:
+            raise BadDenylistUrl("an HTTP feed is read by who can check the issuer's signatures")
+        return HttpDenylist(FeedAddress.parse(url), verify)
+    known = ", ".join(
+        f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES, *FEED_SCHEMES})
+    )
     raise BadDenylistUrl(f"a denylist URL starts with one of {known}, not {scheme or 'nothing'!r}")

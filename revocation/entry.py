@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NEVER = (1 << 53) - 1
 """The expiry of an entry that stays for good: a thief who has a key chooses his own `exp`."""
@@ -141,11 +141,38 @@ def record_key(kind: Kind, value: str, salt: bytes) -> bytes:
     return _digest_key(prefix, value, salt)
 
 
-# The same clients, keys and people come again and again.
-@lru_cache(maxsize=8192)
-def _digest_key(prefix: bytes, value: str, salt: bytes) -> bytes:
-    digest = hashlib.blake2b(value.encode(), digest_size=16, key=salt, person=prefix)
+def _make_digest_key(prefix: bytes, value: str, salt: bytes) -> bytes:
+    digest = _keyed(prefix, salt).copy()
+    digest.update(value.encode())
     return prefix + digest.digest()
+
+
+# The same clients and keys come again and again.
+_digest_key = lru_cache(maxsize=8192)(_make_digest_key)
+
+
+@lru_cache(maxsize=64)
+def _keyed(prefix: bytes, salt: bytes) -> hashlib.blake2b:
+    # Half of the work is taking in the key.
+    return hashlib.blake2b(digest_size=16, key=salt, person=prefix)
+
+
+def _keys_of_ids(jti: str, sid: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The keys of token and session: what `record_key` says of them, in one step."""
+    if len(jti) == len(sid) == 22:
+        raw = binascii.a2b_base64(f"{jti}AA{sid}==".encode().translate(_TO_STANDARD))
+        if len(raw) == 34:  # fewer bytes come of characters that are none of base64's
+            return b"t" + raw[:16], b"s" + raw[18:]
+    return record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
+
+
+@lru_cache(maxsize=1024)
+def _keys_of_parties(
+    kid: str, client_id: str, audiences: tuple[str, ...], salt: bytes
+) -> tuple[bytes, ...]:
+    """The keys of the signing key, the client and the audiences."""
+    parties = (record_key(Kind.CLIENT, party, salt) for party in (client_id, *audiences))
+    return (record_key(Kind.KEY, kid, salt), *parties)
 
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -175,37 +202,50 @@ class Revocable(Protocol):
     def iat(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """A token's record keys, ready to be looked up in the denylist that `salt` belongs to."""
 
     salt: bytes
-    token: bytes
-    session: bytes
-    subject: bytes
-    key: bytes
-    parties: tuple[bytes, ...]
+    keys: tuple[bytes, ...]
+    """Those of the token, its session, subject and key, then of its client and audiences."""
     sub_ver: int
     iat: int
 
     @classmethod
     def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
-        return cls(
-            salt=salt,
-            token=record_key(Kind.TOKEN, claims.jti, salt),
-            session=record_key(Kind.SESSION, claims.sid, salt),
-            subject=record_key(Kind.SUBJECT, claims.sub, salt),
-            key=record_key(Kind.KEY, kid, salt),
-            parties=tuple(
-                record_key(Kind.CLIENT, party, salt) for party in (claims.client_id, *claims.aud)
-            ),
-            sub_ver=claims.sub_ver,
-            iat=claims.iat,
+        keys = (
+            *_keys_of_ids(claims.jti, claims.sid, salt),
+            # Not kept: there are more people than would fit.
+            _make_digest_key(b"u", claims.sub, salt),
+            *_keys_of_parties(kid, claims.client_id, claims.aud, salt),
         )
+        return tuple.__new__(cls, (salt, keys, claims.sub_ver, claims.iat))
 
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        return (self.token, self.session, self.subject, self.key, *self.parties)
+
+class Candidate:
+    """A token to be held against a denylist, once or again and again."""
+
+    __slots__ = ("claims", "kid", "passed_at", "passed_by", "probe")
+
+    def __init__(self, claims: Revocable, kid: str) -> None:
+        self.claims = claims
+        self.kid = kid
+        self.probe = NO_PROBE
+        self.passed_by: object = None
+        """The copy that last let it pass."""
+        self.passed_at = -1
+        """The number of changes that this copy had taken in by then."""
+
+    def probe_for(self, salt: bytes) -> Probe:
+        """Its probe for a denylist of this salt; kept, as the salt hardly ever changes."""
+        probe = self.probe
+        if probe.salt != salt:
+            probe = self.probe = Probe.of(self.claims, self.kid, salt)
+            self.passed_by = None
+        return probe
+
+
+NO_PROBE = Probe(b"", (), 0, 0)
 
 
 def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> Kind | None:
@@ -213,16 +253,17 @@ def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> K
 
     `level_of` gives a record's level, 0 where there is none; `watermark` is the epoch's.
     """
+    token, session, subject, key, *parties = probe.keys
     kind: Kind | None = None
-    if level_of(probe.token):
+    if level_of(token):
         kind = Kind.TOKEN
-    elif level_of(probe.session):
+    elif level_of(session):
         kind = Kind.SESSION
-    elif level_of(probe.subject) > probe.sub_ver:
+    elif level_of(subject) > probe.sub_ver:
         kind = Kind.SUBJECT
-    elif level_of(probe.key):
+    elif level_of(key):
         kind = Kind.KEY
-    elif any(level_of(party) >= probe.iat for party in probe.parties):
+    elif any(level_of(party) >= probe.iat for party in parties):
         kind = Kind.CLIENT
     elif probe.iat <= watermark:
         kind = Kind.EPOCH

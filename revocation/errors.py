@@ -110,6 +110,15 @@ class TooFewConfirmations(DenylistUnavailable):
         self.wanted = wanted
 
 
+class DenylistReadOnly(RevocationError):
+    """This denylist is a feed, which is read only; issuers write to the denylist itself."""
+
+    code = "denylist_read_only"
+
+    def __init__(self) -> None:
+        super().__init__("the HTTP feed is for reading; an issuer writes to the denylist itself")
+
+
 class FeedGap(RevocationError):
     """The feed does not continue where the reader stood; a new snapshot is needed."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .copy import Copy
 from .denylist import Denylist
-from .entry import Kind, Probe, Revocable, refusal
+from .entry import Candidate, Kind, Probe, Revocable, refusal
 from .errors import ReplicaStale, TokenRevoked
 from .feed import Position
 from .follower import (
@@ -68,6 +68,7 @@ class Replica:
         self._denylist = denylist
         self._max_staleness = max_staleness
         self._heartbeat_interval = heartbeat_interval
+        self._allowed_age = max_staleness - heartbeat_interval
         self._policy = policy
         self._clock = clock
         self._started = False
@@ -87,7 +88,13 @@ class Replica:
         else:
             digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
             file = SharedFile(shared, digest)
-            self._copy, self._follower = SharedReader(file), SharedFollower(file, follow, most=most)
+            self._copy = reader = SharedReader(file)
+            self._follower = SharedFollower(
+                file,
+                reader,
+                lambda copy: follow(copy, resume=copy.position, reach=copy.reach),
+                most=most,
+            )
         _replicas.add(self)
 
     # The check: what every request pays.
@@ -99,28 +106,44 @@ class Replica:
         replica's own unless given) is `closed`, or where there is no copy yet;
         `DenylistUnavailable` under `ask`.
         """
+        self.check_candidate(Candidate(claims, kid), policy)
+
+    def check_candidate(self, candidate: Candidate, policy: StalePolicy | None = None) -> None:
+        """As `check`, and cheaper for a candidate that was checked before."""
         copy = self._copy
         # First: it also brings a shared copy's salts and watermark up to date.
-        stale = self.staleness() > self._max_staleness
+        fresh_at = copy.fresh_at
+        stale = fresh_at is None or self._clock() - fresh_at > self._allowed_age
+        salt = copy.salt
         if stale:
             policy = policy or self._policy
-            if policy is StalePolicy.CLOSED or not copy.salt:
+            if policy is StalePolicy.CLOSED or not salt:
                 raise ReplicaStale(self.staleness(), self._max_staleness)
-        probe = Probe.of(claims, kid, copy.salt)
-        # What the copy refuses is refused, however old the copy.
-        kind = refusal(probe, copy.level_of, copy.watermark)
-        if kind is None and copy.older_salts:
-            kind = self._refusal_of_older_epochs(claims, kid)
+        probe = candidate.probe
+        if probe.salt != salt:
+            probe = candidate.probe_for(salt)
+        # What the copy refuses is refused, however old the copy. What it did not refuse needs no
+        # second look until something changes; the number is read before the look.
+        changes = copy.changes
+        kind: Kind | None = None
+        if candidate.passed_at != changes or candidate.passed_by is not copy:
+            if probe.iat <= copy.watermark or copy.may_hold(probe.keys):
+                kind = refusal(probe, copy.level_of, copy.watermark)
+            if kind is None and copy.older_salts:
+                kind = self._refusal_of_older_epochs(candidate)
+            if kind is None:
+                candidate.passed_by, candidate.passed_at = copy, changes
         if kind is None and stale and policy is StalePolicy.ASK:
             kind = self._denylist.lookup(probe, self._furthest)
         if kind is not None:
             raise TokenRevoked(kind)
 
-    def _refusal_of_older_epochs(self, claims: Revocable, kid: str) -> Kind | None:
+    def _refusal_of_older_epochs(self, candidate: Candidate) -> Kind | None:
         copy = self._copy
         # Entries of an epoch that is gone are kept, and only its own salt finds them.
         for salt in copy.older_salts:
-            kind = refusal(Probe.of(claims, kid, salt), copy.level_of, copy.watermark)
+            probe = Probe.of(candidate.claims, candidate.kid, salt)
+            kind = refusal(probe, copy.level_of, copy.watermark)
             if kind is not None:
                 return kind
         return None
@@ -184,6 +207,8 @@ class Replica:
     def go_on_after_fork(self) -> None:
         """In the child: threads do not survive a fork."""
         self._follower.forget()
+        if isinstance(self._copy, PackedCopy):
+            self._copy.go_on_after_fork()
         if self._started:
             self._follower.start()
 

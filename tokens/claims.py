@@ -11,9 +11,11 @@ from typing import Any
 from .errors import InvalidClaim, MissingClaim, NewerFormat
 
 # 128 bits as canonical base64url: 22 characters whose last one holds two bits only.
-_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
+ID_FORM = "[A-Za-z0-9_-]{21}[AQgw]"
+_ID = re.compile(rf"{ID_FORM}\Z")
 # RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), separated by one space.
-_SCOPE = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?\Z")
+SCOPE_FORM = r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?"
+_SCOPE = re.compile(rf"{SCOPE_FORM}\Z")
 _MAX_TIME = 1 << 53
 _NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 

@@ -57,36 +57,71 @@ def _verifier(alg: str, public: PublicKey) -> Callable[[bytes, bytes], None]:
         and isinstance(public, ec.EllipticCurvePublicKey)
         and isinstance(public.curve, ec.SECP256R1)
     ):
-        return lambda signature, data: _es256(public, signature, data)
+        return _es256(public)
     if alg == "EdDSA" and isinstance(public, ed25519.Ed25519PublicKey):
-        return lambda signature, data: _checked(lambda: public.verify(signature, data))
+        return _eddsa(public)
     if alg in {"PS256", "RS256"} and isinstance(public, rsa.RSAPublicKey):
         if public.key_size < 2048:  # RFC 7518 section 3.3
             raise AlgorithmRefused("an RSA key below 2048 bits")
         scheme = _PSS if alg == "PS256" else _PKCS1
-        return lambda signature, data: _checked(
-            lambda: public.verify(signature, data, scheme, _SHA256)
-        )
+        return _rsa(public, scheme)
     raise AlgorithmRefused(f"{alg!r} is not an algorithm for this key")
 
 
-def _es256(public: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
-    # RFC 7518 section 3.4: R and S as 32 octets each, never DER and never shorter.
-    if len(signature) != 64:
-        raise BadSignature("an ES256 signature is 64 bytes")
-    r = int.from_bytes(signature[:32], "big")
-    s = int.from_bytes(signature[32:], "big")
-    try:
-        public.verify(encode_dss_signature(r, s), data, _ECDSA_SHA256)
-    except InvalidSignature:
-        raise BadSignature("the signature does not verify") from None
+def _es256(public: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes], None]:
+    check = public.verify
+
+    def verify(signature: bytes, data: bytes) -> None:
+        # RFC 7518 section 3.4: R and S as 32 octets each, never DER and never shorter.
+        if len(signature) != 64:
+            raise BadSignature("an ES256 signature is 64 bytes")
+        try:
+            check(_der(signature), data, _ECDSA_SHA256)
+        except InvalidSignature:
+            raise BadSignature("the signature does not verify") from None
+
+    return verify
 
 
-def _checked(verify: Callable[[], None]) -> None:
-    try:
-        verify()
-    except InvalidSignature:
-        raise BadSignature("the signature does not verify") from None
+def _der(signature: bytes) -> bytes:
+    """R and S as the DER that `cryptography` takes."""
+    r, s = signature[0], signature[32]
+    if not r or not s:
+        # Leading zeros, which DER leaves out: one signature in 128.
+        halves = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+        return encode_dss_signature(*halves)
+    # X.690 section 8.3: one zero in front where the highest bit would read as a sign.
+    return b"\x30%c\x02%b%b\x02%b%b" % (
+        68 + (r >> 7) + (s >> 7),
+        b"\x21\x00" if r >> 7 else b"\x20",
+        signature[:32],
+        b"\x21\x00" if s >> 7 else b"\x20",
+        signature[32:],
+    )
+
+
+def _eddsa(public: ed25519.Ed25519PublicKey) -> Callable[[bytes, bytes], None]:
+    check = public.verify
+
+    def verify(signature: bytes, data: bytes) -> None:
+        try:
+            check(signature, data)
+        except InvalidSignature:
+            raise BadSignature("the signature does not verify") from None
+
+    return verify
+
+
+def _rsa(
+    public: rsa.RSAPublicKey, scheme: padding.AsymmetricPadding
+) -> Callable[[bytes, bytes], None]:
+    def verify(signature: bytes, data: bytes) -> None:
+        try:
+            public.verify(signature, data, scheme, _SHA256)
+        except InvalidSignature:
+            raise BadSignature("the signature does not verify") from None
+
+    return verify
 
 
 def split(token: str, parts: int, limit: int = MAX_TOKEN) -> list[bytes]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from . import base64url, strict_json
+from . import base64url, strict_json, usual_payload
 from .claims import AccessClaims
 from .compact import (
     VerificationKey,
@@ -85,6 +85,10 @@ class AccessVerifier:
         self._clock = clock
         self._headers: dict[bytes, _Header] = {}
 
+    @property
+    def find_key(self) -> Callable[[str], VerificationKey]:
+        return self._find_key
+
     def verify(self, token: str) -> AccessClaims:
         """The claims of a valid access token. Raises `TokenError`.
 
@@ -94,8 +98,12 @@ class AccessVerifier:
 
     def verify_with_key(self, token: str) -> tuple[AccessClaims, str]:
         """As `verify`, and the `kid` that the token was signed under. Raises `TokenError`."""
-        sealed = token.count(".") == 4
-        if sealed and self._recipients:
+        claims, key = self.verify_and_find_key(token)
+        return claims, key.kid
+
+    def verify_and_find_key(self, token: str) -> tuple[AccessClaims, VerificationKey]:
+        """As `verify`, and the key that the token was signed under. Raises `TokenError`."""
+        if self._recipients and token.count(".") == 4:
             token = unseal(token, self._recipients)
         elif self._require_sealed:
             raise WrongType("this audience takes sealed tokens only")
@@ -106,11 +114,12 @@ class AccessVerifier:
             raise AlgorithmRefused("the header names another algorithm than the key's")
         verify_segments(header_segment, payload_segment, signature_segment, key)
         # Only now is the payload worth parsing (ASVS 9.1.1).
-        claims = AccessClaims.from_payload(
-            strict_json.loads_object(base64url.decode(payload_segment))
-        )
+        raw = base64url.decode(payload_segment)
+        claims = usual_payload.read(raw)
+        if claims is None:
+            claims = AccessClaims.from_payload(strict_json.loads_object(raw))
         self.check_claims(claims)
-        return claims, header.kid
+        return claims, key
 
     def check_claims(self, claims: AccessClaims) -> None:
         """Check who, for whom and when. Raises `TokenError`.

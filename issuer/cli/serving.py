@@ -39,18 +39,19 @@ def serve() -> None:
     settings = load_settings()
     configure_logs(settings.log_level, as_json=settings.mode is Mode.PRODUCTION)
     check_deployment(settings)
-    worker = _IssuerWorker()
+    worker = _IssuerWorker(settings.all_threads)
     run(
         worker.build,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        threads=settings.threads,
+        threads=settings.all_threads,
         tls_certificate=settings.tls_certificate,
         tls_key=settings.tls_key,
         graceful_timeout=settings.graceful_timeout,
         on_ready=lambda: log.info("serving", issuer=settings.issuer, workers=settings.workers),
         on_worker_start=worker.start,
+        on_worker_stopping=worker.stopping,
         on_worker_stop=worker.stop,
     )
 
@@ -58,11 +59,19 @@ def serve() -> None:
 class _IssuerWorker:
     """What one worker process holds; a reload builds it anew, from settings read afresh."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        """`threads` are those that the server was started with."""
+        self._threads = threads
         self._services: Services | None = None
 
     def build(self) -> WSGIApplication:
         settings = load_settings()
+        if settings.all_threads > self._threads:
+            # More streams would take threads from requests.
+            raise SettingsError(
+                f"{variable('threads')} (threads): more threads, or more feed_streams, need a"
+                " restart"
+            )
         require_certificate(settings)
         self._services = build_services(settings)
         return create_app(settings, services=self._services)
@@ -70,6 +79,10 @@ class _IssuerWorker:
     def start(self) -> None:
         if self._services is not None:
             self._services.start()
+
+    def stopping(self) -> None:
+        if self._services is not None:
+            self._services.end_streams()
 
     def stop(self) -> None:
         if self._services is not None:

@@ -40,7 +40,7 @@ def refuse_ambiguous_framing() -> None:
 
 def _raw() -> bytes:
     # Raises 413 above the application's MAX_CONTENT_LENGTH.
-    return request.get_data(cache=False)
+    return request.get_data()
 
 
 def _require_type(mimetype: str) -> None:
@@ -53,12 +53,20 @@ def read_json(*, optional: bool = False) -> Fields:
 
     Raises `OAuthError` 400, 413 or 415.
     """
-    raw = _raw()
-    if optional and not raw:
+    if optional and not _raw():
         return Fields({})
+    return Fields(raw_json()[1])
+
+
+def raw_json() -> tuple[bytes, dict[str, Any]]:
+    """The request's JSON object, and the bytes that it was made of.
+
+    Raises `OAuthError` 400, 413 or 415.
+    """
+    raw = _raw()
     _require_type("application/json")
     try:
-        return Fields(loads_object(raw))
+        return raw, loads_object(raw)
     except Malformed as error:
         raise invalid_request(f"the body is not acceptable JSON: {error}") from None
 

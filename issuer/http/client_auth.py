@@ -18,7 +18,7 @@ def proven_client() -> str | None:
 
     Raises `OAuthError` for wrong credentials.
     """
-    return None if _credentials() is None else authenticated_client()[0]
+    return None if credentials() is None else authenticated_client()[0]
 
 
 def named_client(fields: Fields) -> str | None:
@@ -36,17 +36,17 @@ def named_client(fields: Fields) -> str | None:
 
 def authenticated_client() -> tuple[str, Client]:
     """The client of the `Authorization: Basic` header (RFC 6749 section 2.3.1)."""
-    credentials = _credentials()
-    if credentials is None:
+    given = credentials()
+    if given is None:
         raise invalid_client("the client must authenticate with HTTP Basic")
-    client_id, secret = credentials
+    client_id, secret = given
     client = services().clients.authenticate(client_id, secret)
     if client is None or services().clients.is_disabled(client_id):
         raise invalid_client("unknown client or wrong secret")
     return client_id, client
 
 
-def _credentials() -> tuple[str, str] | None:
+def credentials() -> tuple[str, str] | None:
     """Id and secret of an `Authorization: Basic` header; None for another scheme or none.
 
     Raises `OAuthError` for a header that cannot be read: that is an attempt too.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 from ..accounts.passwords import MAX_PASSWORD
 from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
 from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY
 from .cookies import TRANSPORTS
 from .openapi_parts import (
+    NONCE_PATTERN,
     REFUSALS,
     SID_PATTERN,
     Node,
@@ -18,12 +20,14 @@ from .openapi_parts import (
     json_content,
     members,
     ref,
+    seconds,
     text,
 )
 
 _BEARER: Node = {"bearer": []}
 _COOKIE: Node = {"refreshCookie": []}
 _BASIC: Node = {"clientSecretBasic": []}
+_GATEWAY: Node = {"gatewaySecretBasic": []}
 _OPEN: Node = {}
 
 _OF_A_BODY = ("400", "411", "413", "415")
@@ -44,7 +48,13 @@ def document(issuer: str) -> Node:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": issuer}],
-        "paths": {**_session_paths(), **_password_paths(), **_token_paths(), **_discovery_paths()},
+        "paths": {
+            **_session_paths(),
+            **_password_paths(),
+            **_token_paths(),
+            **_feed_paths(),
+            **_discovery_paths(),
+        },
         "components": components(),
     }
 
@@ -267,6 +277,73 @@ def _token_paths() -> Node:
                 security=(_BASIC,),
                 body=_form_body(token, optional=("token_type_hint",)),
             )
+        },
+    }  # fmt: skip
+
+
+def _feed_paths() -> Node:
+    """What docs/feed.md describes; `gateway.Verifier` speaks it."""
+    signed = {"content": {"application/jwt": {"schema": {"type": "string"}}}}
+    tagged = {
+        "Cache-Control": header("It is revalidated each time."),
+        "ETag": header("For `If-None-Match`."),
+        "Vary": header("The coding is negotiated."),
+    }
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    hexadecimal = text("Hexadecimal.", pattern="^[0-9a-f]+$")
+    position = {
+        "epoch": text("Its epoch."),
+        "seq": seconds("Its number."),
+        "chain": {"type": "string"},
+    }
+    question = {
+        "nonce": text("Comes back in the answer.", pattern=NONCE_PATTERN),
+        "salt": hexadecimal,
+        "keys": {"type": "array", "items": hexadecimal, "minItems": 4, "maxItems": 64},
+        "sub_ver": {"type": "integer"},
+        "iat": seconds("When the token was issued."),
+        "known": {"oneOf": [{"type": "null"}, members(position)]},
+    }
+
+    def asked(name: str, schema: Node) -> Node:
+        return {"name": name, "in": "query", "required": True, "schema": schema}
+
+    def operation(name: str, summary: str, answers: Node, *refusals: str, **more: Any) -> Node:
+        return _operation(
+            "feed", name, summary, answers, "401", *refusals, "503", security=(_GATEWAY,), **more
+        )
+
+    return {
+        "/revocations": {
+            "get": operation(
+                "revocations", "The denylist, signed",
+                {
+                    "200": {"description": "A snapshot.", "headers": tagged, "content": binary},
+                    "304": {"description": "As the caller has it already.", "headers": tagged},
+                },
+            )
+        },
+        "/revocations/state": {
+            "parameters": [asked("nonce", {"type": "string", "pattern": NONCE_PATTERN})],
+            "get": operation(
+                "revocationsState", "Where the denylist stands, signed with a nonce",
+                {"200": {"description": "A position.", **signed}}, "400",
+            ),
+        },
+        "/revocations/lookup": {
+            "post": operation(
+                "revocationsLookup", "Whether an entry refuses a token, signed with a nonce",
+                {"200": {"description": "What refuses it.", **signed}}, *_OF_A_BODY, "409",
+                body=_json_body(question, optional=("known",)),
+            )
+        },
+        "/revocations/events": {
+            "parameters": [asked("after", text("A position: `epoch.seq.chain`."))],
+            "get": operation(
+                "revocationsEvents", "What comes after a position, as server-sent events",
+                {"200": {"description": "A stream.", "content": stream}}, "400", "410",
+            ),
         },
     }  # fmt: skip
 

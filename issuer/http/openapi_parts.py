@@ -9,6 +9,7 @@ from .cookies import COOKIE
 Node = dict[str, Any]
 
 SID_PATTERN = "^[A-Za-z0-9_-]{22}$"
+NONCE_PATTERN = "^[A-Za-z0-9_-]{16,64}$"
 
 REFUSALS = {
     "400": "BadRequest",
@@ -17,6 +18,7 @@ REFUSALS = {
     "404": "NotFound",
     "405": "MethodNotAllowed",
     "409": "Conflict",
+    "410": "Gone",
     "411": "LengthRequired",
     "413": "TooLarge",
     "415": "UnsupportedType",
@@ -80,7 +82,8 @@ def _refusals() -> Node:
         "Forbidden": refusal("Cookie mode is refused to requests that another site may have sent."),
         "NotFound": refusal("There is no such thing, or it is not the caller's."),
         "MethodNotAllowed": refusal("Not this method.", Allow=header("The methods allowed.")),
-        "Conflict": refusal("The account was changed at the same time; nothing was written."),
+        "Conflict": refusal("Another change came first; nothing was written."),
+        "Gone": refusal("The feed does not go on from there; take a snapshot."),
         "LengthRequired": refusal("The body's length is not given."),
         "TooLarge": refusal("The body is too large."),
         "UnsupportedType": refusal("The body is of another content type."),
@@ -107,6 +110,11 @@ def _security_schemes() -> Node:
             "type": "http",
             "scheme": "basic",
             "description": "A confidential client (RFC 6749 section 2.3.1).",
+        },
+        "gatewaySecretBasic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "A gateway of `gateways`, encoded as a client is.",
         },
     }
 

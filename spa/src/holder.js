@@ -62,14 +62,16 @@ export function createHolder() {
      * that it has not replaced: then only the issuer knows.
      *
      * @param {Grant} next
-     * @param {{ fresh?: boolean, replaces?: string | null }} [how] fresh: takes the place of any other
+     * @param {{ fresh?: boolean, replaces?: string | null }} [how] fresh: takes the
+     *   place of any that was asked for earlier
      * @returns {"taken" | "over" | "other"}
      */
     adopt(next, { fresh = false, replaces = null } = {}) {
       if (replaces !== null && replaces !== next.sid) remember(replaces);
       if (over.has(next.sid)) return "over";
       if (grant && grant.sid !== next.sid) {
-        if (!fresh && !over.has(grant.sid)) return "other";
+        const replaced = over.has(grant.sid) || (fresh && next.began >= grant.began);
+        if (!replaced) return "other";
         remember(grant.sid);
         grant = null;
       }
@@ -131,9 +133,7 @@ export function safely(call) {
   try {
     call();
   } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+    globalThis.reportError?.(error);
   }
 }
 

@@ -120,13 +120,14 @@ export interface Session {
 /** Begins, or takes up again, this browser's session. Call it once, when the page loads. */
 export function createSession(options: SessionOptions): Session;
 
-/** Root of everything that the module raises; `code` tells the kinds apart. */
-export abstract class SessionError extends Error {
-  abstract readonly code: SessionFailure["code"];
+/** Root of everything that the module raises. */
+export class SessionError extends Error {
+  constructor(message: string);
 }
 
 /** No usable answer: no network, a time-out, or a server's error. Nobody is logged out by it. */
 export class Unreachable extends SessionError {
+  constructor(status?: number | null, retryAfter?: number | null);
   readonly code: "unreachable";
   /** The answer's status, or `null` if there was none. */
   readonly status: number | null;
@@ -136,6 +137,7 @@ export class Unreachable extends SessionError {
 
 /** The issuer said no. */
 export class Refused extends SessionError {
+  constructor(status: number, error: RefusalCode, description: string);
   readonly code: "refused";
   readonly status: number;
   readonly error: RefusalCode;
@@ -145,6 +147,7 @@ export class Refused extends SessionError {
 
 /** Nobody is signed in, so there is no token to send. */
 export class SignedOutError extends SessionError {
+  constructor(reason: SignedOutReason);
   readonly code: "signed_out";
   readonly reason: SignedOutReason;
 }
@@ -154,6 +157,7 @@ export class RedirectRefused extends SessionError {
   readonly code: "redirect_refused";
 }
 
+/** Every failure; its `code` tells the kinds apart. */
 export type SessionFailure = Unreachable | Refused | SignedOutError | RedirectRefused;
 
 export type RefusalCode =

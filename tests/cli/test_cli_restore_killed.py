@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from issuer.crash_points import CrashPoint
 from issuer.database import open_engine
 from issuer.database.tables import accounts, journal
 from issuer.families import FamilyStore, NewFamily, RotationRules, open_families
-from revocation import Denylist, Probe, open_denylist
+from revocation import Denylist, DenylistState, Probe, open_denylist
 from revocation.entry import Kind, record_key
 
 FIRST = "seven violet otters juggle 91"
@@ -108,9 +107,8 @@ class Stack:
         assert self.kids()
         assert self.old_kids
         for kid in self.old_kids:
-            probe = Probe(state.salt, b"", b"", b"", b"", (), 1 << 50, state.watermark + 1)
-            assert self.denylist.lookup(_with_key(probe, kid)) is Kind.KEY
-        assert self.denylist.lookup(_with_key(probe, "another")) is None
+            assert self.denylist.lookup(_probe_of_key(state, kid)) is Kind.KEY
+        assert self.denylist.lookup(_probe_of_key(state, "another")) is None
 
     def close(self) -> None:
         self.families.close()
@@ -118,8 +116,10 @@ class Stack:
         self.engine.dispose()
 
 
-def _with_key(probe: Probe, kid: str) -> Probe:
-    return replace(probe, key=record_key(Kind.KEY, kid, probe.salt))
+def _probe_of_key(state: DenylistState, kid: str) -> Probe:
+    """A token that nothing but its key can refuse."""
+    keys = (b"", b"", b"", record_key(Kind.KEY, kid, state.salt))
+    return Probe(state.salt, keys, 1 << 50, state.watermark + 1)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import click
 import pytest
 from harness.certificates import make_certificates
 from harness.forward_auth import ForwardAuthService, Line
-from harness.gatepass_command import run_program
+from harness.gatepass_command import Gatepass
 from harness.processes import monotonic, short_directory, until
 from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
@@ -55,6 +55,13 @@ def service(source: TokenSource) -> Iterator[ForwardAuthService]:
     options = ["--max-staleness", "2", "--log-requests", "all"]
     with ForwardAuthService(source.url, source.denylist_url, *options) as running:
         yield running.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def gatepass() -> Iterator[Gatepass]:
+    """Runs commands that end by themselves, quickly."""
+    with Gatepass() as running:
+        yield running
 
 
 @pytest.fixture
@@ -164,6 +171,31 @@ def test_both_framings_at_once_are_refused(service: ForwardAuthService) -> None:
         assert line.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
+def test_another_protocol_ends_the_connection(
+    service: ForwardAuthService, source: TokenSource
+) -> None:
+    """A gateway that passes a WebSocket's handshake on gets the decision, and no other protocol."""
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "a" * 24}
+    for token, status in ((source.token(), 200), (None, 401)):
+        answer = service.verify(token, headers=upgrade)
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+
+
+def test_a_head_has_bounds(service: ForwardAuthService, source: TokenSource) -> None:
+    """60 KB of headers are read; a head without an end is not, in however many headers it comes."""
+    padding = {f"X-{number}": "x" * 6000 for number in range(10)}
+    assert service.verify(source.token(), headers=padding).status == 200
+    for chunk in (b"x" * 9000, b"X-A: 1\r\n" * 1000):
+        with closing(socket.create_connection(("127.0.0.1", service.port), timeout=30)) as line:
+            line.sendall(b"GET /verify HTTP/1.1\r\nX-A: a")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    line.sendall(chunk)
+            with contextlib.suppress(ConnectionResetError):
+                assert line.recv(65536).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    assert service.verify(source.token()).status == 200
+
+
 def test_the_log_holds_the_trace_and_no_token(
     service: ForwardAuthService, source: TokenSource
 ) -> None:
@@ -208,7 +240,7 @@ def test_nothing_that_waits_holds_up_the_others(
             assert (stale.status, stale.headers["retry-after"]) == (503, "1")
             assert ask("GET", f"{service.url}/healthz").status == 200
             assert service.verify(good, "/verify/policy=open").status == 200
-            assert monotonic() - began < 1.0
+            assert monotonic() - began < 1.9  # less than any wait for the issuer
         assert ask("GET", f"{service.url}/readyz").json["replica"] == "not ready"
     finally:
         redis.resume()
@@ -299,7 +331,7 @@ def test_workers_share_a_replica_and_end_with_their_supervisor(source: TokenSour
         [private] = maps_of(workers)
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
         source.revoke(ended)
-        for _ in until(5, "the refusal by all"):
+        for _ in until(30, "the refusal by all"):
             if [running.verify(revoked).status for _ in range(20)] == [401] * 20:
                 break
         for worker in workers:
@@ -353,7 +385,7 @@ def command_of(pid: int) -> str:
 # --- addresses --------------------------------------------------------------------------------
 
 
-def test_a_unix_socket(source: TokenSource, directory: Path) -> None:
+def test_a_unix_socket(gatepass: Gatepass, source: TokenSource, directory: Path) -> None:
     """For its user and group alone; a dead one is replaced, a live one and a file are not."""
     path = directory / "gateway.sock"
     options = ["--socket", str(path)]
@@ -362,7 +394,7 @@ def test_a_unix_socket(source: TokenSource, directory: Path) -> None:
         assert running.described["url"] == f"unix:{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         assert asked_through(path, "/healthz") == 200
-        failed = start_in_vain(source, *options)
+        failed = start_in_vain(gatepass, source, *options)
         assert (failed[0], "another service listens there" in failed[1]) == (1, True)
         running.process.kill()
         assert path.exists()
@@ -370,7 +402,7 @@ def test_a_unix_socket(source: TokenSource, directory: Path) -> None:
         assert asked_through(path, "/healthz") == 200
     assert not path.exists()
     path.write_text("precious")
-    failed = start_in_vain(source, *options)
+    failed = start_in_vain(gatepass, source, *options)
     assert (failed[0], "is no socket" in failed[1]) == (1, True)
     assert path.read_text() == "precious"
 
@@ -384,10 +416,10 @@ def asked_through(path: Path, target: str) -> int:
         return client.getresponse().status
 
 
-def start_in_vain(source: TokenSource, *options: str) -> tuple[int, str]:
+def start_in_vain(gatepass: Gatepass, source: TokenSource, *options: str) -> tuple[int, str]:
     """Exit code and standard error of a service that does not come up."""
     arguments = ["--issuer", source.url, "--audience", "api", "--denylist", source.denylist_url]
-    done = run_program("gateway", *arguments, *options, directory=Path("/"))
+    done = gatepass("gateway", *arguments, *options)
     assert done.out == ""
     assert "Traceback" not in done.err
     return done.code, done.err
@@ -416,9 +448,11 @@ def test_a_sealed_token_needs_its_key(source: TokenSource, directory: Path) -> N
         assert (answer.status, answer.headers["x-gatepass-subject"]) == (200, "hidden")
 
 
-def test_a_busy_port_is_told_in_one_line(source: TokenSource, service: ForwardAuthService) -> None:
+def test_a_busy_port_is_told_in_one_line(
+    gatepass: Gatepass, source: TokenSource, service: ForwardAuthService
+) -> None:
     """Exit code 1, and which address it was."""
-    code, text = start_in_vain(source, "--port", str(service.port))
+    code, text = start_in_vain(gatepass, source, "--port", str(service.port))
     assert code == 1
     assert f"127.0.0.1 port {service.port}: Address already in use" in text
     assert len(text.splitlines()) == 1
@@ -442,12 +476,16 @@ def test_a_busy_port_is_told_in_one_line(source: TokenSource, service: ForwardAu
         (["--port", "http"], "--port"),
         (["--tls-key", "/etc/hostname"], "--tls-key"),
         (["--recipients", "/etc/hostname"], "--recipients"),
+        (["--replica-file", "/tmp/replica"], "--replica-file"),
+        (["--replica-file", "/nowhere/at/all/replica"], "--replica-file"),
         (["--issuer-ca", "/etc/hostname"], "--issuer-ca"),
         (["surplus"], "surplus"),
     ],
     ids=lambda value: "-".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_a_setting_that_cannot_be_used_is_named(options: list[str], named: str) -> None:
+def test_a_setting_that_cannot_be_used_is_named(
+    gatepass: Gatepass, options: list[str], named: str
+) -> None:
     """Exit code 2 before anything listens, without repeating a password."""
     given = [
         "--issuer",
@@ -457,7 +495,7 @@ def test_a_setting_that_cannot_be_used_is_named(options: list[str], named: str) 
         "--denylist",
         "redis://localhost",
     ]
-    text = run_program("gateway", *given, *options, directory=Path("/")).failed(2)
+    text = gatepass("gateway", *given, *options).failed(2)
     assert named in text
     assert SECRET not in text
 
@@ -478,7 +516,9 @@ def test_every_option_is_a_documented_variable(project_root: Path) -> None:
             assert default.strip("`") == written.removesuffix(".0")
 
 
-def test_settings_are_variables_too(source: TokenSource, directory: Path) -> None:
+def test_settings_are_variables_too(
+    gatepass: Gatepass, source: TokenSource, directory: Path
+) -> None:
     """Nothing on the command line is needed; the denylist may stand in a file; one is missing."""
     (directory / "denylist").write_text(f"{source.denylist_url}\n")
     env = {
@@ -486,7 +526,7 @@ def test_settings_are_variables_too(source: TokenSource, directory: Path) -> Non
         "GATEPASS_GATEWAY_AUDIENCE": "api",
         "GATEPASS_GATEWAY_DENYLIST": "",
     }
-    missing = run_program("gateway", env=env, directory=directory).failed(2)
+    missing = gatepass("gateway", env=env).failed(2)
     assert "GATEPASS_GATEWAY_DENYLIST" in missing
     env["GATEPASS_GATEWAY_DENYLIST_FILE"] = str(directory / "denylist")
     with ForwardAuthService(source.url, "", env=env) as running:

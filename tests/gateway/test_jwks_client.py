@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from gateway.errors import KeysUnavailable
-from gateway.jwks import COOL_DOWN, MAX_AGE, MAX_DOCUMENT, Fetched, JwksClient, fetch_json
+from gateway.fetching import MAX_DOCUMENT, Fetched, fetch_json
+from gateway.jwks import COOL_DOWN, MAX_AGE, JwksClient
 from keys import KeyRing, RotationPolicy, rotate
 from tokens import UnknownKid
 

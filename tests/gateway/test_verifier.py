@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from gateway import KeysUnavailable, Refusable, TokenRequired, Verifier, refusal_of
+from gateway import (
+    InsufficientScope,
+    KeysUnavailable,
+    Refusable,
+    RequestRefused,
+    TokenRequired,
+    Verifier,
+    refusal_of,
+)
 from gateway.example_api import example_api
-from gateway.jwks import Fetched
+from gateway.fetching import Fetched
 from keys import KeyRing, RotationPolicy, rotate
 from revocation import (
     Denylist,
@@ -25,7 +33,7 @@ from revocation import (
     TokenRevoked,
     open_denylist,
 )
-from tokens import AccessClaims, Expired, Recipient, seal, sign
+from tokens import AccessClaims, BadSignature, Expired, Recipient, seal, sign
 
 ISSUER = "https://id.example"
 NOW = int(time.time())
@@ -203,6 +211,31 @@ def test_a_request_without_a_bearer_token_is_told_so(
         verifier.verify_header(header)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [f"Bearer {TOKEN}", f"Bearer {OTHER}"],
+        [f"Bearer {TOKEN}", f"Bearer {TOKEN}"],
+        [f"Bearer {TOKEN}", "Basic YTpi"],
+        f"Bearer {TOKEN},Bearer {OTHER}",
+        f"Bearer {TOKEN}, Basic YTpi",
+    ],
+)
+def test_a_request_with_two_credentials_is_refused(
+    verifier: Verifier, headers: str | list[str]
+) -> None:
+    """Whoever else reads the request might go by the other one (RFC 6750 section 3.1)."""
+    with pytest.raises(RequestRefused):
+        verifier.verify_header(headers)
+
+
+def test_one_header_may_come_as_a_list(verifier: Verifier) -> None:
+    """As servers hand headers on; an empty list is a request without one."""
+    assert verifier.verify_header([f"Bearer {TOKEN}"]) == CLAIMS
+    with pytest.raises(TokenRequired):
+        verifier.verify_header([])
+
+
 def test_a_leeway_beyond_what_entries_outlive_is_refused(denylist: Denylist) -> None:
     """A gateway more lenient than that would take revoked tokens again."""
     with pytest.raises(ValueError, match="leeway"):
@@ -214,9 +247,30 @@ def test_a_leeway_beyond_what_entries_outlive_is_refused(denylist: Denylist) -> 
     [
         (TokenRequired("no token"), "401 Unauthorized", "Bearer"),
         (
-            Expired(1, 2.0),
+            BadSignature("no"),
             "401 Unauthorized",
             'Bearer error="invalid_token", error_description="invalid token"',
+        ),
+        (
+            Expired(1, 2.0),
+            "401 Unauthorized",
+            'Bearer error="invalid_token", error_description="the token has expired"',
+        ),
+        (
+            RequestRefused("two of them"),
+            "400 Bad Request",
+            'Bearer error="invalid_request", error_description="two of them"',
+        ),
+        (
+            InsufficientScope(frozenset({"write", "read"})),
+            "403 Forbidden",
+            'Bearer error="insufficient_scope",'
+            ' error_description="the token does not allow this", scope="read write"',
+        ),
+        (
+            InsufficientScope(frozenset()),
+            "403 Forbidden",
+            'Bearer error="insufficient_scope", error_description="the token does not allow this"',
         ),
         (
             TokenRevoked("session"),

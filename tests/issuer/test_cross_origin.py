@@ -1,4 +1,4 @@
-"""Pages of other origins: which may call, what their browsers let them read, and what never goes."""
+"""Pages of other origins: which may call, and what their browsers let them read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = stacks.anywhere
 KIOSK_ORIGIN = "https://kiosk.example"
 DEMO_ORIGIN = "https://app.example"
 FOREIGN = ("https://evil.example", "null", "", f"{OTHER_ORIGIN}.evil.example", f"{OTHER_ORIGIN}/")
-BROWSER_PATHS = ("/login", "/refresh", "/logout", "/password", "/sessions", "/sessions/x", "/revoke")
+BROWSER_PATHS = ("/login", "/refresh", "/logout", "/password", "/sessions/x", "/revoke")
 NO_BROWSERS_BUSINESS = ("/introspect", "/healthz", "/.well-known/jwks.json", "/loginx")
 CREDENTIALS = {"username": USERNAME, "password": PASSWORD}
 

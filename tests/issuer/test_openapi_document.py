@@ -80,7 +80,8 @@ def test_every_operation_has_a_name_of_its_own(described: dict[str, Any]) -> Non
 def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None:
     """Security names schemes that exist; an empty one stands for anybody."""
     schemes = described["components"]["securitySchemes"]
-    assert set(schemes) == {"bearer", "refreshCookie", "clientSecretBasic"}
+    named = {"bearer", "refreshCookie", "clientSecretBasic", "gatewaySecretBasic"}
+    assert set(schemes) == named
     used = {
         name
         for operation in operations(described).values()
@@ -133,6 +134,7 @@ def test_every_documented_answer_comes_and_conforms(
     issuer = make_issuer(clients=clients)
     conformance.seen.clear()
     drive_status_lists(issuer)
+    drive_feed(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     documented = {
         (path, method, int(status))
@@ -155,6 +157,48 @@ def drive_status_lists(issuer: IssuerApp) -> None:
     tag = issuer.ask("GET", path).headers["ETag"]
     issuer.ask("GET", path, headers={"If-None-Match": tag})
     issuer.ask("GET", "/status/unknown")
+
+
+def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question of a gateway, and each refusal."""
+    edge = basic("edge")
+    here = issuer.services.denylist.state().position
+    nonce = "n" * 22
+    question = {"nonce": nonce, "salt": "00", "keys": ["00"] * 5, "sub_ver": 1, "iat": 1}
+    ways: dict[str, dict[str, Any]] = {
+        "/revocations": {},
+        f"/revocations/state?nonce={nonce}": {},
+        f"/revocations/events?after={here.epoch}.{here.seq}.{here.chain}": {},
+        "/revocations/lookup": {"method": "POST", "json": question},
+    }
+    salt = issuer.services.denylist.state().salt.hex()
+    for path, options in ways.items():
+        sent = {"method": "GET", **options}
+        assert issuer.ask(path=path, **sent).status_code == 401
+        with monkeypatch.context() as patch:
+
+            def down(*_: object, **__: object) -> None:
+                raise DenylistUnavailable("down")
+
+            for name in ("state", "tail", "lookup"):
+                patch.setattr(issuer.services.denylist, name, down)
+            assert issuer.ask(path=path, headers=edge, **sent).status_code == 503
+        if "json" in sent:
+            sent["json"] = {**question, "salt": salt}
+        response = issuer.ask(path=path, headers=edge, **sent)
+        assert response.status_code == 200
+        response.close()
+    tag = issuer.ask("GET", "/revocations", headers=edge).headers["ETag"]
+    issuer.ask("GET", "/revocations", headers={**edge, "If-None-Match": tag})
+    issuer.ask("GET", "/revocations/state", headers=edge)
+    issuer.ask("GET", "/revocations/events?after=x", headers=edge)
+    issuer.ask("GET", "/revocations/events?after=elsewhere.1.", headers=edge)
+    issuer.ask("POST", "/revocations/lookup", json={"nonce": "x"}, headers=edge)
+    issuer.ask("POST", "/revocations/lookup", data="x", headers=edge)
+    other = issuer.ask("POST", "/revocations/lookup", json=question, headers=edge)
+    assert other.status_code == 409
+    issuer.ask("POST", "/revocations/lookup", data=b"x" * 20_000, headers=edge)
+    issuer.ask("POST", "/revocations/lookup", headers={**edge, "Transfer-Encoding": "chunked"})
 
 
 def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:

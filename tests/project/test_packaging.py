@@ -36,7 +36,16 @@ PLANTED = (
     ".env",
 )
 SECRET = b"planted-secret-9f2c"
-LEFT_OUT = (".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.egg-info", "node_modules")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".coverage*",
+    "*.egg-info",
+    "node_modules",
+)
 PAGES = "issuer/spa/"
 NOT_FOR_GATEWAYS = {"flask", "werkzeug", "sqlalchemy", "alembic", "argon2-cffi", "psycopg"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -111,6 +112,15 @@ def test_nothing_names_where_packages_come_from(project_root: Path) -> None:
         name for name, text in locks.items() if "://" in text or re.search(r"^-", text, re.M)
     ] == []
     assert [name for name, text in files.items() if PACKAGE_SOURCE.search(text)] == []
+
+
+def test_npm_lock_names_no_host(project_root: Path) -> None:
+    """Every package that npm installs is named by version and hash, and none by an address."""
+    lock = json.loads((project_root / "spa" / "package-lock.json").read_text())
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert packages
+    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+    assert [name for name, entry in packages.items() if "integrity" not in entry] == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness.denylists import HandClock, Store
+from harness.feed_server import HttpStore
 from harness.other_servers import valkey
 from harness.redis_server import RedisServer
 
@@ -18,6 +19,8 @@ ADDRESSES = {
     "rediss": lambda request: request.getfixturevalue("rediss_server").url,
     "valkey": lambda request: request.getfixturevalue("valkey_url"),
     "cluster": lambda request: request.getfixturevalue("redis_cluster_url"),
+    "http": lambda request: "memory://tests",
+    "http-redis": lambda request: request.getfixturevalue("redis_url"),
 }
 
 
@@ -30,7 +33,8 @@ def valkey_url() -> Iterator[str]:
 
 def make(request: pytest.FixtureRequest) -> Iterator[Store]:
     url = ADDRESSES[request.param](request)
-    store = Store(request.param, url, *((1,) if request.param == "memory" else ())).fresh()
+    kind = HttpStore if request.param.startswith("http") else Store
+    store = kind(request.param, url, *((1,) if url.startswith("memory:") else ())).fresh()
     yield store
     store.close()
 
@@ -41,7 +45,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     yield from make(request)
 
 
-@pytest.fixture(params=["memory", "unix"])
+@pytest.fixture(params=["memory", "unix", "http"])
 def near_store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each implementation, for what does not depend on the connection."""
     yield from make(request)

@@ -93,6 +93,8 @@ class Endpoint:
     kind: str | None = JSON
     bearer: bool = False
     basic: bool = False
+    query: Callable[[World], dict[str, str]] = lambda _: {}
+    bad_queries: tuple[dict[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -103,6 +105,27 @@ class Endpoint:
 def _new(world: World) -> dict[str, Any]:
     return {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "transport": "body"}
 
+
+def _question(world: World) -> dict[str, Any]:
+    salt = world.issuer.services.denylist.state().salt.hex()
+    return {"nonce": NONCE, "salt": salt, "keys": ["00" * 17] * 5, "sub_ver": 1, "iat": 1}
+
+
+def _cursor(world: World) -> dict[str, str]:
+    position = world.issuer.services.denylist.state().position
+    return {"after": f"{position.epoch}.{position.seq}.{position.chain}"}
+
+
+NONCE = "n" * 22
+BAD_NONCES = ("", "short", "x" * 65, "n" * 21 + "=", "é" * 22, "n" * 22 + "\n", "\0" * 22)
+NOT_KEYS = ([], ["00"], ["00"] * 65, ["0"] * 5, ["zz"] * 5, [1] * 5, [None] * 5, ["0" * 130] * 5)
+NOT_A_POSITION = ({"epoch": "e"}, {"epoch": "e", "seq": "1", "chain": ""}, [], "e.1.", 1, True)
+CHAIN = "0" * 40
+BAD_CURSORS = (
+    "", "e", "e.1", "e.-1.", f"e.x.{CHAIN}", f".1.{CHAIN}", f"e.1.{CHAIN}0", "e.1.é", "e.1.\0",
+    f"e.1.{CHAIN.replace('0', 'G')}", f"{'e' * 65}.1.{CHAIN}", f"e.{'9' * 16}.{CHAIN}",
+    "e.²."
+)  # fmt: skip
 
 ENDPOINTS = (
     Endpoint(
@@ -179,6 +202,40 @@ ENDPOINTS = (
     Endpoint(
         "DELETE", "/sessions/{sid}", headers=lambda w: bearer(w.access), kind=None, bearer=True
     ),
+    Endpoint("GET", "/revocations", headers=lambda _: basic("edge"), kind=None, basic=True),
+    Endpoint(
+        "GET",
+        "/revocations/state",
+        headers=lambda _: basic("edge"),
+        kind=None,
+        basic=True,
+        query=lambda _: {"nonce": NONCE},
+        bad_queries=({}, *({"nonce": bad} for bad in BAD_NONCES)),
+    ),
+    Endpoint(
+        "GET",
+        "/revocations/events",
+        headers=lambda _: basic("edge"),
+        kind=None,
+        basic=True,
+        query=_cursor,
+        bad_queries=({}, *({"after": bad} for bad in BAD_CURSORS)),
+    ),
+    Endpoint(
+        "POST",
+        "/revocations/lookup",
+        _question,
+        lambda _: basic("edge"),
+        fields={
+            "nonce": Field(True, (*NOT_TEXT, *BAD_NONCES)),
+            "salt": Field(True, (*NOT_TEXT, "0", "zz", "0" * 130)),
+            "keys": Field(True, (*NOT_TEXT, *NOT_KEYS)),
+            "sub_ver": Field(True, ("", "1", 1.5, True, -1, 1 << 53, [], {})),
+            "iat": Field(True, ("", "1", 1.5, True, -1, 1 << 53, [], {})),
+            "known": Field(False, NOT_A_POSITION),
+        },
+        basic=True,
+    ),
     Endpoint("GET", "/.well-known/jwks.json", kind=None),
     Endpoint("GET", "/.well-known/oauth-authorization-server", kind=None),
     Endpoint("GET", "/openapi.json", kind=None),
@@ -205,6 +262,8 @@ def cases(endpoint: Endpoint, world: World) -> Iterator[Case]:
         yield from _bearers(endpoint, world)
     if endpoint.basic:
         yield from _basics(endpoint, world)
+    for bad in endpoint.bad_queries:
+        yield f"query {bad}", _rightly(endpoint, world) | {"query_string": bad}
     if endpoint.path == "/refresh":
         yield from _cookies()
     if endpoint.path in {"/login", "/refresh"}:
@@ -217,7 +276,11 @@ def cases(endpoint: Endpoint, world: World) -> Iterator[Case]:
 
 def _rightly(endpoint: Endpoint, world: World) -> dict[str, Any]:
     """The options of the request that would succeed."""
-    options: dict[str, Any] = {"method": endpoint.method, "headers": endpoint.headers(world)}
+    options: dict[str, Any] = {
+        "method": endpoint.method,
+        "headers": endpoint.headers(world),
+        "query_string": endpoint.query(world),
+    }
     if endpoint.kind == JSON:
         options |= {"data": json.dumps(endpoint.body(world)), "content_type": JSON}
     elif endpoint.kind == FORM:

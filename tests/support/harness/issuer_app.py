@@ -91,6 +91,7 @@ def issuer_settings(database_url: str, store_url: str, directory: Path, **change
         "keys_dir": directory / "keys",
         "workers": 1,
         "clients": default_clients(),
+        "gateways": {"edge": {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}},
         "allowed_origins": [OTHER_ORIGIN],
         "hashing": CHEAP_HASHING,
     }

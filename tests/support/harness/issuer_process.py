@@ -24,6 +24,7 @@ from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.database import open_engine
 from keys import DirectoryStore, KeyRing
 from revocation import Position, Replica
+from revocation.http_connection import with_credentials
 from tokens import RefreshClaims, RefreshSealer
 
 HOST = "127.0.0.1"
@@ -32,6 +33,8 @@ CLIENT_ID = "demo"
 GATEWAY_ID = "rs"
 GATEWAY_SECRET = "an introspecting client's secret"
 GATEWAY_SECRET_SHA256 = hashlib.sha256(GATEWAY_SECRET.encode()).hexdigest()
+FEED_NAME = "edge"
+FEED_SECRET = "the secret of a gateway that follows"
 FORM = "application/x-www-form-urlencoded"
 HEARTBEAT_INTERVAL = 0.25
 START_ATTEMPTS = 3
@@ -232,6 +235,9 @@ class IssuerFleet:
             "GATEPASS_REDIS_URL": self.redis_url,
             "GATEPASS_KEYS_DIR": str(self.directory / "keys"),
             "GATEPASS_CLIENTS": json.dumps(clients),
+            "GATEPASS_GATEWAYS": json.dumps(
+                {FEED_NAME: {"secret_sha256": hashlib.sha256(FEED_SECRET.encode()).hexdigest()}}
+            ),
             "GATEPASS_WORKERS": "2",
             "GATEPASS_HASHING__MEMORY_COST": "8",
             "GATEPASS_HASHING__TIME_COST": "1",
@@ -248,6 +254,10 @@ class IssuerFleet:
             IssuerProcess({**shared, **more}, port, self.directory, alterations)
             for port, more in zip(ports, own, strict=False)
         ]
+
+    def feed_url(self, number: int = 0) -> str:
+        """The HTTP feed of one of them, with a gateway's credentials."""
+        return with_credentials(f"{self.issuers[number].url}/revocations", FEED_NAME, FEED_SECRET)
 
     # --- time --------------------------------------------------------------------------------
 

@@ -1,0 +1,139 @@
+"""`gatepass agent haproxy`: keeps one HAProxy's keys and denylist in step."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from revocation import Denylist, Follower
+from revocation.follower import suspension_aware_clock
+
+from ..errors import KeysUnavailable
+from .haproxy_files import HaproxyFiles
+from .haproxy_runtime import HaproxyUnavailable, reload
+from .haproxy_sink import HaproxySink
+from .issuer_keys import IssuerKeys
+
+log = logging.getLogger("gatepass.agent")
+
+_TICK = 0.05
+"""Seconds after which a HAProxy that has restarted is noticed, at the latest."""
+_FIRST_KEYS = 2.0
+"""Seconds between attempts to fetch the first keys."""
+_RELOAD_EVERY = 10.0
+_RELOAD_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """How to make HAProxy load a new key: over its master's socket, or by a command."""
+
+    master: Path | None = None
+    command: str | None = None
+
+    def __call__(self) -> None:
+        """Raises `HaproxyUnavailable`."""
+        if self.master is not None:
+            reload(self.master)
+        elif self.command is not None:
+            try:
+                subprocess.run(  # noqa: S602 - the operator's own words
+                    self.command, shell=True, check=True, timeout=_RELOAD_TIMEOUT
+                )
+            except (subprocess.SubprocessError, OSError) as error:
+                raise HaproxyUnavailable(f"reloading failed: {type(error).__name__}") from None
+        else:
+            raise HaproxyUnavailable("reload it by hand: neither socket nor command is set")
+
+
+class HaproxyAgent:
+    """Writes what HAProxy loads, and fills its maps while it runs."""
+
+    def __init__(
+        self,
+        files: HaproxyFiles,
+        keys: IssuerKeys,
+        denylist: Denylist,
+        *,
+        runtime: Path,
+        reloading: Reloading,
+        keys_interval: float,
+        max_staleness: float,
+        heartbeat_interval: float,
+    ) -> None:
+        """`keys_interval` is how often the issuer is asked for its keys, in seconds."""
+        self._files = files
+        self._keys = keys
+        self._denylist = denylist
+        self._reloading = reloading
+        self._keys_interval = keys_interval
+        self.sink = HaproxySink(files, runtime)
+        self._follower = Follower(
+            denylist,
+            self.sink,
+            max_staleness=max_staleness,
+            heartbeat_interval=heartbeat_interval,
+        )
+        self._written: dict[str, str] | None = None
+        self._next_keys = 0.0
+        self._next_reload = 0.0
+        self._announced = False
+
+    def prepare(self) -> None:
+        """Write what HAProxy needs to start, with the issuer's keys. Raises `KeysUnavailable`."""
+        self._files.prepare()
+        self._keys.refresh()
+        self._write()
+
+    def run(self, stopping: threading.Event, on_step: Callable[[], None]) -> None:
+        """Keep HAProxy in step until told to stop; `on_step` is called when it first is."""
+        self._files.prepare()
+        self._follower.start()
+        try:
+            while not stopping.wait(_TICK):
+                self._tend_keys()
+                self.sink.tend()
+                self._reload_if_needed()
+                if not self._announced and self.sink.in_step:
+                    self._announced = True
+                    on_step()
+        finally:
+            self._follower.stop()
+            self._denylist.close()
+            self.sink.close()
+
+    def _tend_keys(self) -> None:
+        now = suspension_aware_clock()
+        if now < self._next_keys:
+            return
+        try:
+            self._keys.refresh()
+        except KeysUnavailable as error:
+            log.warning("keeping the last good keys: %s", error)
+        else:
+            self._write()
+        pause = self._keys_interval if self._keys.trusted else _FIRST_KEYS
+        self._next_keys = suspension_aware_clock() + pause
+        entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
+        self.sink.serve_keys(entries, trusted=self._keys.trusted)
+
+    def _write(self) -> None:
+        entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
+        if entries != self._written:
+            self._files.write_keys(self._keys.keys)
+            self._written = entries
+
+    def _reload_if_needed(self) -> None:
+        why = self.sink.why_reload
+        if why is None or suspension_aware_clock() < self._next_reload:
+            return
+        self._next_reload = suspension_aware_clock() + _RELOAD_EVERY
+        log.info("HAProxy has to be reloaded: %s", why)
+        try:
+            self._reloading()
+        except HaproxyUnavailable as error:
+            log.warning("HAProxy was not reloaded: %s", error)

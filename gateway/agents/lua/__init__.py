@@ -1,0 +1,1 @@
+"""Lua that runs inside the gateways."""

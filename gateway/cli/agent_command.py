@@ -1,0 +1,263 @@
+"""`gatepass agent`: keeps the token check of a gateway of another make in step."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, open_denylist
+from tokens import DEFAULT_LEEWAY
+
+from ..agents.envoy_agent import EnvoyAgent
+from ..agents.haproxy_agent import HaproxyAgent, Reloading
+from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles
+from ..agents.issuer_keys import IssuerKeys
+from ..agents.lua_source import Rules
+from ..errors import KeysUnavailable
+from ..fetching import fetch_json
+from ..service_log import configure_service_log
+from ..service_settings import BadSetting, ServiceSettings, has_password
+from ..verifier import DEFAULT_MAX_LIFETIME
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+VARIABLES = "GATEPASS_AGENT_"
+
+
+def _variable(name: str) -> str:
+    return VARIABLES + name.upper().replace("-", "_")
+
+
+def _option(name: str, **options: Any) -> Callable[[Command], Command]:
+    """An option that is also an environment variable."""
+    return click.option(f"--{name}", envvar=_variable(name), show_envvar=True, **options)
+
+
+_SECONDS = click.FloatRange(min=0, min_open=True, max=3600)
+_COMMON = (
+    _option("issuer", required=True, metavar="URL", help="The issuer, as in `iss` of tokens."),
+    _option("audience", required=True, help="The API that the tokens are for."),
+    _option("denylist", metavar="URL", help="The denylist to follow; without a password here."),
+    _option(
+        "denylist-file", type=click.File(), help="A file whose first line is the denylist's URL."
+    ),
+    _option("namespace", default="gatepass", show_default=True, help="Prefix of every Redis key."),
+    _option(
+        "max-staleness",
+        default=DEFAULT_MAX_STALENESS,
+        show_default=True,
+        type=_SECONDS,
+        help="Seconds after which a copy of the denylist is too old, and the gateway answers 503.",
+    ),
+    _option(
+        "heartbeat-interval",
+        default=DEFAULT_HEARTBEAT_INTERVAL,
+        show_default=True,
+        type=_SECONDS,
+        help="The issuer's, in seconds.",
+    ),
+    _option(
+        "issuer-ca",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Authorities that may vouch for the issuer (PEM), instead of the system's.",
+    ),
+    _option("plain-issuer", is_flag=True, help="Take keys over plain http from another machine."),
+    _option(
+        "leeway",
+        default=DEFAULT_LEEWAY,
+        show_default=True,
+        type=click.IntRange(0, 60),
+        help="Clock skew that is forgiven, in seconds.",
+    ),
+    _option(
+        "max-lifetime",
+        default=DEFAULT_MAX_LIFETIME,
+        show_default=True,
+        type=click.IntRange(1, 86_400),
+        help="The longest life of a token that is accepted, in seconds.",
+    ),
+    _option("json", is_flag=True, help="Print the first line and the log as JSON objects."),
+)
+
+
+def _common(command: Command) -> Command:
+    return reduce(lambda inner, option: option(inner), reversed(_COMMON), command)
+
+
+@click.group()
+def agent() -> None:
+    """Keep the token check of HAProxy or Envoy in step with issuer and denylist."""
+
+
+@agent.command(
+    epilog="Exit codes: 0 stopped, 1 the issuer does not answer (--prepare), 2 wrong usage.",
+)
+@_common
+@_option(
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where HAProxy loads keys, rules and maps from; the agent alone writes there.",
+)
+@_option(
+    "socket",
+    type=click.Path(path_type=Path),
+    help="HAProxy's runtime socket (`stats socket`), at level admin.",
+)
+@_option(
+    "master-socket",
+    type=click.Path(path_type=Path),
+    help="The socket of HAProxy's master process (-S), to reload it for a new key.",
+)
+@_option("reload-command", help="A command that reloads HAProxy instead.")
+@_option(
+    "keys-interval",
+    default=30.0,
+    show_default=True,
+    type=_SECONDS,
+    help="Seconds between two looks at the issuer's keys.",
+)
+@click.option("--prepare", is_flag=True, help="Write what HAProxy needs to start, and end.")
+@click.pass_context
+def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # noqa: FBT001
+    """Keep HAProxy's own keys and maps in step, so that it asks nobody.
+
+    HAProxy refuses with 503 until this has filled its maps, and again once this has been gone for
+    --max-staleness. The first line on standard output says that HAProxy is in step.
+    """
+    settings = _checked(context, given)
+    if given["master_socket"] and given["reload_command"]:
+        raise click.UsageError("--master-socket and --reload-command exclude each other")
+    if given["socket"] is None and not prepare:
+        raise click.UsageError(f"Missing option '--socket' (or {_variable('socket')}).")
+    try:
+        files = HaproxyFiles(given["directory"], _rules(settings))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--directory'") from None
+    running = HaproxyAgent(
+        files,
+        IssuerKeys(settings.issuer, ALGORITHMS, fetch=_fetch(settings)),
+        open_denylist(settings.denylist, namespace=settings.namespace),
+        runtime=given["socket"] or Path(),
+        reloading=Reloading(given["master_socket"], given["reload_command"]),
+        keys_interval=given["keys_interval"],
+        max_staleness=settings.max_staleness,
+        heartbeat_interval=settings.heartbeat_interval,
+    )
+    try:
+        if prepare:
+            running.prepare()
+            return
+        running.run(_until_told(), partial(_announce, settings, "HAProxy", given["socket"]))
+    except KeysUnavailable as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+@agent.command(epilog="Exit codes: 0 stopped, 1 a file cannot be written, 2 wrong usage.")
+@_common
+@_option(
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where Envoy reads its filter and the copy of the denylist from; nobody else may write"
+    " there.",
+)
+@_option(
+    "replica-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The copy, where other processes of this host share it.  [default: in --directory]",
+)
+@click.option("--prepare", is_flag=True, help="Write what Envoy needs to start, and end.")
+@click.pass_context
+def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # noqa: FBT001
+    """Keep a copy of the denylist for Envoy's own filter, so that it asks nobody.
+
+    Envoy refuses with 503 until the copy is there, and again once this has been gone for
+    --max-staleness. The first line on standard output says that the copy is in step.
+    """
+    settings = _checked(context, given)
+    running = EnvoyAgent(
+        given["directory"],
+        _rules(settings),
+        denylist=settings.denylist,
+        namespace=settings.namespace,
+        replica=given["replica_file"],
+    )
+    try:
+        running.prepare()
+        if not prepare:
+            running.run(_until_told(), partial(_announce, settings, "Envoy", running.replica_file))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:
+    """The common settings, checked as the forward-auth service's are."""
+    denylist, file = given["denylist"], given["denylist_file"]
+    source = context.get_parameter_source("denylist")
+    if denylist and source is click.core.ParameterSource.COMMANDLINE and has_password(denylist):
+        raise click.BadParameter(
+            "it holds a password, and every user of this machine sees a command line: use"
+            f" {_variable('denylist')} or --denylist-file",
+            param_hint="'--denylist'",
+        )
+    if file is not None:
+        if denylist is not None:
+            raise click.UsageError("--denylist and --denylist-file exclude each other")
+        denylist = file.readline().strip()
+    if not denylist:
+        raise click.UsageError(
+            f"Missing option '--denylist' (or {_variable('denylist')}, or --denylist-file)."
+        )
+    names = (
+        *("issuer", "audience", "namespace", "max_staleness", "heartbeat_interval", "leeway"),
+        *("max_lifetime", "issuer_ca", "plain_issuer", "json"),
+    )
+    settings = ServiceSettings(denylist=denylist, **{name: given[name] for name in names})
+    try:
+        settings.check()
+    except BadSetting as error:
+        name = error.name
+        raise click.BadParameter(str(error), param_hint=f"'--{name}' ({_variable(name)})") from None
+    configure_service_log(as_json=settings.json)
+    return settings
+
+
+def _rules(settings: ServiceSettings) -> Rules:
+    return Rules(
+        issuer=settings.issuer,
+        audience=settings.audience,
+        leeway=settings.leeway,
+        max_lifetime=settings.max_lifetime,
+        max_staleness=settings.max_staleness,
+        heartbeat_interval=settings.heartbeat_interval,
+    )
+
+
+def _fetch(settings: ServiceSettings) -> Callable[[str], Any]:
+    authorities = None if settings.issuer_ca is None else str(settings.issuer_ca)
+    return partial(fetch_json, cafile=authorities)
+
+
+def _until_told() -> threading.Event:
+    """Set by SIGTERM and SIGINT."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
+def _announce(settings: ServiceSettings, name: str, place: Path) -> None:
+    if settings.json:
+        click.echo(json.dumps({"in_step": str(place), "audience": settings.audience}))
+    else:
+        click.echo(f"{name} is in step: {place}")

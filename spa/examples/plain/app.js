@@ -1,0 +1,42 @@
+// With a bundler, or with the package served beside the page: "./gatepass-spa/src/index.js".
+import { createSession, isSessionFailure } from "gatepass-spa";
+
+const session = createSession({ issuer: location.origin });
+
+/** @param {string} id */
+const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+session.onChange((state) => {
+  // While it is `restoring` neither the form nor private content is shown.
+  part("restoring").hidden = state.status !== "restoring";
+  part("login").hidden = state.status !== "signedOut";
+  part("inside").hidden = state.status !== "signedIn";
+  if (state.status === "signedIn") {
+    part("stay").hidden = state.expiring !== "idle";
+    part("expiring").textContent = state.expiring ? "Your session ends soon." : "";
+  } else {
+    part("answer").textContent = ""; // nothing private outlives the session
+  }
+});
+
+part("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  const fields = new FormData(form);
+  part("trouble").textContent = "";
+  try {
+    await session.login({
+      username: String(fields.get("username")),
+      password: String(fields.get("password")),
+    });
+    form.reset();
+    part("answer").textContent = await (await session.fetch("/api")).text();
+  } catch (error) {
+    if (!isSessionFailure(error)) throw error;
+    const wrong = error.code === "refused" && error.error === "invalid_grant";
+    part("trouble").textContent = wrong ? "Wrong name or password." : "Please try again later.";
+  }
+});
+
+part("stay").addEventListener("click", () => session.stayActive());
+part("logout").addEventListener("click", () => session.logout());

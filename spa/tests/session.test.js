@@ -1,0 +1,284 @@
+/** One tab: signing in and out, staying signed in, and what the page is told. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inspect } from "node:util";
+
+import { Refused, SignedOutError, Unreachable } from "../src/index.js";
+import { API, FakeIssuer } from "./support/issuer.js";
+import { World } from "./support/world.js";
+
+const PERSON = { username: "ann", password: "right" };
+const minutes = (count) => count * 60_000;
+
+test("without a hint of a session nobody is asked", async () => {
+  const world = new World();
+  const tab = world.tab();
+  assert.deepEqual(tab.state, { status: "signedOut", reason: "none" });
+  assert.equal(world.issuer.log.length, 0);
+});
+
+test("a login gives a session, a reload restores it without showing anybody signed out", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  assert.equal(tab.state.status, "signedIn");
+  tab.destroy();
+  const again = world.tab();
+  assert.deepEqual(again.state, { status: "restoring", reachable: true });
+  assert.equal((await world.settle(again.session.ready)).status, "signedIn");
+  assert.deepEqual([...new Set(again.states.map((state) => state.status))], ["restoring", "signedIn"]);
+});
+
+test("wrong credentials are refused and change nothing", async () => {
+  const world = new World();
+  const tab = world.tab();
+  await assert.rejects(
+    world.settle(tab.session.login({ ...PERSON, password: "wrong" })),
+    (error) => error instanceof Refused && error.error === "invalid_grant",
+  );
+  assert.equal(tab.state.status, "signedOut");
+});
+
+test("the token is renewed ahead of its end, without anybody asking", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const used = async () => {
+    await world.settle(tab.session.fetch(API));
+    return world.issuer.log.at(-1).bearer;
+  };
+  const first = await used();
+  await world.run(minutes(4.9));
+  const refreshes = world.issuer.refreshes;
+  assert.equal(refreshes, 1);
+  assert.notEqual(await used(), first);
+  assert.equal(world.issuer.refreshes, refreshes);
+});
+
+test("idle time ends the session, with a warning first", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn(1, { warnBefore: { idle: [120, 30] } });
+  await world.run(minutes(27.9));
+  assert.deepEqual(tab.warnings, []);
+  await world.run(minutes(0.2));
+  assert.deepEqual(tab.warnings.map(({ end }) => end), ["idle"]);
+  assert.ok(Math.abs(tab.warnings[0].secondsLeft - 120) <= 2);
+  assert.equal(tab.state.expiring, "idle");
+  await world.run(minutes(1.5));
+  assert.equal(tab.warnings.length, 2);
+  await world.run(minutes(0.5));
+  assert.deepEqual(tab.state, { status: "signedOut", reason: "idle" });
+});
+
+test("staying active averts the end and takes the warning back", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  await world.run(minutes(28.5));
+  assert.equal(other.state.expiring, "idle");
+  const left = await world.settle(tab.session.stayActive());
+  await world.run(100);
+  assert.ok(left.idle > 1790);
+  assert.equal(tab.state.expiring, null);
+  assert.equal(other.state.expiring, null);
+  await world.run(minutes(25));
+  assert.equal(tab.state.status, "signedIn");
+});
+
+test("a person at work is noticed; an event made by a script is not", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  for (let spent = 0; spent < 120; spent += 1) {
+    await world.run(minutes(1));
+    tab.press();
+  }
+  assert.equal(tab.state.status, "signedIn");
+  assert.deepEqual(tab.warnings, []);
+  for (let spent = 0; spent < 32; spent += 1) {
+    await world.run(minutes(1));
+    tab.window.fire("pointerdown", { isTrusted: false });
+  }
+  assert.deepEqual(tab.state, { status: "signedOut", reason: "idle" });
+});
+
+test("activity on the page before counts on the next one", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  await world.run(minutes(20));
+  tab.press();
+  tab.destroy();
+  await world.run(minutes(5));
+  const next = world.tab();
+  await world.settle(next.session.ready);
+  assert.ok(next.session.remaining().idle > 24 * 60);
+});
+
+test("the absolute end comes whatever anybody does", async () => {
+  const world = new World({ absolute: 3600 });
+  const [tab] = await world.signedIn();
+  for (let spent = 0; spent < 60; spent += 1) {
+    tab.press();
+    await world.run(minutes(1));
+  }
+  await world.run(minutes(0.1));
+  assert.deepEqual(tab.warnings.map(({ end }) => end), ["absolute"]);
+  assert.deepEqual(tab.state, { status: "signedOut", reason: "absolute" });
+  assert.ok(world.issuer.refreshes < 30, `${world.issuer.refreshes} refreshes`);
+});
+
+test("logout without a network signs out, and tells the issuer later", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  world.issuer.faults = ["before"];
+  await assert.rejects(world.settle(tab.session.logout()), Unreachable);
+  assert.equal(tab.state.status, "signedOut");
+  assert.equal(other.state.status, "signedOut");
+  assert.equal(world.issuer.families.size, 1);
+  // A reload meanwhile must not bring the session back.
+  const reloaded = world.tab();
+  assert.deepEqual(reloaded.state, { status: "signedOut", reason: "logout" });
+  await world.run(minutes(2));
+  assert.equal(world.issuer.families.size, 0);
+  assert.deepEqual(world.tab().state, { status: "signedOut", reason: "none" });
+});
+
+test("a password change goes on in a new session, in all tabs", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  const change = { currentPassword: "right", newPassword: "another one" };
+  const { sid } = await world.settle(tab.session.changePassword(change));
+  await world.run(100);
+  assert.equal(other.state.sid, sid);
+  assert.equal((await world.settle(other.session.fetch(API))).status, 200);
+});
+
+test("signing in anew ends the session that was there", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  const { sid } = await world.settle(tab.session.login(PERSON));
+  assert.equal(sid, "s2");
+  assert.deepEqual([...world.issuer.families.keys()], ["s2"]);
+  await world.run(100);
+  assert.equal(other.state.sid, "s2");
+});
+
+test("a wrong current password logs nobody out", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const change = { currentPassword: "wrong", newPassword: "another one" };
+  await assert.rejects(world.settle(tab.session.changePassword(change)), Refused);
+  assert.equal(tab.state.status, "signedIn");
+});
+
+test("a session ended elsewhere is noticed at the first refused request", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  world.issuer.families.clear();
+  await assert.rejects(world.settle(tab.session.fetch(API)), SignedOutError);
+  await world.run(100);
+  assert.deepEqual(other.state, { status: "signedOut", reason: "ended" });
+});
+
+test("devices are listed and ended, this one too", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const other = world.issuer.begin();
+  assert.equal((await world.settle(tab.session.sessions())).length, 2);
+  await world.settle(tab.session.endSession(other.sid));
+  assert.deepEqual([...world.issuer.families.keys()], [tab.state.sid]);
+  await world.settle(tab.session.endSession(tab.state.sid));
+  assert.equal(tab.state.status, "signedOut");
+  assert.equal(world.issuer.families.size, 0);
+});
+
+test("logging out everywhere ends every session and takes the cookie away", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  world.issuer.begin();
+  await world.settle(tab.session.logoutEverywhere());
+  assert.equal(world.issuer.families.size, 0);
+  assert.equal(world.issuer.cookie, null);
+  assert.deepEqual(tab.state, { status: "signedOut", reason: "logout" });
+});
+
+test("no error but invalid_grant logs anybody out", async () => {
+  for (const fault of [
+    "before",
+    "after",
+    FakeIssuer.status(503, { "Retry-After": "1" }),
+    FakeIssuer.status(500),
+    FakeIssuer.status(429),
+    FakeIssuer.page(200),
+    FakeIssuer.page(400),
+    FakeIssuer.page(404),
+    { answer: (await import("./support/issuer.js")).refusal(403, "access_denied") },
+  ]) {
+    const world = new World();
+    const [tab] = await world.signedIn();
+    world.issuer.faultOf = ({ url }) => (url.endsWith("/refresh") ? fault : null);
+    await world.run(minutes(10));
+    assert.deepEqual({ ...tab.state, sid: "" }, {
+      status: "signedIn", sid: "", expiring: null, reachable: false,
+    });
+    // It neither gives up nor hammers.
+    const asked = world.issuer.refreshes;
+    assert.ok(asked >= 3 && asked <= 45, `${asked}`);
+    world.issuer.faultOf = () => null;
+    tab.window.fire("online");
+    await world.run(1000);
+    assert.equal(tab.state.reachable, true);
+  }
+});
+
+test("a lost answer is asked for again and costs nothing", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  for (let round = 0; round < 20; round += 1) {
+    world.issuer.faults = ["after", "after"];
+    await world.run(minutes(4));
+    await world.settle(tab.session.stayActive());
+  }
+  assert.equal(tab.state.status, "signedIn");
+});
+
+test("the token is nowhere to be read", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const errors = [];
+  tab.session.onChange(() => {});
+  world.issuer.faultOf = () => "before";
+  await world.settle(tab.session.fetch(API)).catch((error) => errors.push(error));
+  await world.settle(tab.session.sessions()).catch((error) => errors.push(error));
+  const { bearer } = world.issuer.log.find((entry) => entry.bearer);
+  const seen = [
+    inspect(tab.session, { depth: 9, showHidden: true }),
+    JSON.stringify(tab.session),
+    inspect(errors, { depth: 9, showHidden: true }),
+    JSON.stringify([...world.storage]),
+    world.issuer.log.map(({ url }) => url).join(),
+  ];
+  for (const text of seen) assert.ok(!text.includes(bearer.split(":").slice(1).join(":")), text);
+});
+
+test("closing takes every listener and timer away", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  assert.ok(tab.window.count > 0);
+  tab.session.close();
+  assert.equal(tab.window.count + tab.document.count, 0);
+  const asked = world.issuer.log.length;
+  await world.run(minutes(60));
+  assert.equal(world.issuer.log.length, asked);
+});
+
+test("a listener's mistake breaks nothing", async () => {
+  const world = new World();
+  const tab = world.tab();
+  const caught = [];
+  globalThis.reportError = (error) => caught.push(error.message);
+  let calls = 0;
+  tab.session.onChange(() => {
+    if ((calls += 1) === 2) throw new Error("mistake");
+  });
+  await world.settle(tab.session.login(PERSON));
+  assert.equal(tab.state.status, "signedIn");
+  assert.deepEqual(caught, ["mistake"]);
+});

@@ -1,0 +1,413 @@
+"""The Lua that runs inside gateways, beside the Python that it must agree with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.gateway_lua import in_envoy, in_haproxy
+
+from gateway.identity import identity_headers
+from revocation import NEVER, Kind, Probe, Record
+from revocation.entry import record_key, refusal
+from revocation.packed_copy import PackedCopy, SharedFile
+from tokens import AccessClaims, AccessVerifier, TokenError, base64url, strict_json
+from tokens.compact import VerificationKey
+
+Run = Callable[[Path, str, list[list[bytes]]], list[bytes]]
+
+KINDS = {Kind.SUBJECT: b"u", Kind.KEY: b"k", Kind.CLIENT: b"c"}
+
+
+@pytest.mark.parametrize("run", [in_haproxy, in_envoy])
+def test_keyed_blake2b_is_the_same(tmp_path: Path, run: Run) -> None:
+    """Digests of random names under random salts are those of hashlib, at every length."""
+    body = """
+    local function answer(salt, person, text)
+      return blake2b.digest(blake2b.keyed(salt, person), text)
+    end
+    """
+    asked = []
+    for length in [*range(1, 300), 1000, 4096]:
+        salt = secrets.token_bytes(secrets.choice([16, 32, 64]))
+        asked.append([salt, secrets.choice(list(KINDS.values())), secrets.token_bytes(length)])
+    wanted = [
+        hashlib.blake2b(text, digest_size=16, key=salt, person=person).digest()
+        for salt, person, text in asked
+    ]
+    assert run(tmp_path, body, asked) == wanted
+
+
+# --- the denylist -------------------------------------------------------------------------------
+
+REFUSAL = """
+local function answer(input)
+  local given = json.decode(input)
+  local function hex(text)
+    return (text:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  end
+  local function byte(pair) return string.char(tonumber(pair, 16)) end
+  local function level(kind, raw) return given.levels[kind .. hex(raw)] or 0 end
+  local salts = {}
+  for i = 1, given.salts.n do salts[i] = given.salts[i]:gsub("%x%x", byte) end
+  local copy = {
+    id_level = function(kind, id) return given.levels[kind .. id] or 0 end,
+    name_level = function(kind, name, salt)
+      return level(kind, blake2b.digest(blake2b.keyed(salt, kind), name))
+    end,
+    salts = salts, watermark = given.watermark,
+  }
+  return denylist.refusal(given.claims, claims.audiences(given.claims.aud), given.kid, copy)
+end
+"""
+
+
+def some_claims(choose: random.Random) -> AccessClaims:
+    """A token whose names come from a few, so that entries hit them."""
+    return AccessClaims(
+        iss="https://id.example",
+        sub=choose.choice(["a", "zoë", "b" * 200]),
+        aud=tuple(choose.sample(["api", "x", "y"], choose.randint(1, 3))),
+        client_id=choose.choice(["web", "x"]),
+        iat=choose.randint(98, 102),
+        exp=400,
+        jti=base64url.encode(bytes([choose.randint(0, 3)]) * 16),
+        sid=base64url.encode(bytes([choose.randint(4, 7)]) * 16),
+        auth_time=90,
+        sub_ver=choose.randint(0, 4),
+        amr=("pwd",),
+        scope="",
+    )
+
+
+def some_levels(choose: random.Random, salts: list[bytes]) -> dict[bytes, int]:
+    """A few entries that hit some of those tokens."""
+    levels = {}
+    for _ in range(choose.randint(0, 3)):
+        kind = choose.choice([*KINDS, Kind.TOKEN, Kind.SESSION])
+        value, level = {
+            Kind.TOKEN: (base64url.encode(bytes([choose.randint(0, 3)]) * 16), 1),
+            Kind.SESSION: (base64url.encode(bytes([choose.randint(4, 7)]) * 16), 1),
+            Kind.SUBJECT: (choose.choice(["a", "zoë", "b" * 200]), choose.randint(0, 5)),
+            Kind.KEY: (choose.choice(["k1", "k2"]), 1),
+            Kind.CLIENT: (choose.choice(["api", "web", "x", "y"]), choose.randint(97, 103)),
+        }[kind]
+        levels[record_key(kind, value, choose.choice(salts))] = level
+    return levels
+
+
+def test_the_denylist_is_read_alike(tmp_path: Path) -> None:
+    """Random tokens and entries: refused where Python refuses, of the same kind for one salt."""
+    choose = random.Random(secrets.token_bytes(8))
+    asked, wanted = [], []
+    for _ in range(600):
+        salts = [choose.randbytes(32) for _ in range(choose.choice([1, 1, 2, 3]))]
+        claims, kid, levels = (
+            some_claims(choose),
+            choose.choice(["k1", "k2"]),
+            some_levels(choose, salts),
+        )
+        watermark = choose.choice([-1, 99, 100, 101])
+        kinds = [
+            refusal(Probe.of(claims, kid, salt), lambda key, of=levels: of.get(key, 0), watermark)
+            for salt in salts
+        ]
+        wanted.append((len(salts), next((kind for kind in kinds if kind), None)))
+        given = {
+            "claims": claims.to_payload(),
+            "kid": kid,
+            "levels": {_name(key): level for key, level in levels.items()},
+            "salts": [salt.hex() for salt in salts],
+            "watermark": watermark,
+        }
+        asked.append([json.dumps(given).encode()])
+    found = [text.decode() for text in in_haproxy(tmp_path, REFUSAL, asked)]
+    assert len({kind for _, kind in wanted}) == 7
+    for (salts_used, kind), text in zip(wanted, found, strict=True):
+        if salts_used == 1:
+            assert text == (kind or "nil")
+        else:
+            assert (text == "nil") == (kind is None)
+
+
+def _name(key: bytes) -> str:
+    kind, raw = key[:1].decode(), key[1:]
+    return kind + (base64url.encode(raw) if kind in "ts" else raw.hex())
+
+
+# --- claims -------------------------------------------------------------------------------------
+
+CLAIMS = """
+settings.issuer, settings.audience, settings.leeway, settings.max_lifetime =
+  "https://id.example", "api", 10, 3600
+local function answer(text, now)
+  local payload = json.decode(text)
+  return payload and claims.acceptable(payload, settings, math.tointeger(tonumber(now)))
+end
+"""
+NOW = 1_800_000_000
+GOOD: dict[str, Any] = {
+    "iss": "https://id.example",
+    "sub": "someone",
+    "aud": "api",
+    "client_id": "web",
+    "iat": NOW - 10,
+    "exp": NOW + 290,
+    "jti": "AAAAAAAAAAAAAAAAAAAAAA",
+    "sid": "_-AAAAAAAAAAAAAAAAAAAQ",
+    "auth_time": NOW - 10,
+    "sub_ver": 3,
+    "amr": ["pwd"],
+    "scope": "read write",
+}
+VALUES: list[Any] = [
+    *(None, True, False, 0, 1, -1, 1.0, 1e300, 1 << 53, (1 << 53) + 1, NOW, NOW + 10, NOW + 11),
+    *(NOW - 10, NOW - 9, NOW - 11, NOW + 3600, NOW + 3590, NOW + 3591, "", "x", "api", " ", "a b"),
+    *("a  b", " a", "a\\b", 'a"b', "é", "\x7f", "\t", "AAAAAAAAAAAAAAAAAAAAAB", "A" * 21),
+    *("A" * 23, "AAAAAAAAAAAAAAAAAAAAA+", [], ["x"], ["x", "api"], ["api", ""], ["api", 1], {}),
+    *([[]], {"n": 1}, {"0": "api", "n": 1}, "https://id.example", "https://id.example/", "\0"),
+]
+RAW = [
+    "",
+    "{",
+    "{}",
+    "[]",
+    "null",
+    "1",
+    "{}{}",
+    "{} x",
+    " {}\n",
+    '{"a":1,"a":2}',
+    '{"a":1,"\\u0061":2}',
+    '{"a":[}',
+    '{"a":01}',
+    '{"a":-}',
+    '{"a":.5}',
+    '{"a":1.}',
+    '{"a":1e}',
+    '{"a":1e5}',
+    '{"a":+1}',
+    '{"a":NaN}',
+    '{"a":Infinity}',
+    '{"a":-Infinity}',
+    '{"a":tru}',
+    '{"a":"\\x"}',
+    '{"a":"\\ud800"}',
+    '{"a":"\\ud83d\\ude00"}',
+    '{"a":"\\udc00"}',
+    '{"a":"\x01"}',
+    '{"a":"\n"}',
+    '{"a":"\x7f"}',
+    '{"a"}',
+    '{"a":}',
+    '{"a":1,}',
+    "{,}",
+    "{'a':1}",
+    '{"a":"\\/\\b\\f\\n\\r\\t\\"\\\\"}',
+    '{"a":"\\',
+    '{"a":"\\"}',
+    "\ufeff{}",
+    '{"a":' + "[" * 250 + "]" * 250 + "}",
+    '{"a":' + "[" * 256 + "]" * 256 + "}",
+    '{"a":-0}',
+    '{"a":[1,]}',
+    '{"a":[1 2]}',
+    '{"a" : [ 1 , 2 ] }',
+    '{"a":"\u2028"}',
+    "{\u00a0}",
+]
+
+
+def python_accepts(text: bytes) -> bool:
+    """Whether the verifier takes a payload, its signature aside."""
+
+    def no_key(_kid: str) -> VerificationKey:
+        raise AssertionError
+
+    verifier = AccessVerifier(
+        issuer="https://id.example",
+        audience="api",
+        find_key=no_key,
+        max_lifetime=3600,
+        clock=lambda: float(NOW),
+    )
+    try:
+        verifier.check_claims(AccessClaims.from_payload(strict_json.loads_object(text)))
+    except TokenError:
+        return False
+    return True
+
+
+def test_claims_are_read_alike(tmp_path: Path) -> None:
+    """Every claim with every kind of value, and without it: what the verifier takes passes."""
+    payloads = [dict(GOOD)]
+    for name in [*GOOD, "roles", "nbf", "other"]:
+        payloads += [{**GOOD, name: value} for value in VALUES]
+        payloads.append({key: value for key, value in GOOD.items() if key != name})
+    texts = [json.dumps(payload).encode() for payload in payloads]
+    texts += [json.dumps(payload, ensure_ascii=False, indent=1).encode() for payload in payloads]
+    # What is no JSON of ours inside a payload that is fine otherwise, and by itself.
+    good = json.dumps(GOOD).encode()
+    for raw in RAW:
+        texts += [raw.encode(), good[:-1] + b', "more": ' + (raw.encode() or b'""') + b"}"]
+    texts += [
+        good.replace(b"someone", bad)
+        for bad in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80")
+    ]
+    found = in_haproxy(tmp_path, CLAIMS, [[text, str(NOW).encode()] for text in texts])
+    wanted = [python_accepts(text) for text in texts]
+    assert 100 < sum(wanted) < len(wanted) - 100
+    for text, accepted, answer in zip(texts, wanted, found, strict=True):
+        assert (answer == b"true") == accepted, text
+
+
+def test_identity_headers_are_the_same(tmp_path: Path) -> None:
+    """The forward-auth service and the gateways themselves tell a backend the same."""
+    body = """
+    local function answer(text)
+      local lines = {}
+      for i, header in ipairs(identity.headers(json.decode(text))) do
+        lines[i] = header[1] .. ": " .. header[2]
+      end
+      return table.concat(lines, "\\n")
+    end
+    """
+    asked, wanted = [], []
+    for sub in ("someone", "zoë, 1%", "\r\n\t\0", "日本", "".join(map(chr, range(0x20, 0x7F)))):
+        claims = AccessClaims.from_payload({**GOOD, "sub": sub, "roles": [sub, "b"], "amr": []})
+        asked.append([json.dumps(claims.to_payload()).encode()])
+        wanted.append(b"\n".join(b"%b: %b" % header for header in identity_headers(claims)))
+    assert in_haproxy(tmp_path, body, asked) == wanted
+
+
+# --- the replica's file -------------------------------------------------------------------------
+
+LOOK = """
+local copies = {}
+local function answer(path, kind, id)
+  copies[path] = copies[path] or packed.open(path)
+  local copy = copies[path]
+  if not copy then return "none" end
+  if not kind then
+    local header = packed.read_header(copy)
+    local salts = {}
+    for i, salt in ipairs(copy.salts) do
+      salts[i] = salt:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
+    end
+    return ("%s %s %d %s"):format(tostring(packed.superseded(copy)), tostring(header),
+      copy.watermark, table.concat(salts, ","))
+  end
+  return ("%.0f"):format(packed.level_of(copy, kind, id))
+end
+"""
+
+
+def written(path: Path, records: list[Record]) -> PackedCopy:
+    """A replica's file with these records."""
+    path.parent.chmod(0o700)
+    copy = PackedCopy(SharedFile(path, bytes(16)))
+    copy.begin(b"a" * 32)
+    copy.begin(b"b" * 32)
+    copy.raise_watermark(1_700_000_000)
+    copy.merge(records)
+    return copy
+
+
+def test_the_replicas_file_is_read_alike(tmp_path: Path) -> None:
+    """Every record of a file that has grown is found, at its level; what is not there is not."""
+    choose = random.Random(secrets.token_bytes(8))
+    kinds = [bytes([letter]) for letter in b"tsukc"]
+    records = [
+        Record(choose.choice(kinds) + choose.randbytes(16), choose.choice([1, 5, NEVER]), NEVER)
+        for _ in range(3000)
+    ]
+    # The same identifier under two kinds, and two that begin at one place.
+    ids = [bytes(16), bytes(15) + b"\x01", bytes(8) + b"x" * 8]
+    records += [
+        Record(kind + one, place + 2, NEVER) for kind in kinds for place, one in enumerate(ids)
+    ]
+    path = tmp_path / "replica"
+    copy = written(path, records)
+    keys = [record.key for record in records]
+    keys += [choose.choice(kinds) + choose.randbytes(16) for _ in range(1000)]
+    asked = [[str(path).encode(), key[:1], key[1:]] for key in keys]
+    found = in_envoy(tmp_path, LOOK, [[str(path).encode()], *asked])
+    salts = f"{(b'b' * 32).hex()},{(b'a' * 32).hex()}"
+    assert found[0] == f"false true 1700000000 {salts}".encode()
+    assert [int(level) for level in found[1:]] == [copy.level_of(key) for key in keys]
+
+
+def test_a_file_that_is_none_of_ours_is_not_read(tmp_path: Path) -> None:
+    """Missing, empty, torn, of another format, or of another boot of the machine."""
+    good = tmp_path / "replica"
+    written(good, [])
+    octets = good.read_bytes()
+    others = {
+        "empty": b"",
+        "short": octets[:100],
+        "cut": octets[:-8],
+        "long": octets + bytes(8),
+        "format": b"GPCOPY01" + octets[8:],
+        "boot": octets[:80] + bytes(16) + octets[96:],
+        "capacity": octets[:48] + bytes(8) + octets[56:],
+    }
+    for name, text in others.items():
+        (tmp_path / name).write_bytes(text)
+    asked = [[str(tmp_path / name).encode()] for name in [*others, "missing", "replica"]]
+    found = in_envoy(tmp_path, LOOK, asked)
+    assert found[:-1] == [b"none"] * (len(others) + 1)
+    assert found[-1].startswith(b"false true")
+
+
+def test_the_blocks_of_a_header_take_turns(tmp_path: Path) -> None:
+    """The one that the count names is read; more salts than there may be are nothing to go by."""
+    path = tmp_path / "replica"
+    copy = written(path, [])
+    octets = path.read_bytes()
+    copy.raise_watermark(1_700_000_001)
+    newer = path.read_bytes()
+    count = int.from_bytes(octets[8:16], "little")
+    assert int.from_bytes(newer[8:16], "little") == count + 1
+    block = 512 + (count % 2) * 512
+    many = octets[: block + 8] + (10).to_bytes(8, "little") + octets[block + 16 :]
+    over = octets[:64] + (1).to_bytes(8, "little") + octets[72:]
+    back = newer[:8] + octets[8:16] + newer[16:]
+    for name, text in {"many": many, "over": over, "newer": newer, "back": back}.items():
+        (tmp_path / name).write_bytes(text)
+    names = ("many", "over", "newer", "back")
+    found = in_envoy(tmp_path, LOOK, [[str(tmp_path / name).encode()] for name in names])
+    assert found[0].startswith(b"false false -1 ")
+    assert found[1].startswith(b"true true 1700000000 ")
+    assert found[2].startswith(b"false true 1700000001 ")
+    assert found[3].startswith(b"false true 1700000000 ")
+
+
+def test_a_wall_clock_that_is_set_back_is_noticed(tmp_path: Path) -> None:
+    """From the step on until it has caught up; a second's slewing and steps ahead are nothing."""
+    body = """
+    local function answer(wall, steady)
+      return wall_clock.set_back(tonumber(wall), tonumber(steady))
+    end
+    """
+    moments = [
+        (1000, 10, "false"),
+        (1005.5, 15, "false"),
+        (1005, 15.2, "false"),
+        (1100, 20, "false"),
+        (1040, 30, "true"),
+        (1109, 99, "true"),
+        (1110, 100, "false"),
+        (1050, 110, "true"),
+        (1030, 120, "true"),
+        (1119, 209, "true"),
+        (1121, 211, "false"),
+    ]
+    asked = [[str(wall).encode(), str(steady).encode()] for wall, steady, _ in moments]
+    found = in_envoy(tmp_path, body, asked)
+    assert [text.decode() for text in found] == [wanted for *_, wanted in moments]

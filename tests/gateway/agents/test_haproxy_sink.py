@@ -1,0 +1,258 @@
+"""The copy in HAProxy's maps, fed by hand: what is kept, what is dropped, when it closes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from harness.echo_backend import EchoBackend
+from harness.native_gateways import Haproxy
+from harness.processes import short_directory, until
+
+from gateway.agents.haproxy_files import HaproxyFiles, Rules
+from gateway.agents.haproxy_runtime import HaproxyUnavailable, Runtime
+from gateway.agents.haproxy_sink import HaproxySink
+from gateway.agents.issuer_keys import IssuerKeys
+from gateway.jwks import Fetched
+from keys import generate
+from keys.jwk import public_jwk
+from revocation import NEVER, Entry, Record
+from revocation.entry import to_record
+from revocation.follower import suspension_aware_clock
+from tokens import AccessClaims, base64url, sign
+
+ISSUER = "https://id.example"
+SALT = bytes(range(32))
+RULES = Rules(
+    issuer=ISSUER,
+    audience="api",
+    leeway=10,
+    max_lifetime=3600,
+    max_staleness=30.0,
+    heartbeat_interval=0.25,
+)
+
+
+@dataclass
+class Setting:
+    """HAProxy with one key, and a sink for it that a test feeds."""
+
+    haproxy: Haproxy
+    files: HaproxyFiles
+    entries: dict[str, str]
+    key: object
+    sink: HaproxySink = field(init=False)
+
+    def new_sink(self) -> HaproxySink:
+        """As an agent that has just started."""
+        self.sink = HaproxySink(self.files, self.haproxy.socket)
+        self.sink.serve_keys(self.entries, trusted=True)
+        return self.sink
+
+    def token(self, jti: bytes, sub: str = "someone", sub_ver: int = 0) -> str:
+        """A good token."""
+        now = int(time.time())
+        claims = AccessClaims(
+            iss=ISSUER,
+            sub=sub,
+            aud=("api",),
+            client_id="web",
+            iat=now,
+            exp=now + 300,
+            jti=base64url.encode(jti),
+            sid=base64url.encode(bytes(16)),
+            auth_time=now,
+            sub_ver=sub_ver,
+            amr=(),
+            scope="",
+        )
+        return sign(claims, self.key)  # type: ignore[arg-type]
+
+    def status(self, token: str) -> int:
+        """What a request with this token gets."""
+        return self.haproxy.ask(token).status
+
+    def held(self) -> dict[str, str]:
+        """What HAProxy's maps hold of the denylist."""
+        runtime = Runtime(self.haproxy.socket)
+        found = {}
+        for number in range(256):
+            found.update(runtime.entries(self.files.shard(number)))
+        runtime.close()
+        return found
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[Setting]:
+    """HAProxy, running; its maps are whatever the last test left."""
+    directory = short_directory("gp-sink-")
+    with EchoBackend() as backend:
+        haproxy = Haproxy(directory, backend.port)
+        files = HaproxyFiles(haproxy.directory, RULES)
+        key = generate("ES256", 0)
+        documents = {
+            f"{ISSUER}/.well-known/oauth-authorization-server": {
+                "issuer": ISSUER,
+                "jwks_uri": f"{ISSUER}/jwks",
+            },
+            f"{ISSUER}/jwks": {"keys": [public_jwk(key)]},
+        }
+        keys = IssuerKeys(
+            ISSUER, frozenset({"ES256"}), fetch=lambda url: Fetched(documents[url], 300)
+        )
+        keys.refresh()
+        files.prepare()
+        files.write_keys(keys.keys)
+        entries = {kid: files.entry(key) for kid, key in keys.keys.items()}
+        with haproxy:
+            yield Setting(haproxy, files, entries, key)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def setting(prepared: Setting) -> Iterator[Setting]:
+    """HAProxy just started, and a sink that has a first snapshot, empty."""
+    prepared.haproxy.process.kill()
+    prepared.haproxy.start()
+    sink = prepared.new_sink()
+    sink.tend()
+    sink.begin(SALT)
+    sink.vouch(suspension_aware_clock())
+    yield prepared
+    prepared.sink.close()
+
+
+def entry(jti: bytes, expires: int) -> Record:
+    return to_record(Entry.token(base64url.encode(jti), expires), SALT)
+
+
+def test_it_closes_when_nobody_vouches(setting: Setting) -> None:
+    """503 as soon as the follower takes its word back, or once it is too old."""
+    token = setting.token(b"a" * 16)
+    assert setting.status(token) == 200
+    setting.sink.vouch(None)
+    assert setting.status(token) == 503
+    setting.sink.vouch(suspension_aware_clock() - RULES.max_staleness)
+    assert setting.status(token) == 503
+    setting.sink.vouch(suspension_aware_clock() - RULES.max_staleness + 10)
+    assert setting.status(token) == 200
+
+
+def test_old_copies_still_refuse(setting: Setting) -> None:
+    """What an old copy refuses is refused: 401, not 503."""
+    setting.sink.merge([entry(b"a" * 16, NEVER)])
+    setting.sink.vouch(None)
+    assert setting.status(setting.token(b"a" * 16)) == 401
+    assert setting.status(setting.token(b"b" * 16)) == 503
+
+
+def test_untrusted_keys_close(setting: Setting) -> None:
+    """Keys that are too old to be trusted close it; a key that has left is no longer taken."""
+    token = setting.token(b"a" * 16)
+    setting.sink.serve_keys(setting.entries, trusted=False)
+    assert setting.status(token) == 503
+    setting.sink.serve_keys({}, trusted=True)
+    assert setting.status(token) == 401
+    assert setting.sink.why_reload is None
+    setting.sink.serve_keys(setting.entries, trusted=True)
+    assert setting.sink.why_reload is not None
+
+
+def test_only_what_has_expired_is_dropped(setting: Setting) -> None:
+    """A sweep deletes at and before its moment, a few at a time, and never what stays for good."""
+    now = int(time.time())
+    records = [entry(number.to_bytes(16, "big"), now - 5) for number in range(250)]
+    kept = [entry(b"x" * 16, now + 1), entry(b"y" * 16, NEVER)]
+    setting.sink.merge([*records, *kept])
+    assert len(setting.held()) == 252
+    setting.sink.merge([entry(bytes(16), now + 100)])
+    setting.sink.sweep(now)
+    for _ in range(3):
+        setting.sink.tend()
+    assert len(setting.sink) == 3
+    held = setting.held()
+    assert set(held.values()) == {f"1/{now + 1}", f"1/{NEVER}", f"1/{now + 100}"}
+    assert setting.status(setting.token(b"x" * 16)) == 401
+
+
+def test_a_clock_behind_what_was_dropped_closes(setting: Setting) -> None:
+    """An entry that was dropped by a clock that has been put back since may be missed."""
+    token = setting.token(b"a" * 16)
+    assert setting.status(token) == 200
+    # As it looks to HAProxy when its wall clock has been put back by a minute.
+    setting.sink.merge([entry(b"b" * 16, int(time.time()) + 60)])
+    setting.sink.sweep(time.time() + 61)
+    setting.sink.tend()
+    assert setting.status(token) == 503
+    setting.sink.vouch(suspension_aware_clock())
+    assert setting.status(token) == 503
+
+
+def test_a_new_agent_takes_over_what_is_there(setting: Setting) -> None:
+    """Entries, salts, watermark and dropped expiry outlive the agent, and merge with its own."""
+    now = int(time.time())
+    subject = to_record(Entry.subject("someone", 5, now + 300), SALT)
+    setting.sink.merge([entry(b"a" * 16, now + 300), subject])
+    setting.sink.raise_watermark(now - 100)
+    setting.sink.close()
+    setting.new_sink().tend()
+    assert len(setting.sink) == 2
+    assert setting.status(setting.token(b"b" * 16, "other")) == 200
+    setting.sink.vouch(None)  # what its follower says as it begins
+    setting.sink.begin(bytes(32))
+    setting.sink.merge([to_record(Entry.subject("someone", 3, now + 400), SALT)])
+    assert setting.status(setting.token(b"b" * 16, "other")) == 200
+    for jti, sub_ver, status in ((b"a" * 16, 9, 401), (b"b" * 16, 4, 401), (b"b" * 16, 5, 200)):
+        assert setting.status(setting.token(jti, sub_ver=sub_ver)) == status
+    assert sorted(setting.held().values()) == [f"1/{now + 300}", f"5/{now + 400}"]
+
+
+def test_other_settings_are_seen(setting: Setting) -> None:
+    """An agent that was started with other settings says so and fills nothing."""
+    other = HaproxyFiles(
+        setting.files.directory, Rules(**{**_fields(RULES), "audience": "another"})
+    )
+    sink = HaproxySink(other, setting.haproxy.socket)
+    sink.begin(SALT)
+    assert not sink.in_step
+    assert sink.why_reload is not None
+
+
+def _fields(rules: Rules) -> dict[str, object]:
+    return {name: getattr(rules, name) for name in rules.__slots__}
+
+
+def test_what_haproxy_refuses_is_no_success(setting: Setting) -> None:
+    """A command that fails raises, also in the middle of others."""
+    runtime = Runtime(setting.haproxy.socket)
+    good = f"add map {setting.files.shard(1)} x 1/1"
+    with pytest.raises(HaproxyUnavailable):
+        runtime.run([good, f"del map {setting.files.shard(1)} nothing", good])
+    runtime.close()
+
+
+def test_a_hundred_thousand_entries(setting: Setting) -> None:
+    """A HAProxy that starts anew is filled within seconds, and closed meanwhile."""
+    setting.sink.merge(entry(number.to_bytes(16, "little"), NEVER) for number in range(1, 100_001))
+    revoked, token = setting.token((77_777).to_bytes(16, "little")), setting.token(bytes(16))
+    setting.haproxy.process.kill()
+    setting.haproxy.start()
+    assert setting.status(token) == 503
+    begun = time.monotonic()
+    for _ in until(60, "a filled HAProxy"):
+        setting.sink.tend()
+        if setting.sink.in_step:
+            break
+    assert time.monotonic() - begun < 30
+    assert (setting.status(token), setting.status(revoked)) == (200, 401)
+
+
+def test_directories_that_commands_cannot_name(tmp_path: Path) -> None:
+    """A path with a space or a semicolon would end a command of the runtime API."""
+    for name in ("a b", "a;b", "é"):
+        with pytest.raises(ValueError, match="letters"):
+            HaproxyFiles(tmp_path / name, RULES)

@@ -1,0 +1,154 @@
+"""The short way to read a payload takes what our issuer writes, and reads as the long one does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokens import AccessClaims, TokenError, strict_json, usual_payload
+from tokens.compact import _der
+
+CLAIMS = AccessClaims(
+    iss="https://id.example",
+    sub="somebody",
+    aud=("orders",),
+    client_id="app",
+    iat=1_800_000_000,
+    exp=1_800_000_300,
+    jti="A" * 21 + "A",
+    sid="B" * 21 + "g",
+    auth_time=1_800_000_000,
+    sub_ver=0,
+    amr=("pwd", "otp"),
+    scope="read write",
+    roles=("editor", "staff member"),
+)
+
+
+def written(payload: dict[str, Any], **options: Any) -> bytes:
+    return json.dumps(payload, **{"separators": (",", ":"), **options}).encode()
+
+
+def read_at_length(raw: bytes) -> AccessClaims | None:
+    """What the parser makes of a payload, None where it refuses."""
+    try:
+        return AccessClaims.from_payload(strict_json.loads_object(raw))
+    except TokenError:
+        return None
+
+
+texts = st.text(min_size=1, max_size=12)
+lists = st.lists(texts, max_size=3).map(tuple)
+scopes = st.lists(st.text("abc:/-~!#[]", min_size=1, max_size=5), max_size=3).map(" ".join)
+times = st.integers(0, 1 << 54)
+ids = st.text("AQgwxyz09-_", min_size=21, max_size=21).map(lambda text: f"{text}Q")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"roles": ()},
+        {"scope": ""},
+        {"amr": ()},
+        {"amr": ("pwd",), "roles": ("a b",)},
+        {"sub": "Zoë, 中 {x}:[y]"},
+        {"sub_ver": 999_999_999_999_999},
+    ],
+)
+def test_what_our_issuer_writes_is_read_the_short_way(changes: dict[str, Any]) -> None:
+    """Every form of it but those with escapes; the claims are the ones that were written."""
+    claims = replace(CLAIMS, **changes)
+    assert usual_payload.read(written(claims.to_payload(), ensure_ascii=False)) == claims
+
+
+@given(
+    st.builds(
+        AccessClaims,
+        iss=texts,
+        sub=texts,
+        aud=st.lists(texts, min_size=1, max_size=2).map(tuple),
+        client_id=texts,
+        iat=times,
+        exp=times,
+        jti=ids,
+        sid=ids,
+        auth_time=times,
+        sub_ver=times,
+        amr=lists,
+        scope=scopes,
+        roles=lists,
+    ),
+    st.booleans(),
+)
+def test_both_ways_read_any_claims_alike(claims: AccessClaims, ascii_only: bool) -> None:
+    """What the short way takes, whatever the claims, is what the parser finds."""
+    try:
+        raw = written(claims.to_payload(), ensure_ascii=ascii_only)
+    except UnicodeEncodeError:
+        return  # half of a surrogate pair
+    short = usual_payload.read(raw)
+    assert short is None or short == read_at_length(raw)
+
+
+RAW = written(CLAIMS.to_payload())
+
+
+@given(
+    st.integers(0, len(RAW)),
+    st.integers(0, 6),
+    st.one_of(
+        st.binary(max_size=4),
+        st.sampled_from(
+            [b'"', b"\\", b'","', b',"sub":"admin"', b"0", b"-", b"1.0", b"e9", b" ", b"\n", b"{"]
+        ),
+    ),
+)
+def test_both_ways_read_a_damaged_payload_alike(place: int, length: int, new: bytes) -> None:
+    """Nothing that the parser refuses, and no other claims, come of any change to the bytes."""
+    raw = RAW[:place] + new + RAW[place + length :]
+    short = usual_payload.read(raw)
+    assert short is None or short == read_at_length(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        RAW.replace(b'"sub":"somebody"', b'"sub":"somebody","sub":"admin"'),
+        RAW.replace(b"}", b',"roles":["admin"]}'),
+        RAW.replace(b"}", b',"cnf":{"jkt":"x"}}'),
+        RAW.replace(b'"sub_ver":0', b'"sub_ver":00'),
+        RAW.replace(b'"sub_ver":0', b'"sub_ver":-0'),
+        RAW.replace(b'"sub_ver":0', b'"sub_ver":9999999999999999'),
+        RAW.replace(b'"sub_ver":0', '"sub_ver":٣'.encode()),
+        RAW.replace(b'"pwd"', b'""'),
+        RAW.replace(b'"somebody"', b'""'),
+        RAW.replace(b"somebody", b"some\x00body"),
+        RAW.replace(b"somebody", b"some\xffbody"),
+        RAW.replace(b"somebody", b"some\xed\xa0\x80body"),
+        RAW.replace(b"read write", b"read  write"),
+        RAW.replace(b"read write", b"read write "),
+        RAW + b"\n",
+        RAW + b"x",
+        b" " + RAW,
+        b"\xef\xbb\xbf" + RAW,
+        b"",
+    ],
+)
+def test_what_is_written_otherwise_is_left_to_the_parser(raw: bytes) -> None:
+    """Duplicates, further claims, odd numbers, empty texts, controls and white space."""
+    assert usual_payload.read(raw) is None
+
+
+@given(st.binary(min_size=64, max_size=64), st.sampled_from([b"", b"\0", b"\x80", b"\0\x80"]))
+def test_signatures_are_written_as_der(signature: bytes, start: bytes) -> None:
+    """R and S in the form that the library makes of them, leading zeros and sign bits included."""
+    raw = (start + signature)[:32] + (start + signature[32:])[:32]
+    r, s = (int.from_bytes(half, "big") for half in (raw[:32], raw[32:]))
+    assert _der(raw) == encode_dss_signature(r, s)
