@@ -140,3 +140,71 @@ def test_an_issuer_without_its_look_at_the_origin_is_caught(world: BrowserWorld)
         assert state_of(careless)["journal"] != before["journal"]
         assert families_of(careless, ann.person.sub) == []
     shutil.rmtree(directory)
+
+
+# --- planted cookies ---------------------------------------------------------------------------
+
+
+def test_a_session_that_was_planted_before_login_is_not_the_persons(
+    ann: Visitor, world: BrowserWorld
+) -> None:
+    """The login makes a session of its own (ASVS 7.2.4); who planted one has only that."""
+    mallory = world.visitor()
+    attacker = module_tab(mallory, site(world))
+    planted = log_in(attacker, mallory)
+    value = mallory.cookies()[COOKIE]
+    planter = ann.context.new_cdp_session(ann.context.new_page())
+    cookie = {"name": COOKIE, "value": value, "url": site(world), "path": "/", "secure": True}
+    assert planter.send("Network.setCookie", cookie)["success"]
+    assert ann.cookies() == {COOKIE: value}
+    tab = module_tab(ann, site(world))
+    sid = log_in(tab, ann)
+    assert sid != planted
+    assert ann.cookies()[COOKIE] != value
+    assert [family.sid for family in families_of(world, ann.person.sub)] == [sid]
+    attacker.evaluate("session.stayActive()")
+    assert status_of(attacker) == ("signedIn", planted)
+    seen = attacker.evaluate("async () => (await session.sessions()).map(({sid}) => sid)")
+    assert seen == [planted]
+    assert [family.sid for family in families_of(world, mallory.person.sub)] == [planted]
+
+
+# What a neighbour writes; with {} for a session of its own.
+FROM_A_SIBLING = (
+    f"{COOKIE}={{}}; Domain=gate.localhost; Path=/; Secure",
+    f"{COOKIE}={{}}; Domain=gate.localhost; Path=/refresh; Secure",
+    f"{COOKIE}={{}}; Path=/; Secure",
+    f"{COOKIE.lower()}={{}}; Domain=gate.localhost; Path=/refresh; Secure",
+    f"={COOKIE}={{}}; Domain=gate.localhost; Path=/refresh",
+    f"\u2000{COOKIE}={{}}; Domain=gate.localhost; Path=/refresh",
+    "gatepass_refresh={}; Domain=gate.localhost; Path=/",
+    'a="; Domain=gate.localhost; Path=/refresh',
+    'zz="; Domain=gate.localhost; Path=/',
+)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_what_a_sibling_plants_neither_replaces_nor_hides_the_cookie(
+    ann: Visitor, world: BrowserWorld, before: bool
+) -> None:
+    """By script and by header, before the login and after it: the session is the person's own."""
+    mallory = world.visitor()
+    attacker = module_tab(mallory, site(world))
+    log_in(attacker, mallory)
+    value = mallory.cookies()[COOKIE]
+    texts = [text.format(value) for text in FROM_A_SIBLING]
+    tab = module_tab(ann, site(world))
+    sid = "" if before else log_in(tab, ann)
+    page = ann.context.new_page()
+    for number, text in enumerate(texts):
+        header = text.encode().decode("latin-1")
+        world.foreign.page(f"/plant{number}", "<body>", {"Set-Cookie": header})
+        page.goto(world.foreign.url(SIBLING, f"/plant{number}"))
+    page.evaluate("(texts) => texts.forEach((text) => { document.cookie = text })", texts)
+    sid = sid or log_in(tab, ann)
+    sent = ann.context.cookies(site(world) + "/refresh")
+    assert [cookie["domain"] for cookie in sent if cookie["name"] == COOKIE] == [HOST]
+    assert '"' in {cookie["value"] for cookie in sent}
+    tab.evaluate("session.stayActive()")
+    assert status_of(module_tab(ann, site(world))) == ("signedIn", sid)
+    assert [family.sid for family in families_of(world, ann.person.sub)] == [sid]

@@ -162,7 +162,7 @@ def test_an_issuer_that_forgives_nothing_is_caught_losing_a_session(
         bob = strict.visitor()
         tab = module_tab(bob, f"http://127.0.0.1:{proxy.port}")
         log_in(tab, bob)
-        proxy.lose("/refresh", 1, "most of the head")
+        proxy.lose("/refresh", 1, "all of it")
         assert tab.evaluate("session.stayActive().catch((error) => error.code)") == "signed_out"
         proxy.target = target
     shutil.rmtree(directory)
