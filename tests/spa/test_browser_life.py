@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness.browser import BrowserWorld, Visitor
-from harness.module_tabs import families_of, log_in, module_tab, status_of
+from harness.module_tabs import comes_true, families_of, log_in, module_tab, status_of
 from harness.processes import short_directory
 from playwright.sync_api import Page
 
@@ -45,7 +45,7 @@ def freeze(page: Page, state: str) -> None:
 
 def is_in(page: Page, sid: str) -> None:
     """The tab's session is the one named, perhaps in a moment."""
-    page.wait_for_function("session.state.status === 'signedIn'")
+    comes_true(page, "session.state.status === 'signedIn'")
     assert status_of(page) == ("signedIn", sid)
 
 
@@ -61,7 +61,7 @@ def test_a_frozen_tab_that_holds_the_lock_stops_nobody(ann: Visitor) -> None:
     tab.evaluate("window.done = false; void session.stayActive().then(() => { done = true })")
     assert tab.evaluate("done") is False
     ann.context.clock.fast_forward(LOCK_PATIENCE * 1000)
-    tab.wait_for_function("done")
+    comes_true(tab, "done")
     assert tab.evaluate("asked") > asked
     is_in(tab, sid)
     freeze(frozen, "active")
@@ -76,7 +76,7 @@ def test_a_tab_that_was_frozen_during_a_logout_is_out_when_it_resumes(ann: Visit
     freeze(frozen, "frozen")
     tab.evaluate("session.logout()")
     freeze(frozen, "active")
-    frozen.wait_for_function("session.state.status === 'signedOut'")
+    comes_true(frozen, "session.state.status === 'signedOut'")
     assert families_of(ann.world, ann.person.sub) == []
 
 
@@ -86,14 +86,15 @@ def test_a_page_that_comes_back_from_the_cache_asks(ann: Visitor, ended: bool) -
     tab = module_tab(ann)
     sid = log_in(tab, ann)
     tab.evaluate("window.kept = true; states.length = 0")
-    tab.goto(ann.world.foreign.url("other.localhost", "/"))
+    ann.world.foreign.page("/away", "<body>Elsewhere.")
+    tab.goto(ann.world.foreign.url("other.localhost", "/away"))
     other = module_tab(ann)
     if ended:
         other.evaluate("session.logout()")
     tab.go_back(wait_until="commit")
     assert tab.evaluate("window.kept") is True
     if ended:
-        tab.wait_for_function("session.state.status === 'signedOut'")
+        comes_true(tab, "session.state.status === 'signedOut'")
     else:
         is_in(tab, sid)
     assert tab.evaluate("states[0][0]") == "restoring"
@@ -109,7 +110,7 @@ def test_offline_keeps_the_session_and_online_asks_at_once(ann: Visitor) -> None
     assert code == "unreachable"
     assert tab.evaluate("[session.state.status, session.state.reachable]") == ["signedIn", False]
     ann.context.set_offline(False)
-    tab.wait_for_function("session.state.reachable === true")
+    comes_true(tab, "session.state.reachable === true")
     is_in(tab, sid)
 
 
@@ -123,7 +124,7 @@ def test_a_night_asleep_ends_the_session_and_an_hour_does_not(
     is_in(tab, sid)
     tab.evaluate("session.stayActive()")
     world.moved(6000)
-    tab.wait_for_function("session.state.status === 'signedOut'")
+    comes_true(tab, "session.state.status === 'signedOut'")
     assert status_of(tab)[1] in {"idle", "absolute"}
 
 

@@ -9,6 +9,7 @@ import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.cutting_proxy import CUTS, CuttingProxy
 from harness.module_tabs import (
+    comes_true,
     families_of,
     log_in,
     module_tab,
@@ -50,7 +51,7 @@ def twelve(visitor: Visitor, *, without: Sequence[str] = ()) -> tuple[list[Page]
     sid = log_in(first, visitor)
     tabs = [first, *(module_tab(visitor, without=without) for _ in range(TABS - 1))]
     for tab in tabs:
-        tab.wait_for_function("session.state.status === 'signedIn'")
+        comes_true(tab, "session.state.status === 'signedIn'")
     return tabs, sid
 
 

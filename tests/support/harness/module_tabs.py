@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import redis
 from harness.browser import BrowserWorld, Visitor
+from harness.processes import until
 from playwright.sync_api import Page
 
 from issuer.families import Family
@@ -82,6 +83,14 @@ def module_tab(
     page = visitor.tab(PLAIN, origin)
     page.evaluate(START, {"without": list(without), "source": source})
     return page
+
+
+def comes_true(page: Page, expression: str) -> None:
+    """Wait for it; Playwright's own waiting evaluates strings, which the pages' policy refuses."""
+    for _ in until(10, expression, pause=0):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(20)
 
 
 def log_in(page: Page, visitor: Visitor) -> str:
