@@ -14,7 +14,7 @@ from pathlib import Path
 
 from joserfc.errors import SecurityWarning
 
-from . import encryption, forward_auth, refresh_http, report, revoked, signatures
+from . import encryption, forward_auth, refresh_http, report, revoked, signatures, verification
 from .lab import FULL, QUICK, Lab, Scale
 from .servers import BenchmarkError
 from .timing import Row
@@ -22,6 +22,10 @@ from .timing import Row
 GROUPS: dict[str, tuple[str, Callable[[Lab], Iterator[Row]]]] = {
     signatures.SIGN: ("sign an access token", signatures.sign),
     signatures.VERIFY: ("verify a fresh access token", signatures.verify),
+    verification.VERIFICATION: (
+        "what a gateway pays for a token, new or seen before, revocation check included",
+        verification.verification,
+    ),
     revoked.REVOCATION: (
         "verify and check revocation as a gateway does, and the check alone by denylist size",
         revoked.revocation,

@@ -25,7 +25,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from harness.issuer_process import IssuerFleet, IssuerProcess
-from harness.processes import monotonic, until
+from harness.native_gateways import guarded
+from harness.processes import Process, free_port, monotonic, require_binary, until
 from harness.redis_server import RedisServer
 from harness.watching_gateway import WatchingGateway
 
@@ -35,6 +36,8 @@ VERIFIERS = 8
 PASSWORD = "eleven wooden comets 5518"
 NEW_PASSWORD = "a patient marble orchard 73"
 LIFETIME = 300
+PROXY_PAUSE = 0.005
+"""Seconds between two questions to a proxy: how exactly its refusal is seen."""
 
 
 @dataclass
@@ -124,9 +127,43 @@ def verifiers_on_http(world: World, stack: ExitStack) -> list[WatchingGateway]:
     ]
 
 
+def behind(kind: str) -> Callable[[World, ExitStack], list[WatchingGateway]]:
+    """Eight gateways that check by themselves, each with its agent, asked over HTTP."""
+
+    def start(world: World, stack: ExitStack) -> list[WatchingGateway]:
+        port = stack.enter_context(answering_server(world.directory / kind))
+        found = []
+        for number in range(VERIFIERS):
+            say(f"{kind}: starting gateway {number + 1} of {VERIFIERS}")
+            place = world.directory / f"{kind}-{number}"
+            gateway, _ = stack.enter_context(
+                guarded(kind, place, world.fleet.url, world.store.tcp_url, port)
+            )
+            watching = WatchingGateway(place / "watching", port=gateway.port, pause=PROXY_PAUSE)
+            found.append(stack.enter_context(watching))
+        return found
+
+    return start
+
+
+@contextmanager
+def answering_server(directory: Path) -> Iterator[int]:
+    """What the gateways protect: it answers 200, and costs next to nothing. Its port."""
+    directory.mkdir()
+    port = free_port()
+    config = directory / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    timeout client 60s\n"
+        f"frontend all\n    bind 127.0.0.1:{port}\n    http-request return status 200\n"
+    )
+    with Process([require_binary("haproxy", "haproxy", ["/usr/sbin"]), "-f", str(config)]):
+        yield port
+
+
 KINDS: dict[str, Callable[[World, ExitStack], Sequence[WatchingGateway]]] = {
     "Redis feed": verifiers_on_redis,
     "HTTP feed": verifiers_on_http,
+    "HAProxy agent": behind("haproxy"),
 }
 
 
@@ -135,7 +172,7 @@ def measure(world: World, kind: str, rounds: int) -> Iterator[Figures]:
     with ExitStack() as stack:
         gateways = KINDS[kind](world, stack)
         # What they verify beside: sessions that live on.
-        for session in [world.log_in() for _ in range(4)]:
+        for session in [world.log_in() for _ in range(2)]:
             for gateway in gateways:
                 gateway.watch(session["access_token"])
                 gateway.waits_until(session["access_token"], "accepted")

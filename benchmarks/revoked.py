@@ -43,6 +43,8 @@ class Revoked:
     denylist: Denylist
     replica: Replica
     blocklist: redis.Redis
+    url: str
+    namespace: str
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def revoked(lab: Lab, entries: int) -> Iterator[Revoked]:
             try:
                 if not replica.wait_in_step(_IN_STEP_TIMEOUT):
                     raise RuntimeError("the replica did not come into step")
-                yield Revoked(denylist, replica, blocklist)
+                yield Revoked(denylist, replica, blocklist, url, f"bench-{entries}")
             finally:
                 replica.stop()
 
@@ -112,7 +114,7 @@ def revocation(lab: Lab) -> Iterator[Row]:
     checked = [claims() for _ in range(scale.fast)]
     for entries in scale.entries:
         with revoked(lab, entries) as both:
-            in_redis = _is_blocked(both.blocklist)
+            in_redis = is_blocked(both.blocklist)
             yield from lab.compare(
                 REVOCATION,
                 f"revocation check alone, {entries:,} entries",
@@ -134,7 +136,7 @@ def revocation(lab: Lab) -> Iterator[Row]:
                         _gateway(signer.verifier(), both.replica),
                         tokens,
                     ),
-                    Contender("PyJWT + redis-py GET", _peer_gateway(signer, in_redis), tokens),
+                    Contender("PyJWT + redis-py GET", peer_gateway(signer, in_redis), tokens),
                 ],
             )
 
@@ -151,13 +153,13 @@ def _gateway(verifier: AccessVerifier, replica: Replica) -> Callable[[Any], obje
     return step
 
 
-def _is_blocked(blocklist: redis.Redis) -> Callable[[str], bool]:
+def is_blocked(blocklist: redis.Redis) -> Callable[[str], bool]:
     return lambda jti: blocklist.get(jti) is not None
 
 
-def _peer_gateway(signer: Signer, is_blocked: Callable[[str], bool]) -> Callable[[Any], object]:
+def peer_gateway(signer: Signer, blocked: Callable[[str], bool]) -> Callable[[Any], object]:
     verify = verify_pyjwt(signer)
-    return lambda token: is_blocked(verify(token)["jti"])
+    return lambda token: blocked(verify(token)["jti"])
 
 
 def denylist(lab: Lab) -> Iterator[Row]:
@@ -189,6 +191,6 @@ def denylist(lab: Lab) -> Iterator[Row]:
                     lambda item: both.denylist.lookup(Probe.of(item, _KID, salt)),
                     asked,
                 ),
-                Contender("redis-py GET", _is_blocked(both.blocklist), [one.jti for one in asked]),
+                Contender("redis-py GET", is_blocked(both.blocklist), [one.jti for one in asked]),
             ],
         )

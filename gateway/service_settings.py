@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 from revocation import (
@@ -141,9 +142,13 @@ def _check_denylist(url: str, namespace: str) -> None:
     if url.startswith("memory:"):
         raise BadSetting("denylist", "memory:// is another process's own; nothing would be revoked")
     try:
-        open_denylist(url, namespace=namespace).close()
+        open_denylist(url, namespace=namespace, verify=_unread).close()
     except BadDenylistUrl as error:
         raise BadSetting("denylist", str(error)) from None
+
+
+def _unread(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("nothing is read while settings are checked")
 
 
 def _check_private(directory: Path) -> None:

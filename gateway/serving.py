@@ -34,6 +34,8 @@ from .verifier import Verifier
 
 IDLE_TIMEOUT = 75
 """Seconds for which a gateway may keep an idle connection; nginx keeps its own for 60."""
+WORKER_TIMEOUT = 30
+"""Seconds for which a worker may not answer its supervisor before it is replaced."""
 BACKLOG = 1024
 SOCKET_MODE = 0o660
 """The gateway's user is in the socket's group."""
@@ -114,6 +116,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
             backlog=BACKLOG,
             timeout_keep_alive=IDLE_TIMEOUT,
             timeout_graceful_shutdown=given.graceful_timeout,
+            timeout_worker_healthcheck=WORKER_TIMEOUT,
         )
         announce(url)
         if given.workers > 1:

@@ -32,8 +32,11 @@ class Sink(Protocol):
         In seconds of the follower's clock; None where nothing can be said any more.
         """
 
-    def sweep(self, now: float) -> None:
-        """Drop what expired at or before `now`, seconds since the epoch."""
+    def sweep(self, now: float) -> bool | None:
+        """Drop what expired at or before `now`, seconds since the epoch.
+
+        True where some of it is left for the next call, so that the feed need not wait.
+        """
 
 
 class Copy(Protocol):

@@ -44,6 +44,7 @@ class Snapshot:
 
     state: DenylistState
     records: Iterable[Record]
+    """Once the first has been read, `operator.length_hint` says about how many there are."""
 
 
 class Denylist(Protocol):

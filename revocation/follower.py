@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import operator
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain as chained
+from itertools import islice
 
 from .copy import Sink
 from .denylist import Denylist
 from .entry import Kind, Record, unpack
-from .errors import DenylistLost, DenylistNotReady, FeedGap, RevocationError
+from .errors import DenylistLost, DenylistNotReady, FeedGap, ReplicaFull, RevocationError
 from .feed import FeedItem, Position, next_chain
 
 log = logging.getLogger("gatepass.revocation")
@@ -19,8 +22,12 @@ log = logging.getLogger("gatepass.revocation")
 DEFAULT_MAX_STALENESS = 5.0
 DEFAULT_HEARTBEAT_INTERVAL = 1.0
 _SWEEP_INTERVAL = 30.0
+_SWEEP_PAUSE = 0.05
+"""Seconds for which the feed is waited for while a sweep is not at its end."""
 _FIRST_BACKOFF = 0.05
 _MAX_BACKOFF = 2.0
+_FULL_BACKOFF = 10.0
+"""Reading all of it again is no small thing, and room comes with time alone."""
 
 
 def suspension_aware_clock() -> float:
@@ -40,10 +47,14 @@ class Follower:
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         clock: Callable[[], float] = suspension_aware_clock,
         wall_clock: Callable[[], float] = time.time,
+        resume: Position | None = None,
+        reach: Callable[[Position], None] | None = None,
     ) -> None:
         """`max_staleness` and `heartbeat_interval` in seconds; the latter is the issuer's.
 
-        `clock` measures staleness, `wall_clock` tells which entries have expired.
+        `clock` measures staleness, `wall_clock` tells which entries have expired. Where the sink
+        holds all up to `resume` already, no snapshot is needed. `reach` is told, now and then, of a
+        position up to which all has been merged.
         """
         self._denylist = denylist
         self._sink = sink
@@ -52,13 +63,15 @@ class Follower:
         self._clock = clock
         self._wall_clock = wall_clock
         self._fresh_at: float | None = None
-        self._position: Position | None = None
-        self._furthest: Position | None = None
+        self._position: Position | None = resume
+        self._furthest: Position | None = resume
+        self._reach = reach
         self._mark: tuple[float, int] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._store_time = 0.0
         self._next_sweep = 0.0
+        self._is_sweeping = False
 
     @property
     def position(self) -> Position | None:
@@ -119,16 +132,18 @@ class Follower:
                 if why not in told:
                     log.warning("%s", why)
                 told.add(why)
-                backoff = self._pause(backoff)
+                backoff = self._pause(
+                    backoff, _FULL_BACKOFF if isinstance(error, ReplicaFull) else 0
+                )
             except Exception:
                 # The thread must outlive every surprise; staleness shows that it is not in step.
                 log.exception("the replica failed; it starts again from a snapshot")
                 self._position = None
                 backoff = self._pause(backoff)
 
-    def _pause(self, backoff: float) -> float:
+    def _pause(self, backoff: float, least: float = 0.0) -> float:
         # Jitter keeps a thousand gateways from coming back in one moment.
-        self._stopping.wait(backoff * (0.5 + secrets.randbelow(1000) / 1000))
+        self._stopping.wait(max(backoff, least) * (0.5 + secrets.randbelow(1000) / 1000))
         return min(backoff * 2, _MAX_BACKOFF)
 
     def step(self, block: float) -> None:
@@ -141,13 +156,18 @@ class Follower:
             return
         self._set_mark(self._position)
         try:
-            items = self._denylist.tail(self._position, block)
+            items = self._denylist.tail(
+                self._position, min(block, _SWEEP_PAUSE) if self._is_sweeping else block
+            )
             for item in items:
                 self._apply(item)
         except FeedGap as gap:
             log.warning("reading the denylist afresh: %s", gap)
             self._position = None
             return
+        except ReplicaFull:
+            self._make_room(items, block)
+            raise
         except DenylistNotReady:
             # Another primary, or a copy from the past: nobody vouches for it until the journal has
             # been replayed into it.
@@ -181,6 +201,8 @@ class Follower:
         self._mark = None
 
     def _vouch(self, fresh_at: float | None) -> None:
+        if self._reach is not None and fresh_at is not None and self._position is not None:
+            self._reach(self._position)
         self._fresh_at = fresh_at
         self._sink.vouch(fresh_at)
 
@@ -191,8 +213,12 @@ class Follower:
         log.info("the replica reads a snapshot as of feed item %d", snapshot.state.position.seq)
         self._sink.begin(snapshot.state.salt)
         # Nothing held is dropped: a snapshot from a store that went back in time lacks entries.
-        self._sink.merge(_telling(snapshot.records))
         self._sink.raise_watermark(snapshot.state.watermark)
+        try:
+            self._sink.merge(_Telling(snapshot.records))
+        except ReplicaFull:
+            self._make_room([], self._heartbeat_interval)
+            raise
         self._position = snapshot.state.position
         if snapshot.state.ready:
             self._furthest = self._position
@@ -219,15 +245,41 @@ class Follower:
         now = min(self._store_time, self._wall_clock())
         if now < self._next_sweep:
             return
-        self._next_sweep = now + _SWEEP_INTERVAL
-        self._sink.sweep(now)
+        self._is_sweeping = bool(self._sink.sweep(now))
+        if not self._is_sweeping:
+            self._next_sweep = now + _SWEEP_INTERVAL
+
+    def _make_room(self, items: list[FeedItem], block: float) -> None:
+        # What has expired by the store's present time: the feed stands where it is full.
+        news = self._denylist.tail(self._denylist.state().position, 2 * block) or items
+        if news:
+            self._store_time = news[-1].sent / 1000
+        self._next_sweep = 0.0
+        self._sweep()
+        while self._is_sweeping:
+            self._sweep()
 
 
-def _telling(records: Iterable[Record]) -> Iterator[Record]:
+class _Telling:
     """The same records; a long read is told of once a second."""
-    told = time.monotonic()
-    for number, record in enumerate(records):
-        if number % 4096 == 0 and time.monotonic() - told > 1:
-            told = time.monotonic()
-            log.info("the replica has read %d entries", number)
-        yield record
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        rest = iter(records)
+        # With the first one read, a store can tell about how many there are.
+        first = list(islice(rest, 1))
+        self._about = operator.length_hint(records)
+        self._records = chained(first, rest)
+
+    def __length_hint__(self) -> int:
+        return self._about
+
+    def __iter__(self) -> Iterator[Record]:
+        told = time.monotonic()
+        for number, record in enumerate(self._records):
+            if number % 4096 == 0 and time.monotonic() - told > 1:
+                told = time.monotonic()
+                if self._about > number:
+                    log.info("the replica has read %d of about %d entries", number, self._about)
+                else:
+                    log.info("the replica has read %d entries", number)
+            yield record

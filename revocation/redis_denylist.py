@@ -144,21 +144,25 @@ class RedisDenylist:
 
     def snapshot(self) -> Snapshot:
         state = self.state()
-        return Snapshot(state, self._records(state.position))
+        return Snapshot(state, _Records(self._records, state.position))
 
-    def _records(self, since: Position) -> Iterator[Record]:
+    def _records(self, since: Position, told: _Records) -> Iterator[Record]:
         with self._link.use(self._meta, patient=True):
             start = self._pipeline()
             start.hgetall(self._forever)
             start.zrange(self._shards, 0, -1, withscores=True)
             forever, names = _answers(start, since)
             yield from (Record(key, int(level), NEVER) for key, level in forever.items())
-            for first in range(0, len(names), _BATCH):
-                batch = names[first : first + _BATCH]
+            batches = -(-len(names) // _BATCH)
+            for first in range(batches):
+                # A sample of all, so that the first one tells how many there are.
+                batch = names[first::batches]
                 pipeline = self._pipeline()
                 for name, _ in batch:
                     pipeline.hgetall(name)
                 answers = _answers(pipeline, since)
+                if not first:
+                    told.about = len(forever) + sum(map(len, answers)) * batches
                 for (_, expires), members in zip(batch, answers, strict=True):
                     for key, level in members.items():
                         yield Record(key, int(level), int(expires))
@@ -192,6 +196,22 @@ class RedisDenylist:
 
     def close(self) -> None:
         self._client.close()
+
+
+class _Records:
+    """The records of a snapshot, once, and about how many there are."""
+
+    def __init__(
+        self, read: Callable[[Position, _Records], Iterator[Record]], since: Position
+    ) -> None:
+        self.about = 0
+        self._records = read(since, self)
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._records
+
+    def __length_hint__(self) -> int:
+        return self.about
 
 
 def _answers(pipeline: Any, since: Position) -> list[Any]:

@@ -88,7 +88,13 @@ class Replica:
         else:
             digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
             file = SharedFile(shared, digest)
-            self._copy, self._follower = SharedReader(file), SharedFollower(file, follow, most=most)
+            self._copy = reader = SharedReader(file)
+            self._follower = SharedFollower(
+                file,
+                reader,
+                lambda copy: follow(copy, resume=copy.position, reach=copy.reach),
+                most=most,
+            )
         _replicas.add(self)
 
     # The check: what every request pays.
@@ -201,6 +207,8 @@ class Replica:
     def go_on_after_fork(self) -> None:
         """In the child: threads do not survive a fork."""
         self._follower.forget()
+        if isinstance(self._copy, PackedCopy):
+            self._copy.go_on_after_fork()
         if self._started:
             self._follower.start()
 

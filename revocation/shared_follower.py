@@ -1,4 +1,9 @@
-"""One follower for all processes of a host: whoever holds a lock follows, the others stand by."""
+"""One follower for all processes of a host: whoever holds a lock follows, the others stand by.
+
+The lock keeps them from all following at once; safety does not hang on it. Each who follows writes
+a file of its own, which begins as a copy of what the one before left and takes its name; so two
+who both believe they follow, after somebody removed the lock's file, do not write into one table.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,9 @@ import secrets
 import threading
 from collections.abc import Callable
 
-from .copy import Sink
 from .follower import Follower
-from .packed_copy import PackedCopy, SharedFile
+from .packed_copy import PackedCopy, SharedFile, SharedReader
+from .packed_table import PackedTable
 
 log = logging.getLogger("gatepass.revocation")
 
@@ -22,15 +27,27 @@ _LOOK = 0.25
 class SharedFollower:
     """Follows into a shared file while no other process does."""
 
-    def __init__(self, file: SharedFile, follow: Callable[[Sink], Follower], *, most: int) -> None:
-        """`follow` makes the follower that fills a sink with `most` records at most."""
+    def __init__(
+        self,
+        file: SharedFile,
+        reader: SharedReader,
+        follow: Callable[[PackedCopy], Follower],
+        *,
+        most: int,
+    ) -> None:
+        """`follow` makes the follower that fills a copy with `most` records at most.
+
+        `reader` is this process' own, which is to find the file whoever wrote it.
+        """
         self._file = file
+        self._reader = reader
         self._follow = follow
         self._most = most
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = -1
         self._follower: Follower | None = None
+        self._held: PackedTable | None = None
 
     @property
     def follower(self) -> Follower | None:
@@ -52,47 +69,70 @@ class SharedFollower:
 
     def forget(self) -> None:
         """In a child after a fork: the lock and the threads are the parent's."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-        self._thread = self._follower = None
+        self._release_lock()
+        self._thread = self._follower = self._held = None
 
     def _run(self) -> None:
+        told = ""
         while not self._stopping.is_set():
             try:
+                self._reader.look()
                 if self._take_lock():
                     self._lead()
-                    return
-            except Exception:
+                told = ""
+            except Exception as error:
                 # The thread must outlive every surprise; staleness shows that nobody follows.
-                log.exception("the shared replica cannot be kept")
+                if told != str(error):
+                    log.exception("the shared replica cannot be kept")
+                told = str(error)
+            finally:
                 self._release_lock()
             # Jitter, so that not all of them come at once.
             self._stopping.wait(_LOOK * (0.5 + secrets.randbelow(1000) / 1000))
 
     def _lead(self) -> None:
         self._file.remove_leftovers()
-        copy = PackedCopy(self._file, table=self._file.open(), most=self._most)
+        held = self._file.open(write=True)
+        if held is None:
+            held = self._held
+        copy = PackedCopy(self._file, held=held, most=self._most)
         log.info("this process keeps the shared replica %s", self._file.path)
         self._follower = self._follow(copy)
         self._follower.start()
-        self._stopping.wait()
-        self._follower.stop()
-        self._follower = None
-        self._release_lock()
+        try:
+            while not self._stopping.wait(_LOOK):
+                self._reader.look()
+                if not self._is_still_ours():
+                    log.warning("the shared replica or its lock was taken away; beginning anew")
+                    return
+        finally:
+            self._follower.stop()
+            self._follower = None
+            self._held = copy.table
+
+    def _is_still_ours(self) -> bool:
+        return self._file.is_in_place() and self._holds_lock()
+
+    @property
+    def _lock_path(self) -> str:
+        return f"{self._file.path}.lock"
 
     def _take_lock(self) -> bool:
-        path = self._file.path.with_name(f"{self._file.path.name}.lock")
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        self._lock = os.open(self._lock_path, flags, 0o600)
         try:
             # Gone with the process, however it ends.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
             return False
-        self._lock = descriptor
-        return True
+        return self._holds_lock()
+
+    def _holds_lock(self) -> bool:
+        # A lock on a file that was removed keeps nobody else out.
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.lstat(self._lock_path))
+        except FileNotFoundError:
+            return False
 
     def _release_lock(self) -> None:
         if self._lock >= 0:

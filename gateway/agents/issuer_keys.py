@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from keys import InvalidKey, load_public_jwk
 
 from ..errors import KeysUnavailable
-from ..jwks import MAX_AGE, Fetch, fetch_json
+from ..fetching import Fetch, fetch_json
+from ..jwks import MAX_AGE
 
 log = logging.getLogger("gatepass.agent")
 

@@ -39,14 +39,27 @@ export function createAccount({
   /** @param {import("../types/index.js").Credentials} credentials */
   async function login({ username, password }) {
     activity.note();
-    return lock.run(async () => {
+    const before = await lock.run(async () => {
       // The old session first, while its cookie is still there.
       if (marks.session() === "leaving") await tellIssuer(null).catch(() => {});
+      const grant = holder.grant();
       const began = clock.now();
       const body = { username, password, transport: "cookie", client_id: clientId, label };
       accept(await issuer.grant("/login", { body }), began, true);
-      return signedIn();
+      return grant;
     });
+    if (before) await endReplaced(before);
+    return signedIn();
+  }
+
+  /**
+   * Who signs in anew ends the session that was there (ASVS 7.2.4). Where that fails, it ends by its
+   * own idle time, since its cookie is gone.
+   *
+   * @param {import("./holder.js").Grant} grant
+   */
+  async function endReplaced({ sid, token }) {
+    if (token) await issuer.call("DELETE", `/sessions/${sid}`, { token }).catch(() => {});
   }
 
   /** @param {import("../types/index.js").PasswordChange} change */

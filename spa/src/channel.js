@@ -73,6 +73,7 @@ export function createChannel(env, name, receive) {
       const written = { ...message, token: undefined, once: env.random() };
       try {
         env.storage?.setItem(key, JSON.stringify(written));
+        env.storage?.removeItem(key);
       } catch {
         // Full or forbidden: the other tabs find out at their own next refresh.
       }

@@ -150,6 +150,16 @@ test("a password change goes on in a new session, in all tabs", async () => {
   assert.equal((await world.settle(other.session.fetch(API))).status, 200);
 });
 
+test("signing in anew ends the session that was there", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  const { sid } = await world.settle(tab.session.login(PERSON));
+  assert.equal(sid, "s2");
+  assert.deepEqual([...world.issuer.families.keys()], ["s2"]);
+  await world.run(100);
+  assert.equal(other.state.sid, "s2");
+});
+
 test("a wrong current password logs nobody out", async () => {
   const world = new World();
   const [tab] = await world.signedIn();

@@ -75,6 +75,7 @@ test("the token never goes through storage", async () => {
   const { bearer } = world.issuer.log.at(-1);
   assert.ok(written.some((text) => text.includes('"grant"')));
   assert.ok(!written.join().includes(bearer));
+  assert.ok(![...world.storage.keys()].some((key) => key.endsWith(":news")));
 });
 
 test("late news of a session that has ended does not bring it back", async () => {

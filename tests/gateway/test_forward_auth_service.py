@@ -240,7 +240,7 @@ def test_nothing_that_waits_holds_up_the_others(
             assert (stale.status, stale.headers["retry-after"]) == (503, "1")
             assert ask("GET", f"{service.url}/healthz").status == 200
             assert service.verify(good, "/verify/policy=open").status == 200
-            assert monotonic() - began < 1.0
+            assert monotonic() - began < 1.9  # less than any wait for the issuer
         assert ask("GET", f"{service.url}/readyz").json["replica"] == "not ready"
     finally:
         redis.resume()
@@ -331,7 +331,7 @@ def test_workers_share_a_replica_and_end_with_their_supervisor(source: TokenSour
         [private] = maps_of(workers)
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
         source.revoke(ended)
-        for _ in until(5, "the refusal by all"):
+        for _ in until(30, "the refusal by all"):
             if [running.verify(revoked).status for _ in range(20)] == [401] * 20:
                 break
         for worker in workers:

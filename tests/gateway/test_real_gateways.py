@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
 from harness.web import Answer
 
-MAX_STALENESS = 2.0
+MAX_STALENESS = 3.0
+FEED_SECRET = "a-secret-of-edge-1"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACESTATE = "vendor=t61rcWkgMzE"
 NAMES = (
@@ -83,6 +85,7 @@ def world() -> Iterator[World]:
                 "demo": {"audience": "api", "scopes": ["read", "orders:write"]},
                 "reader": {"audience": "api", "scopes": ["read"]},
             },
+            gateways={"edge-1": {"secret_sha256": sha256(FEED_SECRET.encode()).hexdigest()}},
             workers=1,
         )
         issuer.add_account()
@@ -394,6 +397,30 @@ def test_an_old_copy_is_told_as_503(gateway: RealGateway, world: World) -> None:
     for _ in until(30, "a copy in step"):
         if gateway.ask("/hello", token=token).status == 200:
             return
+
+
+# --- without Redis ----------------------------------------------------------------------------
+
+
+def test_a_service_that_may_not_reach_redis_learns_of_it_all_the_same(world: World) -> None:
+    """On the HTTP feed it takes a token, and refuses it after a logout, within the bound."""
+    feed = world.issuer.url.replace("//", f"//edge-1:{FEED_SECRET}@") + "/revocations"
+    options = ["--max-staleness", str(MAX_STALENESS), "--workers", "2"]
+    with ForwardAuthService(world.issuer.url, feed, *options) as service:
+        service.wait_ready()
+        login = world.login()
+        token = login["access_token"]
+        assert service.verify(token).status == 200
+        world.issuer.site.post("/logout", {"refresh_token": login["refresh_token"]}).granted()
+        acknowledged = monotonic()
+        for _ in until(10, "the refusal"):
+            began = monotonic()
+            answer = service.verify(token)
+            if answer.status == 401:
+                break
+            assert began - acknowledged <= MAX_STALENESS
+        assert "revoked" in answer.headers["www-authenticate"]
+        assert FEED_SECRET not in service.process.stderr()
 
 
 # --- mutants ----------------------------------------------------------------------------------

@@ -92,6 +92,7 @@ def test_a_matching_stamp_starts_at_once(run: ModuleType, tmp_path: Path) -> Non
     [
         ("[Errno 28] No space left on device", "disk is full"),
         ("Temporary failure in name resolution", "no connection"),
+        ("npm error code ENOTFOUND", "no connection"),
         ("No matching distribution found (from versions: none)", "no connection"),
         ("THESE PACKAGES DO NOT MATCH THE HASHES", "differs from the locked hash"),
         ("ERROR: No matching distribution found for x", "no ready-made wheel"),

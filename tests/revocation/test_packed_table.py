@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revocation import NEVER, Record
+from revocation import NEVER, Position, Record
 from revocation.packed_copy import OwnMemory, PackedCopy
-from revocation.packed_table import FULLEST, HEADER, PackedTable, Word, capacity_for, size_of
+from revocation.packed_table import (
+    BLOCK_SIZE,
+    FULLEST,
+    HEADER,
+    PackedTable,
+    Told,
+    Word,
+    capacity_for,
+    size_of,
+)
 
 MINUTE = 60
 
@@ -105,13 +114,27 @@ def test_a_buffer_of_something_else_is_refused() -> None:
         PackedTable(buffer)
 
 
-def test_a_header_in_the_making_is_not_read() -> None:
-    """While the sequence counter is odd there is no watermark and no salt."""
+def test_what_a_block_tells_is_read_as_it_was_told() -> None:
+    """Watermark, salts and position, together; nothing at first."""
     table = table_for(0)
-    table.write_header(5, [b"a" * 32, b"b" * 32])
-    assert table.read_header() == (5, [b"a" * 32, b"b" * 32])
-    table.words[Word.SEQUENCE] += 1
-    assert table.read_header() is None
+    assert table.told() == Told()
+    told = Told(5, (b"a" * 32, b"b" * 32), Position("epoch", 7, "f" * 40))
+    table.tell(told)
+    assert table.told() == told
+    without = Told(6, (b"a" * 32,), Position("e" * 65, 7, "f" * 40))
+    table.tell(without)
+    assert table.told() == Told(6, (b"a" * 32,), None)
+
+
+def test_a_writer_that_dies_in_a_block_leaves_the_one_before() -> None:
+    """What is half written is not the present one yet."""
+    table = table_for(0)
+    told = Told(5, (b"a" * 32,), Position("epoch", 7, "f" * 40))
+    table.tell(told)
+    for torn in range(BLOCK_SIZE):
+        at = (table.words[Word.SEQUENCE] + 1) % 2 * BLOCK_SIZE
+        table._blocks[at + torn] = 0xA5
+        assert table.told() == told
 
 
 def test_a_million_entries_take_at_most_48_bytes_each() -> None:
@@ -143,7 +166,7 @@ def test_it_grows_while_it_is_read(batch: int) -> None:
 
 def test_it_stays_small_while_entries_come_and_go() -> None:
     """Expired places are used again: the same number of live entries needs the same memory."""
-    copy = PackedCopy(pause=lambda _: None)
+    copy = PackedCopy()
     sizes = []
     for minute in range(1, 40):
         copy.merge(entries(0, 500, expires=60 * minute + 300))
@@ -184,4 +207,4 @@ def test_a_table_made_anew_keeps_salts_watermark_and_age() -> None:
     copy.merge(entries(0, 3000))
     assert copy._table is not before
     assert copy.fresh_at == 12.5
-    assert copy._table.read_header() == (9, [b"t" * 32, b"s" * 32])
+    assert copy.table.told() == Told(9, (b"t" * 32, b"s" * 32))

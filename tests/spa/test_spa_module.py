@@ -55,7 +55,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has the packed module, and nothing else, installed."""
     project = tmp_path_factory.mktemp("consumer")
     npm = require_binary("npm", "npm")
-    done = output([npm, "pack", "--silent", "--pack-destination", str(project)], SPA)
+    done = output(
+        [npm, "pack", "--silent", "--no-update-notifier", "--pack-destination", str(project)], SPA
+    )
     assert done.returncode == 0, done.stdout
     [archive] = project.glob("*.tgz")
     with tarfile.open(archive) as file:
@@ -78,9 +80,10 @@ def test_sources_examples_and_types_agree() -> None:
 
 
 def test_examples_of_the_docs_are_well_typed(packed: Path) -> None:
-    """Each example of docs/spa.md compiles against the packed module."""
-    blocks = FENCE.findall((SPA.parent / "docs" / "spa.md").read_text("utf-8"))
-    assert len(blocks) >= 3
+    """Each example of README and docs compiles against the packed module."""
+    pages = [SPA.parent / "README.md", *(SPA.parent / "docs").rglob("*.md")]
+    blocks = [block for page in pages for block in FENCE.findall(page.read_text("utf-8"))]
+    assert len(blocks) >= 4
     for index, (language, text) in enumerate(blocks):
         (packed / f"example{index}.{language}").write_text(text)
     settings = json.loads((SPA / "tsconfig.json").read_text())

@@ -3,6 +3,32 @@
 from __future__ import annotations
 
 MUTANTS = {
+    "nonsense is believed": ("channel.js", " || !isNews(news)", "", "nonsense between"),
+    "storage may not throw": ("marks.js", "} catch {", "} finally {", "storage that throws"),
+    "an odd answer is taken": (
+        "issuer.js",
+        "if (isAnswer(answer)) return answer;",
+        "return answer;",
+        "an answer that is not",
+    ),
+    "a hanging request is waited for": (
+        "issuer.js",
+        "TIMEOUT = 10_000",
+        "TIMEOUT = 10_000_000",
+        "a request that hangs",
+    ),
+    "a replaced session lives on": (
+        "account.js",
+        "if (before) await endReplaced(before);",
+        "",
+        "signing in anew",
+    ),
+    "news stays in storage": (
+        "channel.js",
+        "env.storage?.removeItem(key);",
+        "",
+        "the token never goes",
+    ),
     "no lock": (
         "lock.js",
         "if (env.locks) return",

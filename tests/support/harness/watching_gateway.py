@@ -48,12 +48,14 @@ class WatchingGateway:
         prefix: Sequence[str] = (),
         mutant: str = "",
         clock: Path | None = None,
+        pause: float = ROUND,
     ) -> None:
         """`port` is that of a proxy, on loopback; it takes the verifier's place.
 
         `documents` are what the verifier gets by URL, where it cannot reach the issuer; `prefix`
         begins its command line; `mutant` is one of `MUTANTS`. Its time is moved on by what the
-        file `clock` holds, which is that of the issuers if they are to agree.
+        file `clock` holds, which is that of the issuers if they are to agree; `pause` is
+        that between two rounds.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self._clock = clock or directory / "clock"
@@ -72,6 +74,7 @@ class WatchingGateway:
                     "moves": clock is not None,
                     "address": self._address,
                     "mutant": mutant,
+                    "pause": pause,
                 }
             )
         )
@@ -164,6 +167,7 @@ class _Program:
         self._verifier = None if orders["port"] else _verifier(orders)
         self._proxy = http.client.HTTPConnection("127.0.0.1", orders["port"], timeout=10)
         self._address = orders["address"]
+        self._pause = orders["pause"]
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def run(self) -> None:
@@ -200,7 +204,7 @@ class _Program:
                     said["first_refused"] = monotonic()
                 said["now"] = verdict
                 said["counts"][verdict] = said["counts"].get(verdict, 0) + 1
-            time.sleep(ROUND)
+            time.sleep(self._pause)
 
     def _verdict(self, token: str) -> str:
         if self._verifier is None:

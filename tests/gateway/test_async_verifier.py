@@ -1,0 +1,214 @@
+"""The asyncio path: whatever hangs, the event loop goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from harness.local_issuer import SID, LocalIssuer, freshen
+from harness.processes import monotonic
+from harness.redis_server import RedisServer
+
+from gateway import KeysUnavailable, Verifier
+from revocation import (
+    Denylist,
+    DenylistUnavailable,
+    Entry,
+    ReplicaStale,
+    StalePolicy,
+    TokenRevoked,
+    open_denylist,
+)
+from tokens import Malformed, UnknownKid
+
+LONGEST_PAUSE = 0.5
+"""Seconds; what hangs here hangs for longer, and a loaded machine pauses for less."""
+LATER = 4_000_000_000
+
+
+async def watched(waiting: Awaitable[Any]) -> tuple[Any, float]:
+    """What comes of it, exception or not, and the longest pause of the loop meanwhile."""
+    longest, running = 0.0, True
+
+    async def tick() -> None:
+        nonlocal longest
+        last = monotonic()
+        while running:
+            await asyncio.sleep(0.005)
+            now = monotonic()
+            longest, last = max(longest, now - last), now
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0.02)
+    try:
+        outcome: Any = await waiting
+    except Exception as error:
+        outcome = error
+    running = False
+    await ticking
+    return outcome, longest
+
+
+def run(test: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(test)
+
+
+@pytest.fixture
+def issuer() -> Iterator[LocalIssuer]:
+    made = LocalIssuer()
+    yield made
+    made.answers.set()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def denylist(redis: RedisServer) -> Iterator[Denylist]:
+    redis.client().flushall()
+    opened = open_denylist(redis.unix_url)
+    opened.initialise(watermark=0)
+    opened.mark_ready()
+    yield opened
+    opened.close()
+
+
+def in_step(issuer: LocalIssuer, denylist: Denylist, **options: Any) -> Verifier:
+    verifier = issuer.verifier(denylist, **{"max_staleness": 600, **options})
+    freshen(denylist, verifier.replica)
+    return verifier
+
+
+def test_it_verifies_as_the_other_path_does(issuer: LocalIssuer, denylist: Denylist) -> None:
+    """Claims for a good token, the same refusals for others, before and after it is remembered."""
+    verifier = in_step(issuer, denylist)
+    token = issuer.token()
+    for _ in range(2):
+        assert run(verifier.averify(token)) == issuer.claims()
+        assert run(verifier.averify_header(f"Bearer {token}")) == issuer.claims()
+    with pytest.raises(Malformed):
+        run(verifier.averify("of.bad.news"))
+    denylist.add([Entry.session(SID, LATER)])
+    verifier.replica.step(block=1)
+    with pytest.raises(TokenRevoked):
+        run(verifier.averify(token))
+    verifier.stop()
+
+
+def test_a_hanging_issuer_does_not_hold_up_the_loop(
+    issuer: LocalIssuer, denylist: Denylist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold start waits in a thread, for as long as a fetch may take; the loop ticks on."""
+    monkeypatch.setattr("gateway.jwks.TOTAL_TIMEOUT", 1.0)
+    verifier = in_step(issuer, denylist)
+    issuer.answers.clear()
+    outcome, longest = run(watched(verifier.averify(issuer.token())))
+    assert isinstance(outcome, KeysUnavailable)
+    assert longest < LONGEST_PAUSE
+    verifier.stop()
+
+
+def test_unknown_kids_at_a_hanging_issuer_do_not_hold_up_those_that_are_known(
+    issuer: LocalIssuer, denylist: Denylist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred of them wait for the one fetch; a known key's token is verified at once."""
+    monkeypatch.setattr("gateway.jwks.TOTAL_TIMEOUT", 1.0)
+    verifier = in_step(issuer, denylist)
+    good = issuer.token()
+    assert verifier.verify(good)
+    strangers = [LocalIssuer().token() for _ in range(4)] * 25
+    verifier.keys._next_fetch = 0
+    issuer.answers.clear()
+
+    async def scene() -> tuple[list[Any], float]:
+        waiting = asyncio.gather(
+            *(verifier.averify(token) for token in strangers), return_exceptions=True
+        )
+        task = asyncio.ensure_future(waiting)
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        begun = monotonic()
+        assert await verifier.averify(issuer.token(sub="another"))
+        quick = monotonic() - begun
+        return await task, quick
+
+    (outcomes, quick), longest = run(watched(scene()))
+    assert {type(outcome) for outcome in outcomes} == {UnknownKid}
+    assert max(quick, longest) < LONGEST_PAUSE
+    assert issuer.jwks_fetches == 2
+    verifier.stop()
+
+
+@pytest.mark.parametrize("policy", StalePolicy)
+def test_a_stopped_redis_does_not_hold_up_the_loop(
+    issuer: LocalIssuer, denylist: Denylist, redis: RedisServer, policy: StalePolicy
+) -> None:
+    """`ask` asks in a thread, and in vain; `closed` and `open` do not ask."""
+    verifier = in_step(issuer, denylist, max_staleness=0.0)
+    token = issuer.token()
+    assert verifier.verify(token, StalePolicy.OPEN)
+    redis.pause()
+    try:
+        outcome, longest = run(watched(verifier.averify(token, policy)))
+    finally:
+        redis.resume()
+    expected = {StalePolicy.CLOSED: ReplicaStale, StalePolicy.ASK: DenylistUnavailable}
+    if policy is StalePolicy.OPEN:
+        assert outcome == issuer.claims()
+    else:
+        assert isinstance(outcome, expected[policy])
+    assert longest < LONGEST_PAUSE
+    verifier.stop()
+
+
+def test_ask_still_refuses_what_the_denylist_holds(issuer: LocalIssuer, denylist: Denylist) -> None:
+    """With an old copy the answer of the denylist counts, whichever thread asked."""
+    verifier = in_step(issuer, denylist, max_staleness=0.0)
+    token = issuer.token()
+    assert run(verifier.averify(token, StalePolicy.ASK))
+    denylist.add([Entry.session(SID, LATER)])
+    with pytest.raises(TokenRevoked):
+        run(verifier.averify(token, StalePolicy.ASK))
+    verifier.stop()
+
+
+def test_many_tasks_of_many_loops_share_a_verifier(issuer: LocalIssuer, denylist: Denylist) -> None:
+    """Threads with loops of their own get their own claims."""
+    verifier = in_step(issuer, denylist)
+    tokens = {f"p{number}": issuer.token(sub=f"p{number}") for number in range(20)}
+    wrong: list[str] = []
+
+    async def work() -> None:
+        for name, claims in zip(
+            tokens, await asyncio.gather(*map(verifier.averify, tokens.values())), strict=True
+        ):
+            if claims.sub != name:
+                wrong.append(name)
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+    verifier.stop()
+
+
+def test_a_path_that_blocks_is_caught(
+    issuer: LocalIssuer, denylist: Denylist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog sees a verifier that fetches in the loop."""
+
+    async def blocking(self: Verifier, token: str, policy: StalePolicy | None = None) -> Any:
+        return self.verify(token, policy)
+
+    monkeypatch.setattr(Verifier, "averify", blocking)
+    scene: Callable[..., None] = test_a_hanging_issuer_does_not_hold_up_the_loop
+    with pytest.raises(AssertionError):
+        scene(issuer, denylist, monkeypatch)
