@@ -17,8 +17,9 @@ ffi.cdef [[
 local C = ffi.C
 local READ_ONLY_CLOSED_ON_EXEC, END, READABLE, SHARED = 0x80000, 2, 1, 1
 local REALTIME, BOOTTIME = 0, 7
-local MAGIC = ffi.cast("const uint64_t*", "GPCOPY01")[0]
-local HEADER, SALTS_AT, SALT, MOST_SALTS, SLOT = 4096, 512, 32, 9, 29
+local MAGIC = ffi.cast("const uint64_t*", "GPCOPY02")[0]
+local HEADER, BLOCKS, BLOCK, SALTS, SALT, MOST_SALTS, SLOT = 4096, 512, 512, 16, 32, 9, 29
+local MOST_PROBES = 4096
 local LEVEL = bit.rshift(ffi.cast("uint64_t", -1LL), 8)
 local SPINS = 1000
 
@@ -82,23 +83,22 @@ local function fresh_at(self)
   return at > 0 and (at - 1) / 1e6 or nil
 end
 
--- Takes up watermark and salts where they have changed; false while they are being written.
+-- Takes up watermark and salts where they have changed; false where they change all the time.
 local function read_header(self)
   local words = self.words
   for _ = 1, SPINS do
     local before = tonumber(words[1])
     if before == self.sequence then return true end
-    local number = tonumber(words[5])
-    if before % 2 == 0 and number <= MOST_SALTS then
-      local watermark = tonumber(words[4]) - 1
-      local salts = {}
-      for i = 1, number do
-        salts[i] = ffi.string(self.bytes + SALTS_AT + SALT * (i - 1), SALT)
-      end
-      if tonumber(words[1]) == before then
-        self.watermark, self.salts, self.sequence = watermark, salts, before
-        return true
-      end
+    local block = self.bytes + BLOCKS + before % 2 * BLOCK
+    local numbers = ffi.cast("const volatile uint64_t*", block)
+    local watermark, number = tonumber(numbers[0]) - 1, tonumber(numbers[1])
+    local salts = {}
+    for i = 1, math.min(number, MOST_SALTS) do
+      salts[i] = ffi.string(block + SALTS + SALT * (i - 1), SALT)
+    end
+    if tonumber(words[1]) == before and number <= MOST_SALTS then
+      self.watermark, self.salts, self.sequence = watermark, salts, before
+      return true
     end
   end
   return false
@@ -110,12 +110,16 @@ local function level_of(self, kind, id)
   local at = tonumber(ffi.cast("const uint64_t*", wanted)[0] % self.modulus)
   local tag = wanted[15] % 254 + 1
   local capacity, tags, letter = self.capacity, self.tags, kind:byte()
-  for _ = 1, capacity do
+  local ids = self.ids
+  for _ = 1, math.min(capacity, MOST_PROBES) do
     local found = tags[at]
     if found == 0 then return 0 end
-    if found == tag and C.memcmp(self.ids + 16 * at, wanted, 16) == 0 then
+    if found == tag and C.memcmp(ids + 16 * at, wanted, 16) == 0 then
       local word = self.levels[at]
-      if tonumber(bit.rshift(word, 56)) == letter then return tonumber(bit.band(word, LEVEL)) end
+      -- Once more: the record may have gone, and another taken its place.
+      if tonumber(bit.rshift(word, 56)) == letter and C.memcmp(ids + 16 * at, wanted, 16) == 0 then
+        return tonumber(bit.band(word, LEVEL))
+      end
     end
     at = at + 1
     if at == capacity then at = 0 end

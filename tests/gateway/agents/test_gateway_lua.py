@@ -353,7 +353,7 @@ def test_a_file_that_is_none_of_ours_is_not_read(tmp_path: Path) -> None:
         "short": octets[:100],
         "cut": octets[:-8],
         "long": octets + bytes(8),
-        "format": b"GPCOPY02" + octets[8:],
+        "format": b"GPCOPY01" + octets[8:],
         "boot": octets[:80] + bytes(16) + octets[96:],
         "capacity": octets[:48] + bytes(8) + octets[56:],
     }
@@ -365,16 +365,27 @@ def test_a_file_that_is_none_of_ours_is_not_read(tmp_path: Path) -> None:
     assert found[-1].startswith(b"false true")
 
 
-def test_a_header_that_is_being_written_is_not_read(tmp_path: Path) -> None:
-    """An odd sequence counter: nothing is taken from there. A file that is over says so."""
+def test_the_blocks_of_a_header_take_turns(tmp_path: Path) -> None:
+    """The one that the count names is read; more salts than there may be are nothing to go by."""
     path = tmp_path / "replica"
-    written(path, [])
+    copy = written(path, [])
     octets = path.read_bytes()
-    (tmp_path / "odd").write_bytes(octets[:8] + (7).to_bytes(8, "little") + octets[16:])
-    (tmp_path / "over").write_bytes(octets[:64] + (1).to_bytes(8, "little") + octets[72:])
-    found = in_envoy(tmp_path, LOOK, [[str(tmp_path / name).encode()] for name in ("odd", "over")])
+    copy.raise_watermark(1_700_000_001)
+    newer = path.read_bytes()
+    count = int.from_bytes(octets[8:16], "little")
+    assert int.from_bytes(newer[8:16], "little") == count + 1
+    block = 512 + (count % 2) * 512
+    many = octets[: block + 8] + (10).to_bytes(8, "little") + octets[block + 16 :]
+    over = octets[:64] + (1).to_bytes(8, "little") + octets[72:]
+    back = newer[:8] + octets[8:16] + newer[16:]
+    for name, text in {"many": many, "over": over, "newer": newer, "back": back}.items():
+        (tmp_path / name).write_bytes(text)
+    names = ("many", "over", "newer", "back")
+    found = in_envoy(tmp_path, LOOK, [[str(tmp_path / name).encode()] for name in names])
     assert found[0].startswith(b"false false -1 ")
-    assert found[1].startswith(b"true true")
+    assert found[1].startswith(b"true true 1700000000 ")
+    assert found[2].startswith(b"false true 1700000001 ")
+    assert found[3].startswith(b"false true 1700000000 ")
 
 
 def test_a_wall_clock_that_is_set_back_is_noticed(tmp_path: Path) -> None:
