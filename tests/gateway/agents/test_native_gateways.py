@@ -208,6 +208,14 @@ def test_a_route_asks_for_a_scope(deployment: Deployment) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "path", ["/public/../orders/1", "/public/%2e%2e/orders/1", "/public/%2F..%2Forders/1"]
+)
+def test_no_spelling_of_a_path_opens_another(deployment: Deployment, path: str) -> None:
+    """What is asked of a route is asked of each path that the backend may take for it."""
+    assert deployment.send(path, []) in (400, 401)
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
