@@ -442,6 +442,35 @@ def test_heartbeats_played_again_make_nothing_fresh(denylist: Denylist) -> None:
         assert replica.staleness() == float("inf")
 
 
+def test_a_history_that_was_given_up_is_not_believed(
+    attacked: tuple[Between, MemoryDenylist, HttpDenylist],
+) -> None:
+    """What was signed before an older copy was put back comes again: neither half of it is taken.
+
+    The old history goes further than the new one, in the same epoch.
+    """
+    between, denylist, feed = attacked
+    denylist.heartbeat(0)
+    start = denylist.state().position
+    older = denylist._state, dict(denylist._records), denylist._feed.copy()
+    for _ in range(5):
+        denylist.heartbeat(0)
+    given_up = [item.records for item in denylist.tail(start, 0)]
+    assert len(given_up) == 5
+    with serving(denylist) as other:
+        events = b"".join(itertools.islice(other.hub.open(start), 2))
+    feed.snapshot()
+    denylist._state, denylist._records, denylist._feed = older
+    denylist.add([Entry.key(KID)])
+    between.tricks["events"] = answering(events, Content_Type="text/event-stream")
+    feed.state()
+    with pytest.raises(FeedGap, match="another history"):
+        feed.tail(start, 1)
+    between.tricks["snapshot"] = lambda _feed, _environ, begin: between.replay("snapshot", begin)
+    with pytest.raises(DenylistUnavailable, match="another history"):
+        feed.snapshot()
+
+
 def test_an_issuer_that_vouches_for_nothing_is_believed(denylist: MemoryDenylist) -> None:
     """Where the denylist is no longer ready, a replica trusts its copy no more."""
     clock = HandClock()
