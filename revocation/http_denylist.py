@@ -298,6 +298,9 @@ def _decoded(read: Callable[[int], bytes], encoding: str, limit: int) -> bytes:
                 content += inflating.decompress(received, limit + 1 - len(content))
             except zlib.error:
                 raise DenylistUnavailable("the feed's snapshot is damaged") from None
+        if inflating is not None and inflating.unused_data:
+            # zlib would keep all of it, and copy it again with each piece.
+            raise DenylistUnavailable("the feed's snapshot goes on behind its end")
         if len(content) > limit:
             raise DenylistUnavailable(f"the feed's snapshot is larger than {limit} bytes")
     if inflating is not None and not inflating.eof:

@@ -575,6 +575,27 @@ def test_a_bomb_is_not_unpacked(denylist: Denylist) -> None:
             feed.snapshot()
 
 
+def test_nothing_behind_the_end_of_a_snapshot_is_kept(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """What goes on for ever after the compressed content is refused with its first piece."""
+    between, _, feed = attacked
+    feed.snapshot()
+    body, sent = between.kept["snapshot"][2], []
+
+    def endless(_feed: Any, _environ: Any, start: Any) -> Iterator[bytes]:
+        start("200 OK", [("Content-Encoding", "gzip")])
+        yield body
+        for _ in range(300):
+            sent.append(1)
+            yield b"\0" * 65_536
+
+    between.tricks["snapshot"] = endless
+    with pytest.raises(DenylistUnavailable, match="behind its end"):
+        feed.snapshot()
+    assert len(sent) < 300
+
+
 @pytest.mark.parametrize(
     "damage",
     [
