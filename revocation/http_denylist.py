@@ -191,7 +191,7 @@ class HttpDenylist:
         return told.position.seq
 
     def _read_stream(self, after: Position, wait: float) -> list[FeedItem]:
-        deadline = time.monotonic() + wait
+        deadline, ended = time.monotonic() + wait, False
         while True:
             stream = self._stream_from(after)
             try:
@@ -201,6 +201,9 @@ class HttpDenylist:
                 items = self._items_of(event, after)
             except StreamEnded:
                 self._drop_stream()
+                if ended:  # one that has just begun; the pause is for the follower to make
+                    raise DenylistUnavailable("the feed ends its streams at once") from None
+                ended = True
                 continue
             except BaseException:
                 self._drop_stream()

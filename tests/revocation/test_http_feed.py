@@ -596,6 +596,23 @@ def test_nothing_behind_the_end_of_a_snapshot_is_kept(
     assert len(sent) < 300
 
 
+def test_streams_that_end_at_once_are_not_asked_for_without_a_pause(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """A proxy that closes every stream is no reason to connect a thousand times a second."""
+    between, denylist, feed = attacked
+    asked = []
+
+    def empty(*given: Any) -> list[bytes]:
+        asked.append(1)
+        return answering(b":\n\n", Content_Type="text/event-stream")(*given)
+
+    between.tricks["events"] = empty
+    with pytest.raises(DenylistUnavailable, match="ends its streams"):
+        feed.tail(denylist.state().position, 2)
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize(
     "damage",
     [
