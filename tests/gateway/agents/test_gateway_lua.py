@@ -107,7 +107,7 @@ def denylist_disagreements(directory: Path) -> int:
     """How many random tokens, under random entries, fare otherwise in Lua than in Python."""
     choose = random.Random(secrets.token_bytes(8))
     asked, wanted = [], []
-    for _ in range(600):
+    for _ in range(3000):
         salts = [choose.randbytes(32) for _ in range(choose.choice([1, 1, 2, 3]))]
         claims, kid, levels = (
             some_claims(choose),
