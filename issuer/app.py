@@ -5,9 +5,18 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .http import auth, discovery, oauth, revocations, session_list, status
+from .http import (
+    auth,
+    discovery,
+    oauth,
+    password_rules,
+    revocations,
+    session_list,
+    status,
+)
 from .http.answers import register_errors, register_headers
 from .http.body import MAX_BODY, refuse_ambiguous_framing
+from .http.cors import BROWSER_PATHS, Cors
 from .http.current import attach
 from .services import Clock, Services, build_services
 from .settings import Settings
@@ -29,10 +38,14 @@ def create_app(
     app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
     app.before_request(refuse_ambiguous_framing)
-    for module in (auth, session_list, oauth, discovery, status, revocations):
+    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations)
+    for module in parts:
         app.register_blueprint(module.blueprint)
     register_errors(app)
     register_headers(app, https=settings.issuer.startswith("https://"))
+    app.wsgi_app = Cors(  # type: ignore[method-assign]
+        app.wsgi_app, settings.origins_of(None), paths=BROWSER_PATHS, credentials=True
+    )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

@@ -35,6 +35,8 @@ from .app import create_app
 from .certificates import write_self_signed
 from .database import migrate
 from .embedded_redis import EmbeddedRedis, find_server
+from .http.cors import Cors
+from .http.pages import pages, pages_folder
 from .resets import ResetMessage
 from .services import Services, build_services
 from .settings import DEMO_SETTINGS, Mode, Settings, SettingsError, read_settings
@@ -70,12 +72,18 @@ class _Secrets:
 class Demo:
     """A demo on a state directory; `prepare` first, then serve `build` in one process."""
 
-    def __init__(self, state_dir: Path, *, host: str, port: int, tls: bool) -> None:
-        """`port` 0 is the port of last time, since the issuer's URL is in every token; or free."""
+    def __init__(
+        self, state_dir: Path, *, host: str, port: int, tls: bool, origins: tuple[str, ...] = ()
+    ) -> None:
+        """`port` 0 is the port of last time, since the issuer's URL is in every token; or free.
+
+        `origins` are those of pages beside the demo's own.
+        """
         self.state_dir = state_dir.absolute()
         self.host = host
         self.port = port
         self._tls = tls
+        self._origins = origins
         self._lock: IO[str] | None = None
         self._secrets = _Secrets("", "", "")
         self._password_known = True
@@ -186,7 +194,11 @@ class Demo:
             # One machine has one clock.
             "issuer_skew": 0,
             "clients": {
-                CLIENT_ID: {"audience": AUDIENCE, "scopes": ["read", "write"]},
+                CLIENT_ID: {
+                    "audience": AUDIENCE,
+                    "scopes": ["read", "write"],
+                    "origins": list(self._origins),
+                },
                 INTROSPECTOR: {
                     "audience": AUDIENCE,
                     "secret_sha256": secret_digest,
@@ -226,6 +238,7 @@ class Demo:
         """The application of the serving process: issuer, and example API under `/api`."""
         services = build_services(self.settings, reset_sender=self._write_reset)
         app = create_app(self.settings, services=services)
+        app.register_blueprint(pages(pages_folder()))
         certificate = self.settings.tls_certificate
         verifier = Verifier(
             issuer=self.settings.issuer,
@@ -235,7 +248,8 @@ class Demo:
             heartbeat_interval=self.settings.heartbeat_interval,
             fetch=partial(fetch_json, cafile=str(certificate) if certificate else None),
         )
-        api = example_api(verifier)
+        # A page of another origin calls the API too; it brings a token, never a cookie.
+        api = Cors(example_api(verifier), self.settings.origins_of(CLIENT_ID), credentials=False)
         return DispatcherMiddleware(app, {API_PATH: api}), services, verifier
 
     def described(self) -> dict[str, Any]:
@@ -284,7 +298,9 @@ class Demo:
 
     def banner(self) -> str:
         """What a person reads."""
-        lines = [f"Gatepass demo at {self.base_url}, example API at {self.api_url}"]
+        lines = [
+            f"Gatepass demo: open {self.base_url}/ in a browser; example API at {self.api_url}"
+        ]
         if self._password_known:
             lines.append(f"Account: {USERNAME}, password: {self._secrets.password}")
         else:

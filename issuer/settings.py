@@ -136,6 +136,8 @@ class Client(BaseModel):
     """SHA-256 of the client's secret, hexadecimal; set for confidential clients only."""
     status_list: bool = False
     """Whether its access tokens have a place in a Token Status List; costs a write for each."""
+    origins: tuple[Origin, ...] = ()
+    """Origins of its pages beside the issuer's own: they may use cookie mode and read answers."""
     introspect: bool = False
     """Whether it may ask about tokens of its audience (RFC 7662); needs a secret."""
 
@@ -248,7 +250,7 @@ class Settings(BaseSettings):
     feed_streams: int = Field(32, ge=1, le=1000)
     """Gateways that follow at a time, in each process."""
     allowed_origins: tuple[Origin, ...] = ()
-    """Origins beside the issuer's own that may use cookie mode."""
+    """Origins beside the issuer's own that may use cookie mode for every client."""
     reuse_interval: float = Field(10.0, ge=0, le=60)
     retry_window: float | None = Field(None, ge=0, le=30 * 86_400)
     heartbeat_interval: float = Field(DEFAULT_HEARTBEAT_INTERVAL, gt=0, le=60)
@@ -317,6 +319,20 @@ class Settings(BaseSettings):
             raise ValueError(
                 "tls_certificate: give tls_certificate and tls_key, or set behind_tls_proxy"
             )
+
+        if any(urlsplit(origin).scheme != "https" for origin in self.origins_of(None)):
+            # Whoever holds the line would be that origin, and would be let in with the cookie.
+            raise ValueError("allowed_origins: production needs https://, as do clients' origins")
+
+    def origins_of(self, client_id: str | None) -> frozenset[str]:
+        """The origins beside the issuer's own of one client's pages; None: of any client's."""
+        clients = (
+            self.clients.values()
+            if client_id is None
+            else [client for name, client in self.clients.items() if name == client_id]
+        )
+        own = (origin for client in clients for origin in client.origins)
+        return frozenset((*self.allowed_origins, *own))
 
     @property
     def denylist(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from .issuer_keys import PublicKeyFile
-from .lua_source import bundle, digest_of, modules_of, source
+from .lua_source import Rules, bundle, digest_of, modules_of, replace_file, source
 
 ALGORITHMS = frozenset({"ES256", "RS256"})
 """What `jwt_verify` of HAProxy 2.6 checks; neither PS256 nor EdDSA."""
@@ -17,18 +17,6 @@ SHARDS = 256
 """Maps that the denylist is spread over: to change or delete an entry HAProxy walks one of them."""
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+\Z")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a token must satisfy; durations in seconds."""
-
-    issuer: str
-    audience: str
-    leeway: int
-    max_lifetime: int
-    max_staleness: float
-    heartbeat_interval: float
 
 
 class HaproxyFiles:
@@ -42,15 +30,7 @@ class HaproxyFiles:
         program = bundle(
             source("haproxy.lua"),
             {"blake2b": "blake2b53.lua", **modules_of(["json", "claims", "denylist", "identity"])},
-            {
-                "directory": str(self.directory),
-                "issuer": rules.issuer,
-                "audience": rules.audience,
-                "leeway": rules.leeway,
-                "max_lifetime": rules.max_lifetime,
-                "max_staleness": rules.max_staleness,
-                "heartbeat_interval": rules.heartbeat_interval,
-            },
+            {"directory": str(self.directory), **asdict(rules)},
         )
         self._program = program
         self.digest = digest_of(program)
@@ -83,7 +63,7 @@ class HaproxyFiles:
         for number in range(SHARDS):
             Path(self.shard(number)).touch(mode=0o644)
         Path(self.state_map).touch(mode=0o644)
-        self._replace(self.directory / "gatepass.lua", self._program)
+        replace_file(self.directory / "gatepass.lua", self._program)
         if not (self.directory / "keys.cfg").exists():
             self.write_keys({})
 
@@ -91,11 +71,11 @@ class HaproxyFiles:
         """Write the keys, by `kid`, for HAProxy to load; each file appears whole."""
         entries = {kid: self.entry(key) for kid, key in keys.items()}
         for kid, entry in entries.items():
-            self._replace(Path(entry.partition(":")[2]), keys[kid].pem)
-        self._replace(
+            replace_file(Path(entry.partition(":")[2]), keys[kid].pem)
+        replace_file(
             Path(self.keys_map), "".join(f"{kid} {entry}\n" for kid, entry in entries.items())
         )
-        self._replace(self.directory / "keys.cfg", self._configuration(entries))
+        replace_file(self.directory / "keys.cfg", self._configuration(entries))
         known = {Path(entry.partition(":")[2]) for entry in entries.values()}
         for path in (self.directory / "keys").glob("*.pem"):
             if path not in known:
@@ -114,9 +94,3 @@ class HaproxyFiles:
             alg, _, path = entry.partition(":")
             lines.append(f'    acl loaded str(-),jwt_verify({alg},"{path}") -m int 1')
         return "\n".join([*lines, ""])
-
-    def _replace(self, path: Path, text: str) -> None:
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, "utf-8")
-        new.chmod(0o644)
-        new.replace(path)

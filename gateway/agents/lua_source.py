@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a token must satisfy; durations in seconds."""
+
+    issuer: str
+    audience: str
+    leeway: int
+    max_lifetime: int
+    max_staleness: float
+    heartbeat_interval: float
 
 
 def bundle(main: str, modules: Mapping[str, str], settings: Mapping[str, str | float]) -> str:
@@ -44,3 +58,11 @@ def _literal(value: str | float) -> str:
         # Every byte by its number: nothing that an operator gives can end the string.
         return '"' + "".join(f"\\{byte:03d}" for byte in value.encode()) + '"'
     return repr(value)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that a gateway reads; it appears whole. Raises `OSError`."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, "utf-8")
+    new.chmod(0o644)
+    new.replace(path)

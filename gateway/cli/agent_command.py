@@ -15,9 +15,11 @@ import click
 from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, open_denylist
 from tokens import DEFAULT_LEEWAY
 
+from ..agents.envoy_agent import EnvoyAgent
 from ..agents.haproxy_agent import HaproxyAgent, Reloading
-from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles, Rules
+from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles
 from ..agents.issuer_keys import IssuerKeys
+from ..agents.lua_source import Rules
 from ..errors import KeysUnavailable
 from ..fetching import fetch_json
 from ..service_log import configure_service_log
@@ -158,6 +160,44 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+@agent.command(epilog="Exit codes: 0 stopped, 1 a file cannot be written, 2 wrong usage.")
+@_common
+@_option(
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where Envoy reads its filter and the copy of the denylist from; nobody else may write"
+    " there.",
+)
+@_option(
+    "replica-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The copy, where other processes of this host share it.  [default: in --directory]",
+)
+@click.option("--prepare", is_flag=True, help="Write what Envoy needs to start, and end.")
+@click.pass_context
+def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # noqa: FBT001
+    """Keep a copy of the denylist for Envoy's own filter, so that it asks nobody.
+
+    Envoy refuses with 503 until the copy is there, and again once this has been gone for
+    --max-staleness. The first line on standard output says that the copy is in step.
+    """
+    settings = _checked(context, given)
+    running = EnvoyAgent(
+        given["directory"],
+        _rules(settings),
+        denylist=settings.denylist,
+        namespace=settings.namespace,
+        replica=given["replica_file"],
+    )
+    try:
+        running.prepare()
+        if not prepare:
+            running.run(_until_told(), partial(_announce, settings, "Envoy", running.replica_file))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:

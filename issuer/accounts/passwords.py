@@ -7,6 +7,8 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import zip_longest
 from typing import ClassVar
 
 import argon2
@@ -21,6 +23,9 @@ _ESTIMATOR_LIMIT = 40
 """Characters that zxcvbn sees; a long password is as weak as the pattern that it repeats."""
 _MOST_SUBSTITUTIONS = 12
 """zxcvbn tries every reading of "leet" signs: its time doubles with each distinct one."""
+_COMMON = 1500
+"""Words of each list that pages get to know: those that weigh most."""
+_SHORTEST_WORD = 3
 _LEET = frozenset("4@8({[<369&#!1/|0$5+7%2")
 
 
@@ -68,10 +73,9 @@ class PasswordPolicy:
         # The package ships the blocklist: the most common passwords, words and names. Score 1 and
         # below are those that fewer than 10^6 guesses find.
         from zxcvbn import zxcvbn
-        from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
         folded = password.casefold()
-        if folded in _blocklist(FREQUENCY_LISTS):
+        if folded in common_passwords():
             return True
         local_part = username.partition("@")[0]
         own = [word for word in (username, local_part, *self._context) if word]
@@ -106,14 +110,23 @@ def _pieces(password: str) -> Iterator[str]:
 _estimating = threading.Lock()
 _ESTIMATE_PATIENCE = 5.0
 
-_blocked: frozenset[str] = frozenset()
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The blocklist: passwords that are guessed first, in small letters."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
 
 
-def _blocklist(lists: dict[str, list[str]]) -> frozenset[str]:
-    global _blocked  # noqa: PLW0603 - built once, on first use
-    if not _blocked:
-        _blocked = frozenset(lists["passwords"])
-    return _blocked
+@cache
+def common_words() -> tuple[str, ...]:
+    """The commonest passwords, words and names, those that are guessed first in front."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    lists = [words[:_COMMON] for words in FREQUENCY_LISTS.values()]
+    ranked = (word for rank in zip_longest(*lists) for word in rank if word is not None)
+    return tuple(dict.fromkeys(word for word in ranked if len(word) >= _SHORTEST_WORD))
 
 
 class PasswordHasher:

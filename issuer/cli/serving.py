@@ -164,9 +164,21 @@ def default_state_dir() -> Path:
 )
 @click.option("--tls", is_flag=True, help="Serve https with a self-signed certificate.")
 @click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="Another origin whose pages may log people in, such as http://127.0.0.1:9000; repeatable.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object when ready, instead of text."
 )
-def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  # noqa: FBT001
+def demo(
+    port: int,
+    state_dir: Path | None,
+    tls: bool,  # noqa: FBT001
+    origins: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Run issuer and example API on the embedded default: nothing to install by hand.
 
     SQLite, a private Redis, development keys and one account with a random password, kept in the
@@ -175,7 +187,9 @@ def demo(port: int, state_dir: Path | None, tls: bool, as_json: bool) -> None:  
     configure_logs("WARNING" if as_json else "INFO")
     os.umask(0o077)  # SQLite, Redis and whoever else writes to the state make private files
     supervisor = os.getpid()
-    running = Demo(state_dir or default_state_dir(), host="127.0.0.1", port=port, tls=tls)
+    running = Demo(
+        state_dir or default_state_dir(), host="127.0.0.1", port=port, tls=tls, origins=origins
+    )
     try:
         running.prepare()
         worker = DemoWorker(running, lambda: _announce(running, as_json=as_json))

@@ -108,6 +108,7 @@ def register_headers(app: Flask, *, https: bool) -> None:
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if https:
             headers.setdefault("Strict-Transport-Security", "max-age=63072000")
         return response

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from tokens import TokenError
+
 from .. import sessions
 from ..accounts.passwords import MAX_PASSWORD
 from ..errors import OAuthError, invalid_request, unavailable
@@ -29,15 +31,16 @@ def login() -> Response:
     username = fields.line("username", longest=LONGEST_NAME)
     password = fields.text("password", longest=MAX_PASSWORD)
     client_id = fields.optional_line("client_id", longest=LONGEST_CLIENT)
+    client_id = client_id or _default_client()
     transport = fields.choice("transport", TRANSPORTS) or "cookie"
     if transport == "cookie":
         # Logging a victim in to the attacker's account is an attack too.
-        require_own_origin(services().settings)
+        require_own_origin(services().settings, client_id)
     grant = sessions.login(
         services(),
         username=username,
         password=password,
-        client_id=client_id or _default_client(),
+        client_id=client_id,
         proven_client=proven_client(),
         context=context(_label(fields)),
     )
@@ -55,6 +58,14 @@ def _default_client() -> str:
     return public[0]
 
 
+def _client_of(token: str) -> str | None:
+    """The client that a refresh token names; None for a token that is worth nothing."""
+    try:
+        return services().sealer.open(token, services().clock()).client_id
+    except TokenError:
+        return None
+
+
 def _label(fields: Fields) -> str:
     return fields.optional_line("label", longest=LONGEST_LABEL) or ""
 
@@ -70,7 +81,7 @@ def refresh() -> Response:
         token = refresh_cookie()
         if token is None:
             raise invalid_request("a refresh token is required, in the body or as the cookie")
-        require_own_origin(services().settings)
+        require_own_origin(services().settings, _client_of(token))
     grant = sessions.refresh(
         services(), token=token, active_ago=active_ago, proven_client=proven_client()
     )
@@ -88,7 +99,7 @@ def logout() -> Response:
         logout_bearer(services(), caller().claims)
         return jsonify({"logged_out": True})
     if given is None:
-        require_own_origin(services().settings)
+        require_own_origin(services().settings, _client_of(token))
     ended = sessions.logout(services(), refresh_token=token)
     if not ended and bearer_token() is not None:
         logout_bearer(services(), caller().claims)
@@ -107,9 +118,9 @@ def password() -> Response:
     transport = fields.choice("transport", TRANSPORTS)
     if transport is None:
         transport = "body" if refresh_cookie() is None else "cookie"
-    if transport == "cookie":
-        require_own_origin(services().settings)
     who = caller()
+    if transport == "cookie":
+        require_own_origin(services().settings, who.claims.client_id)
     grant = sessions.change_password(
         services(),
         claims=who.claims,

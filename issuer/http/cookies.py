@@ -13,19 +13,25 @@ COOKIE = "__Host-gatepass_refresh"
 TRANSPORTS = ("cookie", "body")
 
 
-def require_own_origin(settings: Settings) -> None:
+def require_own_origin(settings: Settings, client_id: str | None) -> None:
     """Refuse a request that a foreign page may have sent (OWASP CSRF cheat sheet; ASVS 3.5.1).
 
     A browser sends `Origin` or `Sec-Fetch-Site` with every request that changes something; a
-    request with neither is not from a browser, and cookie mode is for browsers. Raises 403.
+    request with neither is not from a browser, and cookie mode is for browsers. `client_id` is
+    whose session it is about: another client's page gets nothing of it; None is no session of
+    ours, so any listed origin may hear so. Raises 403.
     """
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")
+    listed = settings.origins_of(client_id)
     if origin is None and site is None:
         raise _forbidden("cookie mode needs an Origin or Sec-Fetch-Site header; use transport=body")
-    if origin is not None and origin not in {settings.issuer, *settings.allowed_origins}:
+    if origin is not None and origin not in {settings.issuer, *listed}:
         raise _forbidden("this origin may not use cookie mode")
-    named = origin is not None and origin in settings.allowed_origins
+    if request.headers.get("Sec-Fetch-Dest", "empty") != "empty":
+        # A form, an image or a frame: also one that was smuggled into a page of our own.
+        raise _forbidden("cookie mode is for a script's requests")
+    named = origin is not None and origin in listed
     if site is not None and site != "same-origin" and not named:
         raise _forbidden("a request from another site may not use cookie mode")
 

@@ -204,6 +204,19 @@ def _password_paths() -> Node:
         "token": text("As it was delivered; good for one use.", LONGEST_RESET_TOKEN),
         "new_password": _password("Checked as at a change."),
     }
+    words: Node = {"type": "array", "items": {"type": "string"}}
+    rules = members(
+        {
+            "min_length": {"type": "integer"},
+            "max_length": {"type": "integer"},
+            "blocked": {**words, "description": "Refused, in small letters."},
+            "common_words": {**words, "description": "Those that are guessed first in front."},
+        }
+    )
+    tagged = {
+        "Cache-Control": header("For how long it may be kept."),
+        "ETag": header("For `If-None-Match`."),
+    }
     heard = _done("Heard; says nothing of whether the name is known.", accepted=_TRUE)
     return {
         "/password": {
@@ -212,6 +225,15 @@ def _password_paths() -> Node:
                 _grant_answer(), *_OF_A_BODY, "401", "403", "409", "503",
                 security=(_BEARER,),
                 body=_json_body(change, optional=("transport", "label")),
+            )
+        },
+        "/password/rules": {
+            "get": _operation(
+                "passwords", "passwordRules", "What a page judges a new password by",
+                {
+                    "200": answer("The rules.", rules, tagged),
+                    "304": {"description": "As the caller has it already.", "headers": tagged},
+                },
             )
         },
         "/password/forgot": {

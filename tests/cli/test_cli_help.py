@@ -33,7 +33,7 @@ PROMISED = """
     keys-list keys-rotate keys-revoke keys-export
     config-check
     gateway
-    agent-haproxy
+    agent-haproxy agent-envoy
 """
 
 

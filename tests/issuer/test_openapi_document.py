@@ -209,8 +209,9 @@ def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     discovery = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
     for path in (*discovery, "/openapi.json", "/healthz", "/readyz"):
         assert issuer.ask("GET", path).status_code == 200
-    etag = issuer.ask("GET", discovery[0]).headers["ETag"]
-    issuer.ask("GET", discovery[0], headers={"If-None-Match": etag})
+    for path in (discovery[0], "/password/rules"):
+        etag = issuer.ask("GET", path).headers["ETag"]
+        issuer.ask("GET", path, headers={"If-None-Match": etag})
 
     json_paths = ("/login", "/refresh", "/logout", "/password", "/password/forgot")
     for path in (*json_paths, "/password/reset"):

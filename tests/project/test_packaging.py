@@ -31,6 +31,7 @@ PLANTED = (
     "issuer/state/appendonlydir/appendonly.aof.1.base.rdb",
     "tests/keyring.jwe",
     "docs/private.pem",
+    "spa/demo/private.pem",
     "state/keyring.jwe",
     ".env",
 )
@@ -45,6 +46,7 @@ LEFT_OUT = (
     "*.egg-info",
     "node_modules",
 )
+PAGES = "issuer/spa/"
 NOT_FOR_GATEWAYS = {"flask", "werkzeug", "sqlalchemy", "alembic", "argon2-cffi", "psycopg"}
 
 
@@ -110,8 +112,25 @@ def test_the_wheel_holds_every_file_of_the_packages(planted_tree: Path, built: B
         if path.is_file()
     }
     assert wanted - set(PLANTED) == {
-        name for name in built.wheel if PurePosixPath(name).parts[0] in PACKAGES
+        name
+        for name in built.wheel
+        if PurePosixPath(name).parts[0] in PACKAGES and not name.startswith(PAGES)
     }
+
+
+def test_the_wheel_holds_the_demo_pages(planted_tree: Path, built: Built) -> None:
+    """An installed issuer serves the same pages as the tree, and none of what is beside them."""
+    spa = planted_tree / "spa"
+    wanted = {
+        PAGES + path.relative_to(spa).as_posix()
+        for folder in ("demo", "src")
+        for path in (spa / folder).rglob("*")
+        if path.is_file()
+    }
+    planted = {name.replace("spa/", PAGES) for name in PLANTED if name.startswith("spa/")}
+    found = {name for name in built.wheel if name.startswith(PAGES)}
+    assert f"{PAGES}demo/index.html" in found
+    assert wanted - planted == found
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,14 @@ local function id(value)
   return type(value) == "string" and #value == 22 and canonical(value)
 end
 
+-- LuaJIT has no integers of its own, and Envoy's metadata has none either.
+local function integer(value)
+  if math.type then return math.type(value) == "integer" end
+  return type(value) == "number" and value == math.floor(value)
+end
+
 local function number(value)
-  return math.type(value) == "integer" and value >= 0 and value <= MAX_TIME
+  return integer(value) and value >= 0 and value <= MAX_TIME
 end
 
 local function texts(value)
@@ -75,7 +81,7 @@ local function acceptable(payload, settings, now)
     and now < payload.exp + settings.leeway
     and payload.iat <= latest_start and payload.auth_time <= latest_start
     and lifetime > 0 and lifetime <= settings.max_lifetime
-    and (nbf == nil or (math.type(nbf) == "integer" and nbf <= latest_start))
+    and (nbf == nil or (integer(nbf) and nbf <= latest_start))
 end
 
 return {

@@ -24,7 +24,7 @@ from harness.echo_backend import EchoBackend
 from harness.gatepass_command import Gatepass
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, USERNAME, claims_of, migrated_sqlite
 from harness.jose_oracle import b64u, unb64u
-from harness.native_gateways import GATEWAYS, MAX_STALENESS, Agent, guarded
+from harness.native_gateways import GATEWAYS, MAX_STALENESS, Agent, Haproxy, guarded
 from harness.processes import short_directory, until
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
@@ -78,6 +78,28 @@ class Deployment:
         header = {"typ": "at+jwt", "kid": key.kid, **(headers or {})}
         return jwt.encode(given, key.private, algorithm="ES256", headers=header)  # type: ignore[arg-type]
 
+    def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
+        """One request, again where the gateway cannot tell: a new key makes HAProxy reload."""
+        for _ in until(15, "another answer than 503"):
+            answer: Answer = self.gateway.ask(token, path, **options)
+            if answer.status != 503:
+                return answer
+        raise AssertionError("unreachable")
+
+    def send(self, path: str, headers: list[tuple[str, str]]) -> int:
+        """The status of a request with just these headers, in this order; again after a 503."""
+        for _ in until(15, "another answer than 503"):
+            connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
+            connection.putrequest("GET", path)
+            for name, value in headers:
+                connection.putheader(name, value)
+            connection.endheaders()
+            status = connection.getresponse().status
+            connection.close()
+            if status != 503:
+                return status
+        raise AssertionError("unreachable")
+
     def waits_for(self, status: int, token: str, timeout: float = 15.0) -> Answer:
         """Ask with a token until the answer has this status."""
         for _ in until(timeout, f"an answer of {status}"):
@@ -129,7 +151,7 @@ def test_a_valid_token_passes_with_what_it_says(deployment: Deployment) -> None:
     token = deployment.token()
     claims = claims_of(token)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    answer = deployment.gateway.ask(token, "/a?b=c", headers={"traceparent": trace})
+    answer = deployment.ask(token, "/a?b=c", headers={"traceparent": trace})
     assert answer.status == 200
     seen = deployment.backend.seen[-1]
     assert seen.path == "/a?b=c"
@@ -145,7 +167,7 @@ def test_a_valid_token_passes_with_what_it_says(deployment: Deployment) -> None:
 def test_what_is_no_plain_text_is_encoded(deployment: Deployment) -> None:
     """Names and roles of any characters reach the backend as gateway/identity.py writes them."""
     token = deployment.forged(sub="zoë, \r\nX-Evil: 1%", roles=["a b", "c,d"])
-    assert deployment.gateway.ask(token).status == 200
+    assert deployment.ask(token).status == 200
     seen = deployment.backend.seen[-1]
     assert seen.all("x-gatepass-subject") == ["zo%C3%AB%2C%20%0D%0AX-Evil:%201%25"]
     assert seen.all("x-gatepass-roles") == ["a%20b,c%2Cd"]
@@ -164,15 +186,8 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
     ]
     token = deployment.token()
     for path, sent in (("/", token), ("/public/", None)):
-        connection = http.client.HTTPConnection("127.0.0.1", deployment.gateway.port, timeout=30)
-        connection.putrequest("GET", path)
-        for name, value in forged:
-            connection.putheader(name, value)
-        if sent:
-            connection.putheader("Authorization", f"Bearer {sent}")
-        connection.endheaders()
-        assert connection.getresponse().status == 200
-        connection.close()
+        bearer = [("Authorization", f"Bearer {sent}")] if sent else []
+        assert deployment.send(path, [*forged, *bearer]) == 200
         seen = deployment.backend.seen[-1]
         assert seen.path == path
         subject = [claims_of(token)["sub"]] if sent else []
@@ -184,9 +199,9 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
 def test_a_route_asks_for_a_scope(deployment: Deployment) -> None:
     """403 with the scope that is missing (RFC 6750 section 3.1); a part of a scope is none."""
     enough = deployment.forged(scope="orders:write orders:read")
-    assert deployment.gateway.ask(enough, "/orders/1").status == 200
+    assert deployment.ask(enough, "/orders/1").status == 200
     for scope in ("", "orders:write", "orders:reader", "my-orders:read"):
-        answer = deployment.gateway.ask(deployment.forged(scope=scope), "/orders/1")
+        answer = deployment.ask(deployment.forged(scope=scope), "/orders/1")
         assert answer.status == 403
         assert answer.headers["www-authenticate"] == (
             'Bearer error="insufficient_scope", scope="orders:read"'
@@ -205,10 +220,10 @@ def refused(answer: Answer) -> None:
 def test_no_token_is_asked_for(deployment: Deployment) -> None:
     """Without a bearer token the challenge names no error (RFC 6750 section 3.1)."""
     for headers in ({}, {"Authorization": "Basic YTpi"}):
-        answer = deployment.gateway.ask(None, headers=headers)
+        answer = deployment.ask(None, headers=headers)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     token = deployment.token()
-    assert deployment.gateway.ask(None, f"/?access_token={token}").status == 401
+    assert deployment.ask(None, f"/?access_token={token}").status == 401
 
 
 WRONG_CLAIMS = {
@@ -243,7 +258,7 @@ def test_wrong_claims_are_refused(deployment: Deployment, why: str) -> None:
     for name in ("iat", "exp", "nbf"):
         if isinstance(changes.get(name), int):
             changes[name] += now
-    refused(deployment.gateway.ask(deployment.forged(**changes)))
+    refused(deployment.ask(deployment.forged(**changes)))
 
 
 def test_claims_at_the_limit_pass(deployment: Deployment) -> None:
@@ -256,7 +271,7 @@ def test_claims_at_the_limit_pass(deployment: Deployment) -> None:
         {"iat": now + 5},
         {"nbf": now + 5},
     ):
-        assert deployment.gateway.ask(deployment.forged(**changes)).status == 200, changes
+        assert deployment.ask(deployment.forged(**changes)).status == 200, changes
 
 
 @pytest.mark.parametrize(
@@ -276,13 +291,13 @@ def test_claims_at_the_limit_pass(deployment: Deployment) -> None:
 )
 def test_wrong_headers_are_refused(deployment: Deployment, headers: dict[str, Any]) -> None:
     """Another type (RFC 8725 section 3.11), no such key, and whatever could steer a verifier."""
-    refused(deployment.gateway.ask(deployment.forged(headers=headers)))
+    refused(deployment.ask(deployment.forged(headers=headers)))
 
 
 def test_types_in_other_spellings_pass(deployment: Deployment) -> None:
     """RFC 9068 section 4 takes the long form; RFC 7515 section 4.1.9 ignores case."""
     for typ in ("AT+JWT", "application/at+jwt"):
-        assert deployment.gateway.ask(deployment.forged(headers={"typ": typ})).status == 200
+        assert deployment.ask(deployment.forged(headers={"typ": typ})).status == 200
 
 
 def test_forged_signatures_are_refused(deployment: Deployment) -> None:
@@ -324,8 +339,8 @@ def test_forged_signatures_are_refused(deployment: Deployment) -> None:
         f"{head}.{payload}.{signature}" + "A" * 8192,
         "x",
     ):
-        refused(deployment.gateway.ask(forged))
-    assert deployment.gateway.ask(token).status == 200
+        refused(deployment.ask(forged))
+    assert deployment.ask(token).status == 200
 
 
 def test_two_authorizations_are_refused(deployment: Deployment) -> None:
@@ -333,15 +348,8 @@ def test_two_authorizations_are_refused(deployment: Deployment) -> None:
     token = deployment.token()
     for second in (f"Bearer {token}", "Bearer x", "Basic YTpi"):
         for order in ((f"Bearer {token}", second), (second, f"Bearer {token}")):
-            connection = http.client.HTTPConnection(
-                "127.0.0.1", deployment.gateway.port, timeout=30
-            )
-            connection.putrequest("GET", "/")
-            for value in order:
-                connection.putheader("Authorization", value)
-            connection.endheaders()
-            assert connection.getresponse().status in (400, 401)
-            connection.close()
+            headers = [("Authorization", value) for value in order]
+            assert deployment.send("/", headers) in (400, 401)
 
 
 def test_a_payload_with_a_member_twice_is_refused(deployment: Deployment) -> None:
@@ -353,11 +361,7 @@ def test_a_payload_with_a_member_twice_is_refused(deployment: Deployment) -> Non
         signed = f"{head}.{b64u(text.encode())}"
         der = key.private.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))  # type: ignore[union-attr, call-arg, arg-type]
         r, s = decode_dss_signature(der)
-        refused(
-            deployment.gateway.ask(
-                f"{signed}.{b64u(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-            )
-        )
+        refused(deployment.ask(f"{signed}.{b64u(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"))
 
 
 # --- revocation ---------------------------------------------------------------------------------
@@ -374,19 +378,19 @@ def test_each_kind_of_revocation_is_seen(deployment: Deployment) -> None:
     refused(deployment.waits_for(401, token, MAX_STALENESS + 1))
     for party in ({"client_id": "kiosk"}, {"aud": ["api", "kiosk"]}):
         token = deployment.forged(**party)
-        assert deployment.gateway.ask(token).status == 200
+        assert deployment.ask(token).status == 200
         deployment.denylist.add([Entry.client("kiosk", int(time.time()) - 1, until_expiry())])
-        assert deployment.gateway.ask(deployment.forged(**party)).status == 200
+        assert deployment.ask(deployment.forged(**party)).status == 200
         deployment.denylist.add([Entry.client("kiosk", int(time.time()) + 1, until_expiry())])
         refused(deployment.waits_for(401, token, MAX_STALENESS + 1))
         later = int(time.time()) + 5
-        assert deployment.gateway.ask(deployment.forged(iat=later, **party)).status == 200
+        assert deployment.ask(deployment.forged(iat=later, **party)).status == 200
         break
-    assert deployment.gateway.ask(other).status == 200
+    assert deployment.ask(other).status == 200
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "transport": "body"}
     changed = site.post("/password", change, token=other).granted()["access_token"]
     refused(deployment.waits_for(401, other, MAX_STALENESS + 1))
-    assert deployment.gateway.ask(changed).status == 200
+    assert deployment.ask(changed).status == 200
     back = {"current_password": NEW_PASSWORD, "new_password": PASSWORD, "transport": "body"}
     site.post("/password", back, token=changed).granted()
 
@@ -397,10 +401,10 @@ def test_a_lost_role_refuses_older_versions_alone(deployment: Deployment) -> Non
     levels = {version: deployment.forged(sub=sub, sub_ver=version) for version in (4, 5, 6)}
     deployment.denylist.add([Entry.subject(sub, 5, until_expiry())])
     refused(deployment.waits_for(401, levels[4], MAX_STALENESS + 1))
-    assert [deployment.gateway.ask(levels[version]).status for version in (5, 6)] == [200, 200]
+    assert [deployment.ask(levels[version]).status for version in (5, 6)] == [200, 200]
     deployment.denylist.add([Entry.subject(sub, 6, until_expiry())])
     refused(deployment.waits_for(401, levels[5], MAX_STALENESS + 1))
-    assert deployment.gateway.ask(levels[6]).status == 200
+    assert deployment.ask(levels[6]).status == 200
 
 
 # --- what breaks --------------------------------------------------------------------------------
@@ -414,7 +418,10 @@ def closed(answer: Answer) -> None:
 
 
 def test_gateway_restarts(deployment: Deployment) -> None:
-    """A gateway that has just started passes nothing until it knows what was revoked."""
+    """A gateway that has just started passes nothing until it knows what was revoked.
+
+    HAProxy knows nothing then; Envoy has the copy in a file, and it is young.
+    """
     token, revoked = deployment.token(), deployment.token()
     deployment.issuer.site.post("/revoke", form={"token": revoked}).granted()
     deployment.waits_for(401, revoked)
@@ -422,12 +429,14 @@ def test_gateway_restarts(deployment: Deployment) -> None:
     try:
         deployment.gateway.process.kill()
         deployment.gateway.start()
-        answer = deployment.gateway.ask(token)
-        closed(answer)
+        if isinstance(deployment.gateway, Haproxy):
+            closed(deployment.gateway.ask(token))
+        else:
+            refused(deployment.ask(revoked))
     finally:
         deployment.agent.process.resume()
     deployment.waits_for(200, token)
-    refused(deployment.gateway.ask(revoked))
+    refused(deployment.ask(revoked))
 
 
 def test_agent_restarts(deployment: Deployment) -> None:
@@ -436,13 +445,13 @@ def test_agent_restarts(deployment: Deployment) -> None:
     deployment.issuer.site.post("/revoke", form={"token": before}).granted()
     deployment.waits_for(401, before)
     deployment.agent.process.kill()
-    assert deployment.gateway.ask(token).status == 200
-    refused(deployment.gateway.ask(before))
+    assert deployment.ask(token).status == 200
+    refused(deployment.ask(before))
     deployment.issuer.site.post("/revoke", form={"token": meanwhile}).granted()
     deployment.agent.start()
     refused(deployment.waits_for(401, meanwhile))
     deployment.waits_for(200, token)
-    refused(deployment.gateway.ask(before))
+    refused(deployment.ask(before))
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
@@ -474,7 +483,7 @@ def test_redis_is_killed(deployment: Deployment) -> None:
     closed(deployment.waits_for(503, token))
     deployment.redis.start()
     deployment.waits_for(200, token, 30)
-    refused(deployment.gateway.ask(revoked))
+    refused(deployment.ask(revoked))
 
 
 def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gatepass) -> None:
@@ -508,10 +517,10 @@ def test_the_epoch_is_lost(deployment: Deployment) -> None:
     deployment.denylist.add([Entry.subject("gone", 2, until_expiry())])
     refused(deployment.waits_for(401, named))
     before, after = (deployment.forged(iat=now - age) for age in (200, 199))
-    assert [deployment.gateway.ask(token).status for token in (before, after)] == [200, 200]
+    assert [deployment.ask(token).status for token in (before, after)] == [200, 200]
     # Tokens of the other tests are younger.
     deployment.denylist.replace(now - 200)
     refused(deployment.waits_for(401, before, 30))
     deployment.waits_for(200, after, 30)
-    refused(deployment.gateway.ask(revoked))
-    refused(deployment.gateway.ask(named))
+    refused(deployment.ask(revoked))
+    refused(deployment.ask(named))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.forward_auth import envoy
 from harness.processes import require_binary
 
 from gateway.agents.lua_source import bundle, modules_of
@@ -22,33 +23,73 @@ local answers = io.open(settings.answers, "w")
 for line in lines:lines() do
   local words = {}
   for word in line:gmatch("[^ ]+") do words[#words + 1] = word ~= "-" and unhex(word) or "" end
-  local found = answer(table.unpack(words))
+  local found = answer((table.unpack or unpack)(words))
   answers:write(hex(tostring(found)), "\\n")
 end
 answers:close()
 """
 
 
-def in_haproxy(
-    directory: Path, body: str, given: Sequence[Sequence[bytes]], blake2b: str = "blake2b53.lua"
-) -> list[bytes]:
+_TYPES = "type.googleapis.com/envoy.extensions.filters"
+_ENVOY = """
+static_resources:
+  listeners:
+    - address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": TYPES.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: x
+                route_config: {}
+                http_filters:
+                  - name: envoy.filters.http.lua
+                    typed_config:
+                      "@type": TYPES.http.lua.v3.Lua
+                      default_source_code: {filename: PROGRAM}
+                  - name: envoy.filters.http.router
+                    typed_config:
+                      "@type": TYPES.http.router.v3.Router
+"""
+
+
+def in_haproxy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
     """What the Lua function `answer` of `body` makes of each list of texts, inside HAProxy."""
+    names = ["json", "claims", "denylist", "identity"]
+    program = _prepared(directory, body, given, {"blake2b": "blake2b53.lua", **modules_of(names)})
+    (directory / "haproxy.cfg").write_text(f"global\n  lua-load {program}\n")
+    haproxy = require_binary("haproxy", "haproxy", ["/usr/sbin"])
+    return _answers(directory, [haproxy, "-c", "-f", str(directory / "haproxy.cfg")])
+
+
+def in_envoy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The same inside Envoy, which loads a filter to see whether a configuration is right."""
+    names = ["claims", "denylist", "identity", "packed", "wall_clock"]
+    program = _prepared(directory, body, given, {"blake2b": "blake2b_jit.lua", **modules_of(names)})
+    (directory / "envoy.yaml").write_text(
+        _ENVOY.replace("PROGRAM", str(program)).replace("TYPES", _TYPES)
+    )
+    options = ["--mode", "validate", "--use-dynamic-base-id", "--concurrency", "1"]
+    return _answers(directory, [envoy(), *options, "-c", str(directory / "envoy.yaml")])
+
+
+def _prepared(
+    directory: Path, body: str, given: Sequence[Sequence[bytes]], modules: Mapping[str, str]
+) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     asked, answers = directory / "given", directory / "answers"
+    answers.unlink(missing_ok=True)
     asked.write_text(
         "".join(" ".join(text.hex() or "-" for text in texts) + "\n" for texts in given)
     )
-    modules = {"blake2b": blake2b, **modules_of(["json", "claims", "denylist", "identity"])}
     program = bundle(body + _FRAME, modules, {"given": str(asked), "answers": str(answers)})
     (directory / "main.lua").write_text(program)
-    (directory / "haproxy.cfg").write_text(f"global\n  lua-load {directory}/main.lua\n")
-    haproxy = require_binary("haproxy", "haproxy", ["/usr/sbin"])
-    done = subprocess.run(
-        [haproxy, "-c", "-f", str(directory / "haproxy.cfg")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "Lua" not in done.stderr, done.stderr
+    return directory / "main.lua"
+
+
+def _answers(directory: Path, command: Sequence[str]) -> list[bytes]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    answers = directory / "answers"
+    assert answers.exists(), done.stderr
+    assert "main.lua" not in done.stderr, done.stderr
     return [bytes.fromhex(line) for line in answers.read_text().splitlines()]

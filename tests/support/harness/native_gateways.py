@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from harness.forward_auth import block_of
+from harness.forward_auth import block_of, envoy
 from harness.gatepass_command import PROGRAM, clean_environment
 from harness.processes import Process, free_port, require_binary
 from harness.web import Answer, ask
@@ -32,7 +33,7 @@ class Agent:
     ) -> None:
         self._arguments = [
             *(PROGRAM, "agent", kind, "--json", "--issuer", issuer, "--audience", "api"),
-            *("--heartbeat-interval", str(HEARTBEAT_INTERVAL), "--keys-interval", "0.5"),
+            *("--heartbeat-interval", str(HEARTBEAT_INTERVAL)),
             *("--max-staleness", str(max_staleness), *options),
         ]
         self.process = Process(self._arguments)
@@ -119,8 +120,69 @@ class Haproxy:
         return ask("GET", self.url + path, token=token, **options)
 
 
-NativeGateway = Haproxy
-GATEWAYS = {"haproxy": Haproxy}
+class Envoy:
+    """Envoy with its own JWT filter, as docs/gateways/envoy-native.md starts it."""
+
+    def __init__(self, directory: Path, backend: int, issuer: str, *, threads: int = 2) -> None:
+        """`backend` is the port of what it protects, on loopback."""
+        self.directory = directory / "gatepass"
+        self.port = free_port()
+        address = urlsplit(issuer)
+        text = block_of(DOCS / "envoy-native.md", "yaml")
+        for documented, real in (
+            ("port_value: 8080", f"port_value: {self.port}"),
+            ("port_value: 8001", f"port_value: {backend}"),
+            (
+                "address: id.example, port_value: 443",
+                f"address: {address.hostname}, port_value: {address.port}",
+            ),
+            ("https://id.example", issuer),
+            ("audiences: [orders]", "audiences: [api]"),
+            ("cache_duration: 30s", "cache_duration: 1s"),
+            ("/run/gatepass", str(self.directory)),
+        ):
+            assert documented in text
+            text = text.replace(documented, real)
+        # The issuer of the tests has no certificate.
+        begin = text.index("      transport_socket:")
+        text = text[:begin] + text[text.index("    - name: backend", begin) :]
+        self.config = directory / "envoy.yaml"
+        self.config.write_text(text)
+        self.process = Process(
+            [
+                *(envoy(), "--config-path", str(self.config), "--log-level", "warning"),
+                *("--concurrency", str(threads), "--use-dynamic-base-id"),
+            ]
+        )
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What an agent has to be told to serve it."""
+        return ("--directory", str(self.directory))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
+
+    def start(self) -> Self:
+        """Start it; the agent must have prepared its directory."""
+        self.process.start()
+        self.process.wait_for_url(f"{self.url}/public/", timeout=READY_SECONDS)
+        return self
+
+    def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
+        """One request of a client."""
+        return ask("GET", self.url + path, token=token, **options)
+
+
+NativeGateway = Haproxy | Envoy
+GATEWAYS = ("envoy", "haproxy")
 
 
 @contextmanager
@@ -129,8 +191,14 @@ def guarded(
 ) -> Iterator[tuple[NativeGateway, Agent]]:
     """A gateway of this kind in front of a backend, and its agent, in step."""
     directory.mkdir(parents=True, exist_ok=True)
-    gateway = GATEWAYS[kind](directory, backend)
-    agent = Agent(kind, issuer, denylist, *gateway.options)
+    gateway: NativeGateway
+    if kind == "haproxy":
+        gateway = Haproxy(directory, backend)
+        options = (*gateway.options, "--keys-interval", "0.5")
+    else:
+        gateway = Envoy(directory, backend, issuer)
+        options = gateway.options
+    agent = Agent(kind, issuer, denylist, *options)
     agent.prepare()
     with gateway, agent:
         yield gateway, agent

@@ -1,0 +1,72 @@
+"""`gatepass agent envoy`: keeps a copy of the denylist in a file that Envoy's filter maps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from revocation import Replica, open_denylist
+
+from .lua_source import Rules, bundle, modules_of, replace_file, source
+
+_LOOK = 0.05
+
+
+class EnvoyAgent:
+    """Writes the filter, and follows the denylist into the shared replica's file."""
+
+    def __init__(
+        self,
+        directory: Path,
+        rules: Rules,
+        *,
+        denylist: str,
+        namespace: str,
+        replica: Path | None = None,
+    ) -> None:
+        """`replica` is a file that verifiers of this host may share (docs/replica.md)."""
+        self._directory = directory.resolve()
+        self._rules = rules
+        self._url = denylist
+        self._namespace = namespace
+        self.replica_file = (replica or self._directory / "replica").resolve()
+
+    def prepare(self) -> None:
+        """Write the filter that Envoy loads. Raises `OSError`."""
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        program = bundle(
+            source("envoy.lua"),
+            {
+                "blake2b": "blake2b_jit.lua",
+                **modules_of(["claims", "denylist", "identity", "packed", "wall_clock"]),
+            },
+            {"replica": str(self.replica_file), **asdict(self._rules)},
+        )
+        replace_file(self._directory / "gatepass.lua", program)
+
+    def run(self, stopping: threading.Event, on_step: Callable[[], None]) -> None:
+        """Keep the copy in step until told to stop; `on_step` is called when it first is.
+
+        Raises `PermissionError` where others may write to the file's directory.
+        """
+        denylist = open_denylist(self._url, namespace=self._namespace)
+        replica = Replica(
+            denylist,
+            max_staleness=self._rules.max_staleness,
+            heartbeat_interval=self._rules.heartbeat_interval,
+            shared=self.replica_file,
+            # As `Verifier` has it, so that both may share one file.
+            owner=f"{self._namespace} {self._url}",
+        )
+        replica.start()
+        try:
+            while not stopping.wait(_LOOK):
+                if replica.staleness() <= self._rules.max_staleness:
+                    on_step()
+                    break
+            stopping.wait()
+        finally:
+            replica.stop()
+            denylist.close()

@@ -1,0 +1,26 @@
+"""A demo and a Chromium for each module; a person and a browser profile for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from harness.browser import BrowserWorld, Visitor
+from harness.processes import short_directory
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[BrowserWorld]:
+    """What a module's tests share; each has people, profiles and tabs of its own."""
+    directory = short_directory("gp-web-")
+    with BrowserWorld(directory) as running:
+        yield running
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def ann(world: BrowserWorld) -> Iterator[Visitor]:
+    """A new person at a browser that nobody has used, at the present time."""
+    yield world.visitor()
+    world.forget()

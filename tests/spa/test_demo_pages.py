@@ -1,0 +1,508 @@
+"""The demo's pages in Chromium, against the real issuer, Redis and gateway."""
+
+from __future__ import annotations
+
+import pytest
+from harness.browser import (
+    ABSOLUTE,
+    DESKTOP,
+    IDLE,
+    PASSWORD,
+    PHONE,
+    BrowserWorld,
+    Person,
+    Visitor,
+    answers_lost,
+)
+from harness.processes import monotonic, until
+from playwright.sync_api import Page, Response, expect
+
+NEW_PASSWORD = "forty purple lanterns adrift"
+REFRESH = "/refresh"
+COOKIE = "__Host-gatepass_refresh"
+A_SECOND = 1000
+
+# Notes, at every frame, whether the sign-in form can be seen.
+WATCH_FORM = """
+window.formSeen = 0;
+(function look() {
+  const form = document.querySelector("#view-sign-in");
+  if (form && form.checkVisibility()) window.formSeen += 1;
+  requestAnimationFrame(look);
+})();
+"""
+
+
+def verdict_is(page: Page, text: str) -> None:
+    """What the gateway said last."""
+    expect(page.locator("#verdict")).to_have_text(text)
+
+
+def is_in(page: Page) -> None:
+    """The page shows the inside."""
+    expect(page.get_by_role("heading", name="What the gateway says")).to_be_visible()
+
+
+def is_out(page: Page, notice: str, timeout: float | None = None) -> None:
+    """The page shows the sign-in form, and why."""
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=timeout)
+    expect(page.get_by_role("status").filter(has_text=notice)).to_be_visible()
+
+
+def go(page: Page, name: str) -> None:
+    """Follow a link of the navigation."""
+    page.get_by_role("link", name=name).click()
+
+
+def fill_change(page: Page, current: str, new: str) -> None:
+    """Fill in the change of the password, and send it."""
+    page.get_by_label("Current password", exact=True).fill(current)
+    page.get_by_label("New password", exact=True).fill(new)
+    page.get_by_role("button", name="Change password").click()
+
+
+def sid_of(page: Page) -> str:
+    """The session that the page shows."""
+    return page.locator("#sid").text_content() or ""
+
+
+def requests_of(page: Page) -> list[str]:
+    """The paths that a page asks for from now on."""
+    paths: list[str] = []
+    page.on("request", lambda request: paths.append(request.url.split("/", 3)[3]))
+    return paths
+
+
+# --- sign in, reload, refresh ------------------------------------------------------------------
+
+
+def test_a_person_signs_in_and_the_gateway_lets_them_through(ann: Visitor) -> None:
+    """After the form comes the page that asks the protected API, and it answers."""
+    tab = ann.tab()
+    expect(tab.get_by_label("User name")).to_be_focused()
+    ann.sign_in(tab)
+    verdict_is(tab, "Let through")
+    expect(tab.locator("#answers tr").nth(2)).to_contain_text("200")
+    assert ann.problems == []
+
+
+def test_a_wrong_password_is_said_so_and_no_more(ann: Visitor) -> None:
+    """The form says that name or password is wrong, also aloud, and can be used again."""
+    tab = ann.tab()
+    tab.get_by_label("User name").fill(ann.person.username)
+    tab.get_by_label("Password", exact=True).fill("not the password at all")
+    tab.get_by_role("button", name="Sign in").click()
+    expect(tab.get_by_role("alert")).to_have_text("User name or password is wrong.")
+    expect(tab.get_by_label("Password", exact=True)).to_be_focused()
+    assert ann.cookies() == {}
+    ann.sign_in(tab)
+
+
+def test_the_demo_answers_under_its_other_name(ann: Visitor, world: BrowserWorld) -> None:
+    """`localhost` is the same machine, with a session of its own."""
+    tab = ann.tab(origin=world.issuer.replace("127.0.0.1", "localhost"))
+    ann.sign_in(tab)
+    verdict_is(tab, "Let through")
+    expect(ann.tab().get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("delay_ms", [0, 700])
+def test_a_reload_restores_the_session_without_showing_the_form(
+    ann: Visitor, delay_ms: int
+) -> None:
+    """At no frame is the form to be seen, however long the issuer takes to answer."""
+    tab = ann.signed_in()
+    sid = sid_of(tab)
+    tab.add_init_script(WATCH_FORM)
+    tab.route("**" + REFRESH, lambda route: (tab.wait_for_timeout(delay_ms), route.continue_()))
+    tab.reload()
+    is_in(tab)
+    assert tab.evaluate("window.formSeen") == 0
+    assert sid_of(tab) == sid
+    verdict_is(tab, "Let through")
+
+
+def test_without_a_session_the_form_is_seen_at_once(ann: Visitor) -> None:
+    """The watch of the test above sees a form where there is one; and nobody asks the issuer."""
+    tab = ann.context.new_page()
+    tab.add_init_script(WATCH_FORM)
+    paths = requests_of(tab)
+    tab.goto(ann.world.issuer)
+    expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
+    tab.wait_for_function("window.formSeen > 0")
+    assert "refresh" not in paths
+
+
+def test_the_token_is_renewed_before_it_ends(ann: Visitor, world: BrowserWorld) -> None:
+    """An hour passes, five minutes at a time; no call is refused, and the person sees nothing."""
+    tab = ann.signed_in()
+    refused: list[Response] = []
+    tab.on("response", lambda answer: refused.append(answer) if answer.status >= 400 else None)
+    cookie = ann.cookies()[COOKIE]
+    for _ in range(4):
+        with tab.expect_response("**" + REFRESH):
+            world.moved(280)
+        with tab.expect_response("**/api"):
+            pass
+    verdict_is(tab, "Let through")
+    assert [answer.url for answer in refused] == []
+    assert ann.cookies()[COOKIE] != cookie
+
+
+def test_a_lost_answer_to_a_refresh_logs_nobody_out(ann: Visitor, world: BrowserWorld) -> None:
+    """The issuer has rotated, the answer is cut off; the next attempt gets the same successor."""
+    tab = ann.signed_in()
+    sid = sid_of(tab)
+    with answers_lost(tab, REFRESH) as lost:
+        world.moved(290)
+        for _ in until(10, "a lost answer", pause=0):
+            tab.wait_for_timeout(50)
+            if lost:
+                break
+    world.moved(60)
+    verdict_is(tab, "Let through")
+    tab.reload()
+    is_in(tab)
+    assert sid_of(tab) == sid
+
+
+# --- the ends of a session ---------------------------------------------------------------------
+
+
+def test_the_idle_end_is_warned_of_and_can_be_averted(ann: Visitor, world: BrowserWorld) -> None:
+    """Two minutes ahead the page asks; "stay signed in" gives the whole time again."""
+    tab = ann.signed_in()
+    world.moved(IDLE - 115)
+    dialog = tab.get_by_role("alertdialog")
+    expect(dialog).to_contain_text("Your session ends in 1:")
+    expect(tab.get_by_role("button", name="Stay signed in")).to_be_focused()
+    tab.get_by_role("button", name="Stay signed in").click()
+    expect(dialog).to_be_hidden()
+    expect(tab.locator("#idle-left")).to_contain_text("29:5")
+    world.moved(IDLE - 200)
+    verdict_is(tab, "Let through")
+
+
+def test_a_key_press_is_answer_enough(ann: Visitor, world: BrowserWorld) -> None:
+    """Escape closes the question and says that the person is there."""
+    tab = ann.signed_in()
+    world.moved(IDLE - 60)
+    expect(tab.get_by_role("alertdialog")).to_be_visible()
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_role("alertdialog")).to_be_hidden()
+    expect(tab.locator("#idle-left")).to_contain_text("29:5")
+
+
+def test_without_activity_the_session_ends(ann: Visitor, world: BrowserWorld) -> None:
+    """Calls in the background are no activity: at the idle end the page is out, and says why."""
+    tab = ann.signed_in()
+    other = ann.tab()
+    is_in(other)
+    for _ in range(5):
+        world.moved(340)
+    expect(tab.get_by_role("alertdialog")).to_be_visible()
+    world.moved(110)
+    for page in (tab, other):
+        is_out(page, "nothing happened for a while")
+
+
+def test_at_the_absolute_end_the_session_ends(ann: Visitor, world: BrowserWorld) -> None:
+    """Hours of activity end with a warning that cannot be averted, and then the session."""
+    tab = ann.signed_in()
+    dialog = tab.get_by_role("alertdialog")
+    passed = 0
+    while passed < ABSOLUTE - 2 * IDLE:
+        world.moved(IDLE - 60)
+        passed += IDLE - 60
+        dialog.wait_for()
+        tab.keyboard.press("Escape")
+        expect(tab.locator("#idle-left")).to_contain_text("29:")
+    world.moved(ABSOLUTE - passed - 240)
+    # Both ends are near now, the idle one nearer.
+    tab.get_by_role("button", name="Stay signed in").click()
+    expect(dialog).to_contain_text("It has lasted as long as a session may")
+    tab.get_by_role("button", name="Understood").click()
+    expect(dialog).to_be_hidden()
+    world.moved(250)
+    is_out(tab, "Your session has reached its end")
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+
+def beside(world: BrowserWorld, person: Person) -> tuple[Visitor, Page]:
+    """The same person at another browser, signed in."""
+    visitor = world.visitor(person)
+    return visitor, visitor.signed_in()
+
+
+def test_another_device_is_signed_out_and_refused_at_once(
+    ann: Visitor, world: BrowserWorld
+) -> None:
+    """Its gateway says "revoked" within a second or so, and its page shows that and the form."""
+    tab = ann.signed_in()
+    _, other = beside(world, ann.person)
+    verdict_is(other, "Let through")
+    go(tab, "Devices")
+    expect(tab.locator("#devices li")).to_have_count(2)
+    expect(tab.locator("#devices li").first).to_contain_text("This device")
+    tab.locator("#devices li").nth(1).get_by_role("button").click()
+    is_out(other, "This session was ended", timeout=3 * A_SECOND)
+    expect(other.locator("#answers")).to_contain_text("The token has been revoked")
+    expect(tab.locator("#devices li")).to_have_count(1)
+    go(tab, "Gateway")
+    verdict_is(tab, "Let through")
+
+
+def test_this_device_is_signed_out(ann: Visitor) -> None:
+    """The button beside this device ends its session, and the cookie goes."""
+    tab = ann.signed_in()
+    go(tab, "Devices")
+    tab.get_by_role("button", name="Sign out this device").click()
+    is_out(tab, "You are signed out")
+    for _ in until(5, "the cookie to go"):
+        if COOKIE not in ann.cookies():
+            break
+    tab.reload()
+    expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_sign_out_everywhere_asks_first(ann: Visitor, world: BrowserWorld) -> None:
+    """Cancel changes nothing; the confirmation ends every session of this person and no other's."""
+    tab = ann.signed_in()
+    _, other = beside(world, ann.person)
+    stranger = world.visitor().signed_in()
+    go(tab, "Devices")
+    everywhere = tab.locator("#everywhere")
+    everywhere.click()
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.locator("#devices li")).to_have_count(2)
+    everywhere.click()
+    tab.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+    is_out(tab, "You are signed out")
+    is_out(other, "This session was ended", timeout=3 * A_SECOND)
+    verdict_is(stranger, "Let through")
+
+
+# --- password ----------------------------------------------------------------------------------
+
+
+def test_a_new_password_is_judged_while_typing_and_nothing_is_sent(ann: Visitor) -> None:
+    """Length, list and patterns are told with every key, without a request."""
+    tab = ann.signed_in()
+    tab.get_by_role("button", name="Pause").click()
+    with tab.expect_response("**/password/rules"):
+        go(tab, "Password")
+    paths = requests_of(tab)
+    new = tab.get_by_label("New password", exact=True)
+    said = tab.locator("#strength-text")
+    for text, words in (
+        ("passw", "10 more characters."),
+        ("passwordpasswor", "Easily guessed"),
+        ("1qaz2wsx3edc4rfv", "on the list of passwords"),
+        ("abcdefghijklmnop", "Easily guessed"),
+        (NEW_PASSWORD, "Very good."),
+    ):
+        new.fill("")
+        new.press_sequentially(text)
+        expect(said).to_contain_text(words)
+    assert paths == []
+
+
+def test_a_password_is_changed_and_other_devices_are_out(ann: Visitor, world: BrowserWorld) -> None:
+    """A wrong current one and a weak new one are told; then this browser goes on, no other does."""
+    tab = ann.signed_in()
+    _, other = beside(world, ann.person)
+    go(tab, "Password")
+    fill_change(tab, "not the current one", NEW_PASSWORD)
+    expect(tab.get_by_role("alert")).to_have_text("The current password is wrong.")
+    expect(tab.get_by_label("Current password", exact=True)).to_be_focused()
+    fill_change(tab, PASSWORD, "passwordpassword")
+    expect(tab.get_by_role("alert")).to_contain_text("guessed first")
+    fill_change(tab, PASSWORD, NEW_PASSWORD)
+    expect(tab.locator("#notice")).to_contain_text("Your password is changed")
+    is_out(other, "This session was ended", timeout=3 * A_SECOND)
+    go(tab, "Gateway")
+    verdict_is(tab, "Let through")
+    world.visitor(Person(ann.person.username, NEW_PASSWORD, ann.person.sub)).signed_in()
+
+
+# --- many tabs ---------------------------------------------------------------------------------
+
+
+WATCH_CHANGE = """
+addEventListener("click", () => window.noted("pressed"), {capture: true});
+new MutationObserver(() => {
+  if (document.querySelector("#view-sign-in")?.checkVisibility()) window.noted("out");
+  const sid = document.querySelector("#sid")?.textContent;
+  if (sid.length > 1) window.noted(sid);
+}).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+"""
+
+
+def watched(visitor: Visitor) -> list[tuple[float, Page, str]]:
+    """When each tab from now on has a click, shows the form, or names a session."""
+    seen: list[tuple[float, Page, str]] = []
+    visitor.context.expose_binding(
+        "noted", lambda source, what: seen.append((monotonic(), source["page"], what))
+    )
+    visitor.context.add_init_script(WATCH_CHANGE)
+    return seen
+
+
+def test_a_logout_in_one_tab_is_one_in_all_within_a_second(ann: Visitor) -> None:
+    """Four other tabs show the form, whatever page they were on."""
+    seen = watched(ann)
+    tab = ann.signed_in()
+    others = [*ann.tabs(2), ann.tab("/#devices"), ann.tab("/#password")]
+    for other in others:
+        expect(other.locator("#sign-out")).to_be_visible()
+    seen.clear()
+    tab.get_by_role("button", name="Sign out").click()
+    for other in others:
+        is_out(other, "You are signed out")
+    pressed = next(at for at, _, what in seen if what == "pressed")
+    for other in others:
+        out = next(at for at, page, what in seen if page == other and what == "out")
+        assert out - pressed < 1
+
+
+def test_a_password_change_in_one_tab_reaches_all_within_a_second(ann: Visitor) -> None:
+    """The other tabs go on with the new session, and none shows the form."""
+    seen = watched(ann)
+    tab = ann.signed_in()
+    others = ann.tabs(4)
+    for other in others:
+        is_in(other)
+    old = sid_of(tab)
+    go(tab, "Password")
+    seen.clear()
+    fill_change(tab, PASSWORD, NEW_PASSWORD)
+    for other in others:
+        expect(other.locator("#sid")).not_to_have_text(old)
+        verdict_is(other, "Let through")
+    pressed = next(at for at, _, what in seen if what == "pressed")
+    for other in others:
+        news = next(at for at, page, what in seen if page == other and what != old)
+        assert news - pressed < 1
+    assert "out" not in {what for _, _, what in seen}
+
+
+# --- secrets and policy ------------------------------------------------------------------------
+
+
+def test_no_script_can_read_the_refresh_token(ann: Visitor) -> None:
+    """The cookie is kept from scripts; neither token is in storage, address or document."""
+    tab = ann.tab()
+    with tab.expect_response("**/login") as answer:
+        ann.sign_in(tab)
+    access = answer.value.json()["access_token"]
+    [cookie] = ann.context.cookies()
+    assert cookie["name"] == COOKIE
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+    visible = tab.evaluate(
+        """async () => JSON.stringify([
+            document.cookie, {...localStorage}, {...sessionStorage}, location.href, history.state,
+            document.documentElement.outerHTML, performance.getEntries(), window.name,
+            await indexedDB.databases(), await caches.keys(),
+        ])"""
+    )
+    assert access not in visible
+    assert cookie["value"] not in visible
+    assert tab.evaluate("document.cookie") == ""
+
+
+def test_an_inline_script_that_got_into_the_page_does_not_run(ann: Visitor) -> None:
+    """The policy stops scripts, handlers and foreign sources in the page's own markup."""
+    tab = ann.context.new_page()
+    attack = (
+        b"<script>window.pwned = 1</script><img src='x' onerror='window.pwned = 2'>"
+        b"<script src='%s'></script><style>body{opacity:0}</style><base href='https://evil.example'>"
+    ) % ann.world.foreign.url(path="/evil.js").encode()
+    ann.world.foreign.answers["/evil.js"] = ("text/javascript", b"window.pwned = 3", {})
+
+    def inject(route: object) -> None:
+        answer = route.fetch()  # type: ignore[attr-defined]
+        body = answer.body().replace(b"<body>", b"<body>" + attack)
+        route.fulfill(response=answer, body=body)  # type: ignore[attr-defined]
+
+    tab.route(ann.world.issuer + "/", inject)
+    tab.goto(ann.world.issuer + "/")
+    ann.sign_in(tab)
+    assert tab.evaluate("window.pwned") is None
+    assert tab.evaluate("getComputedStyle(document.body).opacity") == "1"
+    blocked = "\n".join(ann.problems)
+    for directive in ("script-src", "style-src", "base-uri"):
+        assert directive in blocked
+    assert all(path != "/evil.js" for _, path, _ in ann.world.foreign.heard)
+
+
+def test_a_script_cannot_turn_a_string_into_code(ann: Visitor) -> None:
+    """Trusted Types refuse markup and code from strings, and no policy for them can be made."""
+    tab = ann.tab()
+    for attempt in (
+        "document.body.innerHTML = '<img src=x onerror=alert(1)>'",
+        "document.createElement('script').text = 'window.pwned = 1'",
+        "trustedTypes.createPolicy('mine', {createHTML: (text) => text})",
+        "document.body.setAttribute('onclick', 'window.pwned = 1')",
+    ):
+        refused = tab.evaluate(
+            f"() => {{ try {{ {attempt}; return 'done' }} catch (error) {{ return error.name }} }}"
+        )
+        assert refused == "TypeError", attempt
+
+
+def test_the_pages_say_what_they_may_do(world: BrowserWorld) -> None:
+    """Each file of the pages carries the policy and the headers that keep other pages out."""
+    for path in ("/", "/spa/demo/app.js", "/spa/demo/style.css", "/spa/src/index.js"):
+        answer = world.demo.site.get(path)
+        assert answer.status == 200
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert {
+            "default-src 'none'",
+            "script-src 'self'",
+            "require-trusted-types-for 'script'",
+        } <= {*policy.split("; ")}
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "camera=()" in answer.headers["permissions-policy"]
+        again = world.demo.site.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status == 304
+    for path in ("/spa/package.json", "/spa/demo/../package.json", "/spa/%2e%2e/pyproject.toml"):
+        assert world.demo.site.get(path).status == 404
+
+
+# --- for everybody -----------------------------------------------------------------------------
+
+
+def test_the_pages_work_by_keyboard_alone(ann: Visitor) -> None:
+    """Sign in, move on, and sign out without a pointer; a new view's heading takes the focus."""
+    tab = ann.tab()
+    expect(tab.get_by_label("User name")).to_be_focused()
+    tab.keyboard.type(ann.person.username)
+    tab.keyboard.press("Tab")
+    tab.keyboard.type(ann.person.password)
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", name="What the gateway says")).to_be_focused()
+    tab.keyboard.press("Shift+Tab")
+    expect(tab.get_by_role("button", name="Sign out")).to_be_focused()
+    tab.get_by_role("link", name="Devices").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", name="Your devices")).to_be_focused()
+    expect(tab.get_by_role("link", name="Devices")).to_have_attribute("aria-current", "page")
+    tab.go_back()
+    expect(tab.get_by_role("heading", name="What the gateway says")).to_be_focused()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_is_wider_than_the_screen(world: BrowserWorld, viewport: dict[str, int]) -> None:
+    """No page scrolls sideways, at the width of a phone neither."""
+    visitor = world.visitor(viewport=viewport)
+    tab = visitor.signed_in()
+    for name in ("Gateway", "Devices", "Password"):
+        go(tab, name)
+        assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+    world.forget()
