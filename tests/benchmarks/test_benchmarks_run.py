@@ -144,9 +144,8 @@ def test_a_replica_is_measured_by_size_and_by_processes(
     monkeypatch.setenv("TMPDIR", str(place))
     picture = place / "check.svg"
     assert replica.main(["--entries", "3000", "--processes", "2", "--picture", str(picture)]) == 0
-    output = capsys.readouterr().out
-    assert output.startswith("3,000 entries: ")
-    sizes, processes = output.split("\n\n")[1:]
+    sizes, loading, processes = capsys.readouterr().out.split("\n\n")
+    assert loading.startswith("3,000 entries: ")
     assert [row[0] for row in table_of(sizes)] == ["10", "100", "1,000"]
     assert all(float(cell.split()[0]) > 0 for row in table_of(sizes) for cell in row[1:])
     assert [row[0] for row in table_of(processes)] == ["1", "2"]
