@@ -127,7 +127,7 @@ class Connections:
                 self._trust = ssl.create_default_context(cafile=address.cafile)
             except (OSError, ValueError):
                 raise BadDenylistUrl("the feed's cafile cannot be used") from None
-        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=_IDLE_LIMIT)
+        self._idle: deque[http.client.HTTPConnection] = deque()
         self._owner = os.getpid()
 
     def ask(self, path: str, body: bytes | None = None) -> bytes:
@@ -158,7 +158,6 @@ class Connections:
             connection = self._connect(deadline)
             try:
                 response = self._send(connection, deadline, path, None, headers, buffered=buffered)
-                _require_ok(response)
             except BaseException:
                 connection.close()
                 raise
@@ -198,12 +197,13 @@ class Connections:
     ) -> bytes:
         try:
             response = self._send(connection, deadline, path, body, {}, buffered=True)
-            _require_ok(response)
-            answer = response.read(MAX_ANSWER + 1)
+            with response:
+                answer = response.read(MAX_ANSWER + 1)
         except BaseException:
             connection.close()
             raise
-        if response.isclosed() and not response.will_close:
+        reusable = len(answer) <= MAX_ANSWER and not response.will_close
+        if reusable and len(self._idle) < _IDLE_LIMIT:
             self._idle.append(connection)
         else:
             connection.close()
@@ -231,6 +231,11 @@ class Connections:
         connection.request(method, self._address.path + path, body, sent)
         response = connection.getresponse()
         assert isinstance(response, TimedResponse)  # noqa: S101 - for the type alone
+        try:
+            _require_ok(response)
+        except BaseException:
+            response.close()  # it may hold the socket when the connection no longer does
+            raise
         return response
 
 
