@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import time
 import weakref
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from .shared_follower import SharedFollower
 
 log = logging.getLogger("gatepass.revocation")
 
+_CREDENTIALS = re.compile(r"(?<=//)[^/?#]*@|[?&](?:sentinel_)?(?:username|password)=[^&]*")
 _LOOK = 0.01
 """Seconds between two looks of who waits for a copy to be in step."""
 
@@ -90,7 +92,9 @@ class Replica:
             copy = PackedCopy(most=most)
             self._copy, self._follower = copy, follow(copy)
         else:
-            digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
+            # All processes of a host share it, also while one of them has an older password.
+            named = _CREDENTIALS.sub("", owner)
+            digest = hashlib.blake2b(named.encode(), digest_size=16).digest()
             file = SharedFile(shared, digest)
             self._copy = reader = SharedReader(file)
             self._follower = SharedFollower(

@@ -197,6 +197,27 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
         assert "root" not in str(seen.headers)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%6frders/1",
+        "/%6Frders/%zz",
+        "/orders/%zz",
+        "/orders;a=b/1",
+        "/public/..;/orders/1",
+        "/public/..\\orders/1",
+        "/public\\..\\orders/1",
+    ],
+)
+def test_no_spelling_of_a_path_leads_past_its_scope(deployment: Deployment, path: str) -> None:
+    """Escapes, semicolons and backslashes that a backend undoes do not change what is asked."""
+    token, seen = deployment.forged(scope="orders:write"), len(deployment.backend.seen)
+    assert deployment.ask(token, "/").status == 200
+    for headers in ([("Authorization", f"Bearer {token}")], []):
+        assert deployment.send(path, headers) in {400, 401, 403}
+    assert len(deployment.backend.seen) == seen + 1
+
+
 def test_a_route_asks_for_a_scope(deployment: Deployment) -> None:
     """403 with the scope that is missing (RFC 6750 section 3.1); a part of a scope is none."""
     enough = deployment.forged(scope="orders:write orders:read")
