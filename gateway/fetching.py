@@ -20,6 +20,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from revocation.reasons import reason_of
+
 from .errors import KeysUnavailable
 
 FETCH_TIMEOUT = 2.0
@@ -143,8 +145,11 @@ def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
         with opener.open(url, timeout=FETCH_TIMEOUT) as answer:
             body = answer.read(MAX_DOCUMENT + 1)
             cache_control = answer.headers.get("Cache-Control", "")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise KeysUnavailable(f"{url} answers with status {error.code}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        raise KeysUnavailable(f"{url} does not answer: {type(error).__name__}") from None
+        raise KeysUnavailable(f"{url} does not answer: {reason_of(error)}") from None
     if len(body) > MAX_DOCUMENT:
         raise KeysUnavailable(f"{url} answers with more than {MAX_DOCUMENT} bytes")
     try:

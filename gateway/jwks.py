@@ -201,8 +201,10 @@ class JwksClient:
         if self._jwks_uri is None:
             url = f"{self._issuer}/.well-known/oauth-authorization-server"
             metadata = self._fetch(url).document
-            if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
-                raise KeysUnavailable(f"{url} is not the metadata of {self._issuer}")
+            named = metadata.get("issuer") if isinstance(metadata, dict) else None
+            if named != self._issuer:
+                another = f"another issuer, {str(named)[:200]!r}" if named else "no issuer"
+                raise KeysUnavailable(f"{url} names {another}")
             uri = metadata.get("jwks_uri")
             if not isinstance(uri, str) or not uri.startswith(f"{self._issuer}/"):
                 raise KeysUnavailable(f"{url} names keys that are not the issuer's own")

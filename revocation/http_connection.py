@@ -30,6 +30,7 @@ from .errors import (
     FeedGap,
     RevocationError,
 )
+from .reasons import reason_of
 
 ANSWER_TIMEOUT = 2.0
 """Seconds for a whole answer to a small question, the connection included."""
@@ -78,7 +79,10 @@ class FeedAddress:
         if not host or port == 0 or parts.fragment or set(options) - {"cafile"}:
             raise BadDenylistUrl("a feed's URL has a host, a path, and no option but cafile")
         if not parts.username or not parts.password:
-            raise BadDenylistUrl("a feed's URL holds the gateway's name and secret")
+            raise BadDenylistUrl(
+                "a feed's URL holds the gateway's name and secret:"
+                " https://NAME:SECRET@HOST/revocations"
+            )
         if parts.scheme == "http" and not _is_loopback(host):
             # Credentials and session ids would be readable on the way (RFC 6750 section 5.2).
             raise BadDenylistUrl("a feed on another machine is read over https")
@@ -282,8 +286,8 @@ def unavailable_as_feed() -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # The type alone: a message may quote an address or a header.
-        raise DenylistUnavailable(f"the feed does not answer: {type(error).__name__}") from None
+        # Not its text, which may quote an address or a header.
+        raise DenylistUnavailable(f"the feed does not answer: {reason_of(error)}") from None
 
 
 def _require_ok(response: http.client.HTTPResponse) -> None:
@@ -305,4 +309,6 @@ def _refusal(response: http.client.HTTPResponse) -> RevocationError:
     known = _TOLD.get(told) if isinstance(told, str) else None
     if known is not None:
         return known()
+    if status == http.client.NOT_FOUND:
+        return DenylistUnavailable("no feed is at this address, which ends in /revocations")
     return DenylistUnavailable(f"the feed answers {status}")

@@ -472,6 +472,7 @@ def test_a_busy_port_is_told_in_one_line(
         (["--policy", "ajar"], "--policy"),
         (["--workers", "0"], "--workers"),
         (["--max-staleness", "0"], "--max-staleness"),
+        (["--max-staleness", "1"], "--max-staleness"),
         (["--leeway", "61"], "--leeway"),
         (["--port", "http"], "--port"),
         (["--tls-key", "/etc/hostname"], "--tls-key"),

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
+from harness.processes import free_port
 
 from gateway.errors import KeysUnavailable
 from gateway.fetching import MAX_DOCUMENT, Fetched, fetch_json
@@ -155,6 +156,23 @@ def test_a_first_fetch_that_fails_is_no_unknown_kid(client: JwksClient, issuer: 
     issuer.down = True
     with pytest.raises(KeysUnavailable):
         client.find(KID)
+
+
+def test_another_issuers_metadata_are_named(
+    client: JwksClient, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Localhost for 127.0.0.1, or http for https: the log holds both names."""
+    issuer.metadata = {**issuer.metadata, "issuer": "https://other.example"}
+    with pytest.raises(KeysUnavailable):
+        client.find(KID)
+    assert f"{ISSUER}/" in caplog.text
+    assert "names another issuer, 'https://other.example'" in caplog.text
+
+
+def test_a_failed_fetch_says_why() -> None:
+    """In the words of the system, not by the name of an exception."""
+    with pytest.raises(KeysUnavailable, match="does not answer: Connection refused"):
+        fetch_json(f"http://127.0.0.1:{free_port()}/")
 
 
 def test_no_header_makes_a_copy_live_longer_than_the_limit(

@@ -442,6 +442,35 @@ def test_heartbeats_played_again_make_nothing_fresh(denylist: Denylist) -> None:
         assert replica.staleness() == float("inf")
 
 
+def test_a_history_that_was_given_up_is_not_believed(
+    attacked: tuple[Between, MemoryDenylist, HttpDenylist],
+) -> None:
+    """What was signed before an older copy was put back comes again: neither half of it is taken.
+
+    The old history goes further than the new one, in the same epoch.
+    """
+    between, denylist, feed = attacked
+    denylist.heartbeat(0)
+    start = denylist.state().position
+    older = denylist._state, dict(denylist._records), denylist._feed.copy()
+    for _ in range(5):
+        denylist.heartbeat(0)
+    given_up = [item.records for item in denylist.tail(start, 0)]
+    assert len(given_up) == 5
+    with serving(denylist) as other:
+        events = b"".join(itertools.islice(other.hub.open(start), 2))
+    feed.snapshot()
+    denylist._state, denylist._records, denylist._feed = older
+    denylist.add([Entry.key(KID)])
+    between.tricks["events"] = answering(events, Content_Type="text/event-stream")
+    feed.state()
+    with pytest.raises(FeedGap, match="another history"):
+        feed.tail(start, 1)
+    between.tricks["snapshot"] = lambda _feed, _environ, begin: between.replay("snapshot", begin)
+    with pytest.raises(DenylistUnavailable, match="another history"):
+        feed.snapshot()
+
+
 def test_an_issuer_that_vouches_for_nothing_is_believed(denylist: MemoryDenylist) -> None:
     """Where the denylist is no longer ready, a replica trusts its copy no more."""
     clock = HandClock()
@@ -544,6 +573,44 @@ def test_a_bomb_is_not_unpacked(denylist: Denylist) -> None:
         feed._max_snapshot = 1_000_000
         with pytest.raises(DenylistUnavailable, match="larger than 1000000 bytes"):
             feed.snapshot()
+
+
+def test_nothing_behind_the_end_of_a_snapshot_is_kept(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """What goes on for ever after the compressed content is refused with its first piece."""
+    between, _, feed = attacked
+    feed.snapshot()
+    body, sent = between.kept["snapshot"][2], []
+
+    def endless(_feed: Any, _environ: Any, start: Any) -> Iterator[bytes]:
+        start("200 OK", [("Content-Encoding", "gzip")])
+        yield body
+        for _ in range(300):
+            sent.append(1)
+            yield b"\0" * 65_536
+
+    between.tricks["snapshot"] = endless
+    with pytest.raises(DenylistUnavailable, match="behind its end"):
+        feed.snapshot()
+    assert len(sent) < 300
+
+
+def test_streams_that_end_at_once_are_not_asked_for_without_a_pause(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """A proxy that closes every stream is no reason to connect a thousand times a second."""
+    between, denylist, feed = attacked
+    asked = []
+
+    def empty(*given: Any) -> list[bytes]:
+        asked.append(1)
+        return answering(b":\n\n", Content_Type="text/event-stream")(*given)
+
+    between.tricks["events"] = empty
+    with pytest.raises(DenylistUnavailable, match="ends its streams"):
+        feed.tail(denylist.state().position, 2)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
