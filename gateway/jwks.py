@@ -185,6 +185,7 @@ class JwksClient:
         except KeysUnavailable as error:
             kept = "keeping the last good keys" if self._fetched_at is not None else "no keys yet"
             log.warning("%s: %s", kept, error)
+            self._jwks_uri = None  # they may be somewhere else by now
             return
         lifetime = min(fetched.max_age, MAX_AGE)
         self._set = keys

@@ -158,6 +158,23 @@ def test_a_first_fetch_that_fails_is_no_unknown_kid(client: JwksClient, issuer: 
         client.find(KID)
 
 
+def test_keys_that_have_moved_are_found_again(
+    client: JwksClient, issuer: Issuer, clock: Clock
+) -> None:
+    """Where they are no longer, the metadata are asked again (RFC 8414 section 3)."""
+    client.find(KID)
+    moved = f"{ISSUER}/moved"
+    # This issuer answers with one document at all of its other addresses.
+    issuer.metadata = {"issuer": ISSUER, "jwks_uri": moved, **issuer.jwks}
+    issuer.jwks = {"error": "not_found"}
+    clock.now += 301
+    client.find(KID)  # fails, and the copy is kept
+    assert moved not in issuer.fetches
+    clock.now += COOL_DOWN
+    client.find(KID)
+    assert issuer.fetches[-1] == moved
+
+
 def test_another_issuers_metadata_are_named(
     client: JwksClient, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
