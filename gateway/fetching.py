@@ -132,13 +132,18 @@ def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
 
     Raises `KeysUnavailable`, at the latest `FETCH_TIMEOUT` after the connection began.
     """
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        scheme = urlsplit(url).scheme
+        url.encode("ascii")
+    except ValueError:
+        raise KeysUnavailable("the keys' address is no URL") from None
+    if scheme not in {"http", "https"}:
         raise KeysUnavailable("keys are fetched over http(s) only")
     deadline = time.monotonic() + FETCH_TIMEOUT
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects(), _Http(deadline)]
     if _is_loopback(url):
         handlers.append(urllib.request.ProxyHandler({}))
-    if urlsplit(url).scheme == "https":
+    if scheme == "https":
         handlers.append(_Https(deadline, ssl.create_default_context(cafile=cafile)))
     opener = urllib.request.build_opener(*handlers)
     try:

@@ -311,7 +311,17 @@ def test_an_answer_that_is_no_document_is_a_failed_fetch(
         fetch_json(f"{base_url}/a")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "http://127.0.0.1:1/x",
+        "http://127.0.0.1:1/é",
+        "http://127.0.0.1:1/a b",
+        "http://[::1",
+    ],
+)
 def test_an_address_that_does_not_answer_is_a_failed_fetch(url: str) -> None:
     """Other schemes are not opened at all, and a closed port is told apart from bad keys."""
     with pytest.raises(KeysUnavailable):
