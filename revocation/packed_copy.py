@@ -112,9 +112,12 @@ class SharedFile:
         self._fresh.unlink(missing_ok=True)
 
     def is_in_place(self) -> bool:
-        """Whether what this process published last is what others find."""
-        inode = _inode(self.path)
-        return inode is not None and inode in self._ours
+        """Whether what this process published last is what others find, and take."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return _is_private(found) and (found.st_dev, found.st_ino) in self._ours
 
     def remove_leftovers(self) -> None:
         """Remove what writers before us began and did not publish."""
@@ -138,8 +141,7 @@ class SharedFile:
             found = os.fstat(descriptor)
             if (
                 not stat.S_ISREG(found.st_mode)
-                or found.st_uid != os.geteuid()
-                or found.st_mode & 0o077
+                or not _is_private(found)
                 or found.st_size < size_of(1)
             ):
                 return None, None
@@ -160,6 +162,10 @@ def _inode(path: Path) -> _Inode | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_private(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _require_private(directory: Path) -> None:
