@@ -213,6 +213,19 @@ def test_a_key_press_is_answer_enough(ann: Visitor, world: BrowserWorld) -> None
     expect(tab.locator("#idle-left")).to_contain_text("29:5")
 
 
+def test_a_key_pressed_while_a_refresh_is_under_way_is_reported_after_it(
+    ann: Visitor, world: BrowserWorld
+) -> None:
+    """The refresh was sent before the person did anything; another one follows at once."""
+    tab = ann.signed_in()
+    tab.route("**" + REFRESH, lambda route: (tab.wait_for_timeout(800), route.continue_()))
+    with tab.expect_request("**" + REFRESH):
+        world.moved(IDLE - 20)
+    tab.keyboard.press("Shift")
+    expect(tab.locator("#idle-left")).to_contain_text("29:5")
+    expect(tab.get_by_role("alertdialog")).to_be_hidden()
+
+
 def test_without_activity_the_session_ends(ann: Visitor, world: BrowserWorld) -> None:
     """Calls in the background are no activity: at the idle end the page is out, and says why."""
     tab = ann.signed_in()
