@@ -14,7 +14,16 @@ from pathlib import Path
 
 from joserfc.errors import SecurityWarning
 
-from . import encryption, forward_auth, refresh_http, report, revoked, signatures, verification
+from . import (
+    encryption,
+    forward_auth,
+    refresh_http,
+    replica,
+    report,
+    revoked,
+    signatures,
+    verification,
+)
 from .lab import FULL, QUICK, Lab, Scale
 from .servers import BenchmarkError
 from .timing import Row
@@ -29,6 +38,10 @@ GROUPS: dict[str, tuple[str, Callable[[Lab], Iterator[Row]]]] = {
     revoked.REVOCATION: (
         "verify and check revocation as a gateway does, and the check alone by denylist size",
         revoked.revocation,
+    ),
+    replica.REPLICA: (
+        "the replica's check of a token, at its largest beside smaller ones",
+        replica.replica,
     ),
     encryption.SEAL: (
         "seal an access token for an audience, and open it",

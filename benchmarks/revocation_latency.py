@@ -164,6 +164,7 @@ KINDS: dict[str, Callable[[World, ExitStack], Sequence[WatchingGateway]]] = {
     "Redis feed": verifiers_on_redis,
     "HTTP feed": verifiers_on_http,
     "HAProxy agent": behind("haproxy"),
+    "Envoy agent": behind("envoy"),
 }
 
 

@@ -49,6 +49,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._arm(HEAD_TIMEOUT)
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head these are trailers, which uvicorn would put among the headers; a gateway
+        # has not seen them (RFC 9110 section 6.5.1).
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._disarm()
         self._in_head = False

@@ -20,6 +20,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from revocation.reasons import reason_of
+
 from .errors import KeysUnavailable
 
 FETCH_TIMEOUT = 2.0
@@ -130,21 +132,29 @@ def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
 
     Raises `KeysUnavailable`, at the latest `FETCH_TIMEOUT` after the connection began.
     """
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        scheme = urlsplit(url).scheme
+        url.encode("ascii")
+    except ValueError:
+        raise KeysUnavailable("the keys' address is no URL") from None
+    if scheme not in {"http", "https"}:
         raise KeysUnavailable("keys are fetched over http(s) only")
     deadline = time.monotonic() + FETCH_TIMEOUT
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects(), _Http(deadline)]
     if _is_loopback(url):
         handlers.append(urllib.request.ProxyHandler({}))
-    if urlsplit(url).scheme == "https":
+    if scheme == "https":
         handlers.append(_Https(deadline, ssl.create_default_context(cafile=cafile)))
     opener = urllib.request.build_opener(*handlers)
     try:
         with opener.open(url, timeout=FETCH_TIMEOUT) as answer:
             body = answer.read(MAX_DOCUMENT + 1)
             cache_control = answer.headers.get("Cache-Control", "")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise KeysUnavailable(f"{url} answers with status {error.code}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        raise KeysUnavailable(f"{url} does not answer: {type(error).__name__}") from None
+        raise KeysUnavailable(f"{url} does not answer: {reason_of(error)}") from None
     if len(body) > MAX_DOCUMENT:
         raise KeysUnavailable(f"{url} answers with more than {MAX_DOCUMENT} bytes")
     try:

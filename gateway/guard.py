@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from revocation import StalePolicy
-from tokens import AccessClaims
+from revocation import RevocationError, StalePolicy
+from tokens import AccessClaims, TokenError
 
-from .errors import InsufficientScope
+from .errors import GatewayError, InsufficientScope, Refusable
 from .verifier import Verifier
+
+log = logging.getLogger("gatepass.gateway")
 
 
 class Guard:
@@ -49,13 +52,26 @@ class Guard:
 
         Raises one of `Refusable`; `InsufficientScope` where the token is valid and not enough.
         """
-        return self._checked(self._verifier.verify_header(authorization, self._policy))
+        try:
+            return self._checked(self._verifier.verify_header(authorization, self._policy))
+        except Refusable as refusal:
+            _tell(refusal)
+            raise
 
     async def aadmit(self, authorization: str | Sequence[str] | None) -> AccessClaims:
         """As `admit`, without ever blocking the event loop."""
-        return self._checked(await self._verifier.averify_header(authorization, self._policy))
+        try:
+            return self._checked(await self._verifier.averify_header(authorization, self._policy))
+        except Refusable as refusal:
+            _tell(refusal)
+            raise
 
     def _checked(self, claims: AccessClaims) -> AccessClaims:
         if not (self._scopes <= claims.scopes and self._roles.issubset(claims.roles)):
             raise InsufficientScope(self._scopes)
         return claims
+
+
+def _tell(refusal: TokenError | RevocationError | GatewayError) -> None:
+    # The code alone, which the client is not told: the reason's text may quote the token.
+    log.info("refused: %s", refusal.code)

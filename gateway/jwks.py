@@ -185,6 +185,7 @@ class JwksClient:
         except KeysUnavailable as error:
             kept = "keeping the last good keys" if self._fetched_at is not None else "no keys yet"
             log.warning("%s: %s", kept, error)
+            self._jwks_uri = None  # they may be somewhere else by now
             return
         lifetime = min(fetched.max_age, MAX_AGE)
         self._set = keys
@@ -201,8 +202,10 @@ class JwksClient:
         if self._jwks_uri is None:
             url = f"{self._issuer}/.well-known/oauth-authorization-server"
             metadata = self._fetch(url).document
-            if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
-                raise KeysUnavailable(f"{url} is not the metadata of {self._issuer}")
+            named = metadata.get("issuer") if isinstance(metadata, dict) else None
+            if named != self._issuer:
+                another = f"another issuer, {str(named)[:200]!r}" if named else "no issuer"
+                raise KeysUnavailable(f"{url} names {another}")
             uri = metadata.get("jwks_uri")
             if not isinstance(uri, str) or not uri.startswith(f"{self._issuer}/"):
                 raise KeysUnavailable(f"{url} names keys that are not the issuer's own")

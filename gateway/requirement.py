@@ -35,12 +35,8 @@ class Requirement:
     """None for the service's own."""
 
 
-@lru_cache(maxsize=1024)
 def requirement_of(path: bytes) -> Requirement:
-    """What the raw path of a request asks for. Raises `UnknownRequirement`.
-
-    Bounded in memory, whatever paths are made up.
-    """
+    """What the raw path of a request asks for. Raises `UnknownRequirement`."""
     if path == ROOT:
         return Requirement()
     root, _, rest = path[1:].partition(b"/")
@@ -50,6 +46,8 @@ def requirement_of(path: bytes) -> Requirement:
     return Requirement() if segment == ANY else _parse(segment)
 
 
+# By the segment alone: what a client has behind it may be long, and is another one each time.
+@lru_cache(maxsize=1024)
 def _parse(segment: bytes) -> Requirement:
     scopes: set[str] = set()
     roles: set[str] = set()

@@ -70,6 +70,8 @@ class ServiceSettings:
         if not self.audience:
             raise BadSetting("audience", "is empty")
         _check_denylist(self.denylist, self.namespace)
+        if self.max_staleness <= self.heartbeat_interval:
+            raise BadSetting("max-staleness", "has to exceed two heartbeat intervals")
         if self.replica_file is not None:
             _check_private(self.replica_file.absolute().parent)
         read_recipients(self.recipients)
@@ -129,7 +131,7 @@ def _check_issuer(issuer: str, *, plain: bool) -> None:
     if not usable or parts.scheme not in {"http", "https"}:
         raise BadSetting("issuer", "is no http(s) URL with a host")
     if parts.username is not None or parts.query or parts.fragment or issuer.endswith("/"):
-        raise BadSetting("issuer", "is an origin: without a slash at its end, user or query")
+        raise BadSetting("issuer", "has to be an origin: without a slash at its end, user or query")
     if parts.scheme == "http" and not plain and not is_loopback(parts.hostname or ""):
         raise BadSetting(
             "issuer",
@@ -158,7 +160,10 @@ def _check_private(directory: Path) -> None:
     except OSError as error:
         raise BadSetting("replica-file", f"{directory}: {error.strerror}") from None
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise BadSetting("replica-file", f"{directory} has to be ours, and no one else's to write")
+        raise BadSetting(
+            "replica-file",
+            f"{directory} has to be of this user, with no right to write for anybody else",
+        )
 
 
 def _try_certificates(name: str, load: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ from typing import Self
 from revocation import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_MAX_STALENESS,
+    MOST_ENTRIES,
     Denylist,
     Replica,
     ReplicaStale,
@@ -49,6 +50,7 @@ class Verifier:
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
         policy: StalePolicy = StalePolicy.CLOSED,
         shared: str | Path | None = None,
+        most_entries: int = MOST_ENTRIES,
         cache_size: int = DEFAULT_CACHE_SIZE,
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
@@ -56,7 +58,8 @@ class Verifier:
         """`denylist` is a URL or an open one; durations in seconds.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
-        `shared` is a file that the processes of this host map (docs/replica.md).
+        `shared` is a file that the processes of this host map, `most_entries` how many revocations
+        a replica takes in before it ages (docs/replica.md).
         `recipients`: own decryption keys by `kid`, for sealed tokens. `cache_size` is how many
         verified tokens are remembered, about; 0 for none.
         """
@@ -74,7 +77,8 @@ class Verifier:
             heartbeat_interval=heartbeat_interval,
             policy=policy,
             shared=None if shared is None else Path(shared),
-            owner=f"{namespace} {denylist}",
+            owner=f"{namespace} {denylist if isinstance(denylist, str) else type(denylist)}",
+            most=most_entries,
         )
         self._max_staleness = max_staleness
         self._policy = policy

@@ -26,11 +26,13 @@ from .follower import (
     Follower,
     suspension_aware_clock,
 )
+from .packed_copy import MOST_ENTRIES
 from .replica import Replica, StalePolicy
 
 __all__ = [
     "DEFAULT_HEARTBEAT_INTERVAL",
     "DEFAULT_MAX_STALENESS",
+    "MOST_ENTRIES",
     "NEVER",
     "NO_PROBE",
     "BadDenylistUrl",

@@ -125,7 +125,8 @@ class Follower:
                     told.clear()
             except RevocationError as error:
                 why = (
-                    "the denylist has no epoch; waiting for an issuer"
+                    "the denylist has no epoch; waiting for an issuer, unless this is not the"
+                    " Redis, the DB or the namespace that it uses"
                     if isinstance(error, DenylistLost)
                     else f"the replica cannot follow: {error}"
                 )

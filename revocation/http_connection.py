@@ -30,6 +30,7 @@ from .errors import (
     FeedGap,
     RevocationError,
 )
+from .reasons import reason_of
 
 ANSWER_TIMEOUT = 2.0
 """Seconds for a whole answer to a small question, the connection included."""
@@ -78,7 +79,10 @@ class FeedAddress:
         if not host or port == 0 or parts.fragment or set(options) - {"cafile"}:
             raise BadDenylistUrl("a feed's URL has a host, a path, and no option but cafile")
         if not parts.username or not parts.password:
-            raise BadDenylistUrl("a feed's URL holds the gateway's name and secret")
+            raise BadDenylistUrl(
+                "a feed's URL holds the gateway's name and secret:"
+                " https://NAME:SECRET@HOST/revocations"
+            )
         if parts.scheme == "http" and not _is_loopback(host):
             # Credentials and session ids would be readable on the way (RFC 6750 section 5.2).
             raise BadDenylistUrl("a feed on another machine is read over https")
@@ -127,7 +131,7 @@ class Connections:
                 self._trust = ssl.create_default_context(cafile=address.cafile)
             except (OSError, ValueError):
                 raise BadDenylistUrl("the feed's cafile cannot be used") from None
-        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=_IDLE_LIMIT)
+        self._idle: deque[http.client.HTTPConnection] = deque()
         self._owner = os.getpid()
 
     def ask(self, path: str, body: bytes | None = None) -> bytes:
@@ -158,7 +162,6 @@ class Connections:
             connection = self._connect(deadline)
             try:
                 response = self._send(connection, deadline, path, None, headers, buffered=buffered)
-                _require_ok(response)
             except BaseException:
                 connection.close()
                 raise
@@ -198,12 +201,13 @@ class Connections:
     ) -> bytes:
         try:
             response = self._send(connection, deadline, path, body, {}, buffered=True)
-            _require_ok(response)
-            answer = response.read(MAX_ANSWER + 1)
+            with response:
+                answer = response.read(MAX_ANSWER + 1)
         except BaseException:
             connection.close()
             raise
-        if response.isclosed() and not response.will_close:
+        reusable = len(answer) <= MAX_ANSWER and not response.will_close
+        if reusable and len(self._idle) < _IDLE_LIMIT:
             self._idle.append(connection)
         else:
             connection.close()
@@ -231,6 +235,11 @@ class Connections:
         connection.request(method, self._address.path + path, body, sent)
         response = connection.getresponse()
         assert isinstance(response, TimedResponse)  # noqa: S101 - for the type alone
+        try:
+            _require_ok(response)
+        except BaseException:
+            response.close()  # it may hold the socket when the connection no longer does
+            raise
         return response
 
 
@@ -277,8 +286,8 @@ def unavailable_as_feed() -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # The type alone: a message may quote an address or a header.
-        raise DenylistUnavailable(f"the feed does not answer: {type(error).__name__}") from None
+        # Not its text, which may quote an address or a header.
+        raise DenylistUnavailable(f"the feed does not answer: {reason_of(error)}") from None
 
 
 def _require_ok(response: http.client.HTTPResponse) -> None:
@@ -300,4 +309,6 @@ def _refusal(response: http.client.HTTPResponse) -> RevocationError:
     known = _TOLD.get(told) if isinstance(told, str) else None
     if known is not None:
         return known()
+    if status == http.client.NOT_FOUND:
+        return DenylistUnavailable("no feed is at this address, which ends in /revocations")
     return DenylistUnavailable(f"the feed answers {status}")

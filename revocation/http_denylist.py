@@ -65,6 +65,8 @@ class HttpDenylist:
         self._verify = verify
         self._max_snapshot = max_snapshot
         self._told: DenylistState | None = None
+        self._latest: Position | None = None
+        """Where the denylist stood when it was asked last: no item may be of another history."""
         self._stream: EventStream | None = None
         self._reached: Position | None = None
         self._reading = threading.Lock()
@@ -79,7 +81,9 @@ class HttpDenylist:
     def _ask_state(self) -> DenylistState:
         nonce = secrets.token_urlsafe(16)
         answer = self._connections.ask(f"/state?nonce={nonce}")
-        return _read(lambda: read_state(self._answered(answer, STATE_TYPE, nonce)))
+        state = _read(lambda: read_state(self._answered(answer, STATE_TYPE, nonce)))
+        self._latest = state.position
+        return state
 
     def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
         nonce = secrets.token_urlsafe(16)
@@ -101,20 +105,19 @@ class HttpDenylist:
     # The contents.
 
     def snapshot(self) -> Snapshot:
-        # Asked first: a snapshot may come out of a cache, and is then led on to here.
-        now = self._ask_state()
         claims, records = self._download()
         then = _read(lambda: read_state(claims))
+        # Asked afterwards: a snapshot may come out of a cache, and is then led on to here; one that
+        # is further than the denylist is of a history that has been given up.
+        now = self._ask_state()
         if then.position.epoch != now.position.epoch or then.salt != now.salt:
             raise DenylistUnavailable("the feed's snapshot is of another epoch")
         position, watermark = then.position, max(then.watermark, now.watermark)
-        if position.seq == now.position.seq and position != now.position:
-            raise DenylistUnavailable("the feed has another history than the denylist")
+        if not _fits(now.position, position):
+            raise DenylistUnavailable("the feed's snapshot is of another history")
         while position.seq < now.position.seq:
             for item in self._next_items(position, ANSWER_TIMEOUT):
                 position = _after(position, item)
-                if position.seq == now.position.seq and position.chain != now.position.chain:
-                    raise DenylistUnavailable("the feed has another history than the denylist")
                 for record in unpack(item.records):
                     if record.kind is Kind.EPOCH:
                         watermark = max(watermark, record.level)
@@ -128,7 +131,7 @@ class HttpDenylist:
                 items = self._read_stream(position, wait)
         except FeedGap as gap:
             # A cached snapshot that the feed has left behind: there will be another one.
-            raise DenylistUnavailable(f"the feed's snapshot is too old: {gap}") from None
+            raise DenylistUnavailable(f"the feed does not lead on: {gap}") from None
         if not items:
             raise DenylistUnavailable("the feed does not come as far as the denylist is")
         return items
@@ -188,7 +191,7 @@ class HttpDenylist:
         return told.position.seq
 
     def _read_stream(self, after: Position, wait: float) -> list[FeedItem]:
-        deadline = time.monotonic() + wait
+        deadline, ended = time.monotonic() + wait, False
         while True:
             stream = self._stream_from(after)
             try:
@@ -198,6 +201,9 @@ class HttpDenylist:
                 items = self._items_of(event, after)
             except StreamEnded:
                 self._drop_stream()
+                if ended:  # one that has just begun; the pause is for the follower to make
+                    raise DenylistUnavailable("the feed ends its streams at once") from None
+                ended = True
                 continue
             except BaseException:
                 self._drop_stream()
@@ -240,10 +246,12 @@ class HttpDenylist:
         if claims.get("epoch") != after.epoch:
             raise FeedGap("the denylist has another epoch")
         items = _read(lambda: list(unpack_items(body)))
-        # Several readers share an event, and each has come as far as it has.
-        for item in items:
-            if item.seq == after.seq and item.chain != after.chain:
-                raise FeedGap("the denylist has another history")
+        # Several readers share an event, and each has come as far as it has. What an issuer signed
+        # before a failover it may have taken back since.
+        places = [at for at in (self._latest, after) if at and at.epoch == after.epoch]
+        chains = {at.seq: at.chain for at in places}
+        if any(item.chain != chains.get(item.seq, item.chain) for item in items):
+            raise FeedGap("the denylist has another history")
         news = [item for item in items if item.seq > after.seq]
         if news and news[0].seq != after.seq + 1:
             raise FeedGap(f"the feed goes on at {news[0].seq} after {after.seq}")
@@ -293,6 +301,9 @@ def _decoded(read: Callable[[int], bytes], encoding: str, limit: int) -> bytes:
                 content += inflating.decompress(received, limit + 1 - len(content))
             except zlib.error:
                 raise DenylistUnavailable("the feed's snapshot is damaged") from None
+        if inflating is not None and inflating.unused_data:
+            # zlib would keep all of it, and copy it again with each piece.
+            raise DenylistUnavailable("the feed's snapshot goes on behind its end")
         if len(content) > limit:
             raise DenylistUnavailable(f"the feed's snapshot is larger than {limit} bytes")
     if inflating is not None and not inflating.eof:

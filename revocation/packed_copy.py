@@ -29,6 +29,8 @@ _MOVES = 64
 """Places of a table that is being made anew, for each record that comes in meanwhile."""
 _SLICE = 32_768
 """Places swept or moved at a time, which takes a few milliseconds."""
+_SPARE, _SPARE_AFTER_LOADING = 1.2, 1.05
+"""By how much a table may be larger than it needs to be before it is made anew."""
 _BATCH = 4_096
 """Records of a snapshot after which readers are told to look again."""
 _MICRO = 1_000_000
@@ -110,9 +112,12 @@ class SharedFile:
         self._fresh.unlink(missing_ok=True)
 
     def is_in_place(self) -> bool:
-        """Whether what this process published last is what others find."""
-        inode = _inode(self.path)
-        return inode is not None and inode in self._ours
+        """Whether what this process published last is what others find, and take."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return _is_private(found) and (found.st_dev, found.st_ino) in self._ours
 
     def remove_leftovers(self) -> None:
         """Remove what writers before us began and did not publish."""
@@ -136,8 +141,7 @@ class SharedFile:
             found = os.fstat(descriptor)
             if (
                 not stat.S_ISREG(found.st_mode)
-                or found.st_uid != os.geteuid()
-                or found.st_mode & 0o077
+                or not _is_private(found)
                 or found.st_size < size_of(1)
             ):
                 return None, None
@@ -158,6 +162,10 @@ def _inode(path: Path) -> _Inode | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_private(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _require_private(directory: Path) -> None:
@@ -189,6 +197,7 @@ class PackedCopy:
         self._next: PackedTable | None = None
         self._moved = 0
         self._swept = 0
+        self._is_roomy = False
         self._table = self._storage.make(capacity_for(0) if held is None else held.capacity)
         told = Told()
         if held is not None:
@@ -306,7 +315,9 @@ class PackedCopy:
                 continue
             self._swept = 0
             # Loading may leave it too large, and the end of many entries does.
-            if table.capacity <= 1.2 * capacity_for(len(table)):
+            spare = _SPARE_AFTER_LOADING if self._is_roomy else _SPARE
+            self._is_roomy = False
+            if table.capacity <= spare * capacity_for(len(table)):
                 return False
             self._start_anew(capacity_for(len(table)))
         return True
@@ -323,6 +334,7 @@ class PackedCopy:
         """Make room at once for a snapshot, of which some may be here already."""
         capacity = capacity_for(min(count, self._most))
         if capacity > self._table.capacity and self._next is None:
+            self._is_roomy = True
             self._start_anew(capacity)
             self._move(self._table.capacity)
 
@@ -335,7 +347,8 @@ class PackedCopy:
         if self._next is None:
             count = len(self._table)
             # By doubling while much comes at once: it would be copied again and again.
-            more = count if 4 * taken > count else count // 8
+            self._is_roomy |= 4 * taken > count
+            more = count if 4 * taken > count else count // 32
             self._start_anew(capacity_for(count + more))
         else:
             self._move(self._table.capacity)

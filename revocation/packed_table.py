@@ -17,6 +17,7 @@ level and its end. At whatever instruction a writer dies, what it leaves is a wh
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ MOST_PROBES = 4096
 """Places looked at for a key. Among random keys the longest search takes a few hundred."""
 
 _FREE, _DELETED = 0, 255
+_TAKEN = re.compile(rb"[^\x00\xff]")
 _LEVEL = (1 << 56) - 1
 _END_NEVER = (1 << 32) - 1
 _MINUTE = 60
@@ -209,11 +211,11 @@ class PackedTable:
 
     def records(self) -> Iterator[Record]:
         """All of them; expiries are those of the minutes that they were rounded up to."""
-        for at, tag in enumerate(bytes(self._tags)):
-            if tag not in {_FREE, _DELETED}:
-                word, end = self._levels[at], self._ends[at]
-                key = bytes([word >> 56]) + bytes(self._ids[16 * at : 16 * at + 16])
-                yield Record(key, word & _LEVEL, NEVER if end == _END_NEVER else end * _MINUTE)
+        for taken in _TAKEN.finditer(bytes(self._tags)):
+            at = taken.start()
+            word, end = self._levels[at], self._ends[at]
+            key = bytes([word >> 56]) + bytes(self._ids[16 * at : 16 * at + 16])
+            yield Record(key, word & _LEVEL, NEVER if end == _END_NEVER else end * _MINUTE)
 
     def identify(self, boot: bytes, owner: bytes) -> None:
         """Say on which boot of the machine it was made, and of which denylist; 16 bytes each."""

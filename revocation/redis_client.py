@@ -19,6 +19,7 @@ from redis.sentinel import Sentinel
 
 from .denylist import REDIS_SCHEMES
 from .errors import DenylistUnavailable
+from .reasons import reason_of
 from .redis_circuit import CircuitOpen, Circuits
 from .redis_cluster import Cluster
 
@@ -226,8 +227,10 @@ def unavailable_as(error: Callable[[str], Exception]) -> Iterator[None]:
         raise error("Redis has failed several times in a row and was not asked again yet") from None
     except redis.ResponseError as cause:
         raise error(f"Redis refuses: {type(cause).__name__}") from cause
+    except redis.AuthenticationError as cause:
+        raise error("Redis refuses the user or the password") from cause
     except (redis.RedisError, RedisClusterException, OSError) as cause:
-        raise error(f"Redis does not answer: {type(cause).__name__}") from cause
+        raise error(f"Redis does not answer: {reason_of(cause)}") from cause
 
 
 class Link:

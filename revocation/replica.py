@@ -6,7 +6,9 @@ The guarantee is `max_staleness`: past it the policy applies. Milliseconds are w
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import time
 import weakref
 from collections.abc import Callable
@@ -28,6 +30,9 @@ from .follower import (
 from .packed_copy import MOST_ENTRIES, PackedCopy, SharedFile, SharedReader
 from .shared_follower import SharedFollower
 
+log = logging.getLogger("gatepass.revocation")
+
+_CREDENTIALS = re.compile(r"(?<=//)[^/?#]*@|[?&](?:sentinel_)?(?:username|password)=[^&]*")
 _LOOK = 0.01
 """Seconds between two looks of who waits for a copy to be in step."""
 
@@ -72,6 +77,7 @@ class Replica:
         self._policy = policy
         self._clock = clock
         self._started = False
+        self._start_is_known = False
         self._copy: Copy
         self._follower: Follower | SharedFollower
         follow = partial(
@@ -86,7 +92,9 @@ class Replica:
             copy = PackedCopy(most=most)
             self._copy, self._follower = copy, follow(copy)
         else:
-            digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
+            # All processes of a host share it, also while one of them has an older password.
+            named = _CREDENTIALS.sub("", owner)
+            digest = hashlib.blake2b(named.encode(), digest_size=16).digest()
             file = SharedFile(shared, digest)
             self._copy = reader = SharedReader(file)
             self._follower = SharedFollower(
@@ -118,6 +126,7 @@ class Replica:
         if stale:
             policy = policy or self._policy
             if policy is StalePolicy.CLOSED or not salt:
+                self._tell_if_never_started()
                 raise ReplicaStale(self.staleness(), self._max_staleness)
         probe = candidate.probe
         if probe.salt != salt:
@@ -137,6 +146,14 @@ class Replica:
             kind = self._denylist.lookup(probe, self._furthest)
         if kind is not None:
             raise TokenRevoked(kind)
+
+    def _tell_if_never_started(self) -> None:
+        """Say it once: from outside it looks like an outage, and it lasts."""
+        if not self._start_is_known:
+            self._start_is_known = True
+            log.warning(
+                "the verifier was not started, so it refuses every token: call start() on it"
+            )
 
     def _refusal_of_older_epochs(self, candidate: Candidate) -> Kind | None:
         copy = self._copy
@@ -189,7 +206,7 @@ class Replica:
 
     def start(self) -> None:
         """Follow the denylist from a background thread, in this process and each fork of it."""
-        self._started = True
+        self._started = self._start_is_known = True
         self._follower.start()
 
     def stop(self) -> None:
@@ -199,6 +216,7 @@ class Replica:
 
     def step(self, block: float) -> None:
         """As `Follower.step`, for a program that has no thread for it; not for a shared one."""
+        self._start_is_known = True
         follower = self._following
         if follower is None:
             raise RuntimeError("a shared replica is followed by a thread")

@@ -158,13 +158,21 @@ class FeedHub:
         """
         place = self.take_place()
         try:
-            history = self._history
             # It says itself whether the feed goes on from there, and what has come since.
             items = self._denylist.tail(after, 0)
+            history = self._wait_until_followed()
         except BaseException:
             place.release()
             raise
         return FeedStream(self._events(history, after, items), place)
+
+    def _wait_until_followed(self) -> int:
+        """Which history the backlog is of; after a start or an outage there is none at first."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._left_behind is not None or self._thread is None, _MAX_BACKOFF
+            )
+            return self._history
 
     def take_place(self) -> Place:
         """One of the places that the process has for what lasts. Raises `FeedOverloaded`."""
@@ -180,13 +188,15 @@ class FeedHub:
         # Its head is sent with the first bytes.
         yield b":\n\n"
         try:
-            while items:
+            while True:
                 for batch in self._batches(position, items):
                     position = batch.last
                     yield batch.event
                 if self._covers(position):
                     break
                 items = self._denylist.tail(position, 0)
+                if not items:
+                    break
         except (RevocationError, KeyRingError):
             return  # whoever asks again is told why
         while (left := end - time.monotonic()) > 0:

@@ -33,6 +33,8 @@ def snapshot() -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.set_etag(download.etag)
     response.make_conditional(request)
+    # Which made it the length of nothing.
+    response.headers.pop("Content-Length", None)
     if response.status_code == 200 and request.method != "HEAD":
         response.response = download
         if download.length is not None:

@@ -30,6 +30,9 @@ LIFETIME = 60
 """Seconds for which a list may be gone by at all: within what entries outlive their tokens by."""
 MADE_FOR = 2.0
 """Seconds for which a list is given out as it was made: so often, at most, one costs its making."""
+MAKERS = 2
+"""Threads of a process that make a list or wait for that: anybody may ask, and a full list takes a
+second."""
 VALID, INVALID = 0, 1
 
 
@@ -37,6 +40,12 @@ class StatusListStale(RevocationError):
     """This process' replica cannot vouch for its copy, so that no list can be made."""
 
     code = "status_list_stale"
+
+
+class StatusListBusy(RevocationError):
+    """As many threads as may wait for lists already do."""
+
+    code = "status_list_busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class StatusLists:
         self._clock = clock
         self._made: dict[str, _Made] = {}
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(MAKERS)
 
     def start(self) -> None:
         """Begin to follow the denylist, in the process that serves."""
@@ -85,22 +95,38 @@ class StatusLists:
     def token(self, list_id: str) -> str:
         """The Status List Token of a list (section 5.1), `MADE_FOR` old at the most.
 
-        Raises `UnknownStatusList`, `StatusUnavailable`, `StatusListStale`, `keys.KeyRingError`.
+        Where others are making lists it may be `TTL` old. Raises `UnknownStatusList`,
+        `StatusUnavailable`, `StatusListStale`, `StatusListBusy`, `keys.KeyRingError`.
         """
-        with self._lock:
-            made = self._made.get(list_id)
-            now = self._clock()
-            if made is None or not 0 <= now - made.at < MADE_FOR:
-                made = _Made(self._make(list_id, int(now)), now)
-                self._forget(now)
-                self._made[list_id] = made
+        made = self._made_within(MADE_FOR, list_id)
+        if made is not None:
             return made.token
+        if not self._places.acquire(blocking=False):
+            made = self._made_within(TTL, list_id)
+            if made is None:
+                raise StatusListBusy("other status lists are being made")
+            return made.token
+        try:
+            with self._lock:
+                made = self._made_within(MADE_FOR, list_id)
+                if made is None:
+                    now = self._clock()
+                    made = _Made(self._make(list_id, int(now)), now)
+                    self._forget(now)
+                    self._made[list_id] = made
+                return made.token
+        finally:
+            self._places.release()
+
+    def _made_within(self, seconds: float, list_id: str) -> _Made | None:
+        made = self._made.get(list_id)
+        return made if made is not None and 0 <= self._clock() - made.at < seconds else None
 
     def _uri(self, list_id: str) -> str:
         return f"{self._issuer}/status/{list_id}"
 
     def _forget(self, now: float) -> None:
-        for name in [name for name, made in self._made.items() if now - made.at >= MADE_FOR]:
+        for name in [name for name, made in self._made.items() if now - made.at >= TTL]:
             del self._made[name]
 
     def _make(self, list_id: str, now: int) -> str:

@@ -65,7 +65,10 @@ function show(name) {
   const inside = VIEWS.includes(name);
   pages.hidden = !inside;
   signOut.hidden = !inside;
-  box("#log").hidden = !(name === "gateway" || (name === "sign-in" && log.worthShowing()));
+  // Whoever watched a revocation land sees the refusal beside the form.
+  const beside = name === "sign-in" && log.worthShowing();
+  box("#log").hidden = !(name === "gateway" || beside);
+  box("main").classList.toggle("beside", beside);
   for (const link of pages.querySelectorAll("a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

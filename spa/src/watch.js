@@ -57,7 +57,8 @@ export function createWatch({ env, clock, holder, refresher, warnBefore }) {
     const due = Math.min(idle, absolute) <= -PAST_END || now >= renewAt(grant);
     if (averts || (calm && due)) refresher.inBackground();
     if (!averts) warn({ idle, absolute });
-    timer = env.setTimeout(look, pause(grant, idle, absolute));
+    // A refresh that was under way does not tell of this activity; look again when it is over.
+    timer = env.setTimeout(look, averts ? SHORTEST_SLEEP : pause(grant, idle, absolute));
   }
 
   /** @param {import("../types/index.js").End} end milliseconds */

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from harness.processes import short_directory
 
-from benchmarks import denylist_growth, revocation_latency
+from benchmarks import denylist_growth, replica, revocation_latency
 from benchmarks.command import GROUPS
 from benchmarks.timing import Contender, Row, Timing, measure
 
@@ -134,6 +135,22 @@ def test_the_growth_of_the_denylist_is_measured_beside_a_key_for_each_id(
     rows = table_of(capsys.readouterr().out)
     assert [row[0] for row in rows] == ["1,000", "3,000"]
     assert all(float(figure) > 0 for row in rows for figure in row[1:])
+
+
+def test_a_replica_is_measured_by_size_and_by_processes(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading, the check by size with its picture, and the memory of one process and of two."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    picture = place / "check.svg"
+    assert replica.main(["--entries", "3000", "--processes", "2", "--picture", str(picture)]) == 0
+    sizes, loading, processes = capsys.readouterr().out.split("\n\n")
+    assert loading.startswith("3,000 entries: ")
+    assert [row[0] for row in table_of(sizes)] == ["10", "100", "1,000"]
+    assert all(float(cell.split()[0]) > 0 for row in table_of(sizes) for cell in row[1:])
+    assert [row[0] for row in table_of(processes)] == ["1", "2"]
+    drawn = ET.parse(picture)
+    assert len(drawn.findall(".//{*}polyline")) == len(replica.WAYS)
 
 
 def test_the_way_of_a_revocation_is_measured(capsys: pytest.CaptureFixture[str]) -> None:

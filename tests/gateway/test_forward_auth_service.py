@@ -171,6 +171,15 @@ def test_both_framings_at_once_are_refused(service: ForwardAuthService) -> None:
         assert line.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_trailer_is_no_header(service: ForwardAuthService, source: TokenSource) -> None:
+    """A token behind a body is none (RFC 9110 section 6.5.1)."""
+    head = b"POST /verify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailer = f"0\r\nAuthorization: Bearer {source.token()}\r\n\r\n".encode()
+    with closing(socket.create_connection(("127.0.0.1", service.port), timeout=30)) as line:
+        line.sendall(head + trailer)
+        assert line.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
 def test_another_protocol_ends_the_connection(
     service: ForwardAuthService, source: TokenSource
 ) -> None:
@@ -472,6 +481,7 @@ def test_a_busy_port_is_told_in_one_line(
         (["--policy", "ajar"], "--policy"),
         (["--workers", "0"], "--workers"),
         (["--max-staleness", "0"], "--max-staleness"),
+        (["--max-staleness", "1"], "--max-staleness"),
         (["--leeway", "61"], "--leeway"),
         (["--port", "http"], "--port"),
         (["--tls-key", "/etc/hostname"], "--tls-key"),

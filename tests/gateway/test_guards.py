@@ -260,6 +260,17 @@ def test_a_token_that_is_not_enough_is_forbidden(
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_log_says_what_the_client_is_not_told(
+    place: Place, adapter: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The code of the refusal, and nothing of the token."""
+    caplog.set_level("INFO", "gatepass")
+    token = place.issuer.token(aud=("another",))
+    place.ask(adapter, PLAIN, f"Bearer {token}")
+    assert [record.getMessage() for record in caplog.records] == ["refused: wrong_audience"]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_token_elsewhere_than_in_the_header_is_not_taken(place: Place, adapter: str) -> None:
     """RFC 9700 section 4.3.2: query strings are logged; RFC 6750 section 2.2: nor a form's."""
     token = place.issuer.token()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
+from harness.processes import free_port
 
 from gateway.errors import KeysUnavailable
 from gateway.fetching import MAX_DOCUMENT, Fetched, fetch_json
@@ -157,6 +158,40 @@ def test_a_first_fetch_that_fails_is_no_unknown_kid(client: JwksClient, issuer: 
         client.find(KID)
 
 
+def test_keys_that_have_moved_are_found_again(
+    client: JwksClient, issuer: Issuer, clock: Clock
+) -> None:
+    """Where they are no longer, the metadata are asked again (RFC 8414 section 3)."""
+    client.find(KID)
+    moved = f"{ISSUER}/moved"
+    # This issuer answers with one document at all of its other addresses.
+    issuer.metadata = {"issuer": ISSUER, "jwks_uri": moved, **issuer.jwks}
+    issuer.jwks = {"error": "not_found"}
+    clock.now += 301
+    client.find(KID)  # fails, and the copy is kept
+    assert moved not in issuer.fetches
+    clock.now += COOL_DOWN
+    client.find(KID)
+    assert issuer.fetches[-1] == moved
+
+
+def test_another_issuers_metadata_are_named(
+    client: JwksClient, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Localhost for 127.0.0.1, or http for https: the log holds both names."""
+    issuer.metadata = {**issuer.metadata, "issuer": "https://other.example"}
+    with pytest.raises(KeysUnavailable):
+        client.find(KID)
+    assert f"{ISSUER}/" in caplog.text
+    assert "names another issuer, 'https://other.example'" in caplog.text
+
+
+def test_a_failed_fetch_says_why() -> None:
+    """In the words of the system, not by the name of an exception."""
+    with pytest.raises(KeysUnavailable, match="does not answer: Connection refused"):
+        fetch_json(f"http://127.0.0.1:{free_port()}/")
+
+
 def test_no_header_makes_a_copy_live_longer_than_the_limit(
     client: JwksClient, issuer: Issuer, clock: Clock
 ) -> None:
@@ -293,7 +328,17 @@ def test_an_answer_that_is_no_document_is_a_failed_fetch(
         fetch_json(f"{base_url}/a")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "http://127.0.0.1:1/x",
+        "http://127.0.0.1:1/é",
+        "http://127.0.0.1:1/a b",
+        "http://[::1",
+    ],
+)
 def test_an_address_that_does_not_answer_is_a_failed_fetch(url: str) -> None:
     """Other schemes are not opened at all, and a closed port is told apart from bad keys."""
     with pytest.raises(KeysUnavailable):

@@ -211,6 +211,32 @@ def test_a_client_cannot_choose_what_is_asked_of_it(
     assert not [path for path in reached if "orders" in path.partition("?")[0]], reached
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%6frders/1",
+        "/orders;a=b/1",
+        "/orders;/1",
+        "/any;/../orders/1",
+        "/public/..;/orders/1",
+        "/public/..;x=y/orders/1",
+        "/public/..\\orders/1",
+        "/public/..%5corders/1",
+        "/public\\..\\orders/1",
+    ],
+)
+def test_what_a_backend_reads_as_another_route_is_none_of_this_one(
+    gateway: RealGateway, world: World, path: str
+) -> None:
+    """However a backend's library takes a path apart, the orders' route needs its scope."""
+    for own in ([], [f"Authorization: Bearer {world.token('reader')}"]):
+        before = len(world.backend.seen)
+        head = ("Host: example.org", "Connection: close")
+        answer = raw(gateway, f"GET {path} HTTP/1.1", *head, *own)
+        assert re.match(rb"HTTP/1.1 4\d\d ", answer), answer
+        assert world.backend.seen[before:] == []
+
+
 def test_no_client_says_who_it_is(gateway: RealGateway, world: World) -> None:
     """Identity headers of the client's, in every spelling and number, never reach the backend."""
     token = world.token()

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.requirement import Requirement, UnknownRequirement, requirement_of, segment_of
+from gateway.requirement import (
+    Requirement,
+    UnknownRequirement,
+    _parse,
+    requirement_of,
+    segment_of,
+)
 from revocation import StalePolicy
 
 WRITE = Requirement(frozenset({"orders:write"}), frozenset(), StalePolicy.ASK)
@@ -69,6 +75,14 @@ def test_whatever_a_client_appends_changes_nothing(client: bytes) -> None:
     """Behind a gateway's prefix and a slash no path of a client's asks for something else."""
     prefix = b"/verify/scope=orders:write&policy=ask"
     assert requirement_of(prefix + b"/" + client) == WRITE
+
+
+def test_what_a_client_appends_is_not_kept() -> None:
+    """Long paths, each another one, take no memory: Envoy puts them behind the requirement."""
+    _parse.cache_clear()
+    for number in range(50):
+        assert requirement_of(b"/verify/policy=ask/%d/%b" % (number, b"x" * 60_000)).scopes == set()
+    assert _parse.cache_info().currsize == 1
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)

@@ -185,6 +185,24 @@ def test_a_copy_of_another_denylist_is_not_read(directory: Path) -> None:
     replica.stop()
 
 
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("rediss://u:new@h:1/0?db=2", True),
+        ("rediss://h:1/0?db=2&username=u&password=new", True),
+        ("rediss://u:old@h:1/0?db=3", False),
+        ("rediss://u:old@other:1/0?db=2", False),
+    ],
+)
+def test_whoever_has_another_password_reads_the_same_copy(
+    directory: Path, other: str, same: bool
+) -> None:
+    """Passwords change while processes run; which denylist it is does not."""
+    replica = led(directory, owner="gatepass rediss://u:old@h:1/0?db=2")
+    assert (reader(directory, owner=f"gatepass {other}").fresh_at is not None) == same
+    replica.stop()
+
+
 def test_a_copy_from_before_the_machine_started_again_is_not_read(directory: Path) -> None:
     """Its clock has begun anew since then, so that its age would be a lie."""
     replica = led(directory)

@@ -145,6 +145,18 @@ def test_a_replica_without_a_copy_refuses_under_every_policy(denylist: Denylist)
             fresh.verify(TOKEN, policy)
 
 
+def test_a_verifier_that_nobody_started_says_so_once(
+    denylist: Denylist, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forgotten start() looks like an outage from outside; the log tells it from one."""
+    idle = Verifier(issuer=ISSUER, audience="orders", denylist=denylist, fetch=fetch)
+    for _ in range(2):
+        with pytest.raises(ReplicaStale):
+            idle.verify(TOKEN)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "call start()" in caplog.text
+
+
 def test_an_old_copy_follows_the_policy(redis_url: str) -> None:
     """Past `max_staleness`: refuse, ask the denylist itself, or go by the copy."""
     denylist = open_denylist(redis_url)

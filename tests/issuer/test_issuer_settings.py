@@ -326,6 +326,11 @@ def test_a_misspelled_setting_in_a_file_is_named(tmp_path: Path) -> None:
         ({"keys_secret": "short"}, "keys_secret"),
         ({"issuer": "http://login.example"}, "issuer"),
         ({"behind_tls_proxy": False}, "tls_certificate"),
+        ({"allowed_origins": ["http://app.example"]}, "allowed_origins"),
+        (
+            {"clients": {"demo": {"audience": "api", "origins": ["http://app.example"]}}},
+            "allowed_origins",
+        ),
     ],
 )
 def test_production_refuses_what_is_for_a_developer(change: dict[str, Any], name: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from harness.fresh_install import FreshInstall, build_wheel
-from harness.processes import Process
+from harness.processes import Process, short_directory
+from harness.running_demo import RunningDemo
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,19 @@ def test_a_gateways_host_is_told_what_the_rest_needs(gateway_host: FreshInstall)
         assert failed.returncode == 2
         assert "pip install 'gatepass[issuer]'" in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+def test_an_installed_demo_has_its_pages(wheel: Path, tmp_path: Path) -> None:
+    """The pages and the module that they load come with the wheel."""
+    issuer_host = FreshInstall(tmp_path / "env", wheel, ["issuer"])
+    directory = short_directory("gp-inst-")
+    with RunningDemo(directory / "state", program=issuer_host.command()) as demo:
+        page = demo.site.get("/")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        for path in re.findall(r'(?:src|href)="(/spa/[^"]+)"', page.content.decode()):
+            assert demo.site.get(path).status == 200, path
+        assert demo.site.get("/spa/src/index.js").status == 200
+    shutil.rmtree(directory)
 
 
 def test_without_any_extra_there_is_no_command_line(wheel: Path, tmp_path: Path) -> None:

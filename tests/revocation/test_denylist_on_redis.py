@@ -115,11 +115,17 @@ def test_tls_needs_the_authority_of_the_url(rediss_server: RedisServer, tmp_path
     trusted.close()
     bare = rediss_server.tls_url.partition("?")[0]
     stranger = make_certificates(tmp_path).authority
-    for query in ("", f"?ssl_ca_certs={stranger}", f"?ssl_ca_certs={tmp_path / 'none.pem'}"):
+    untrusted = "its certificate is not trusted, or is for another name"
+    for query, reason in (
+        ("", untrusted),
+        (f"?ssl_ca_certs={stranger}", untrusted),
+        (f"?ssl_ca_certs={tmp_path / 'none.pem'}", "No such file or directory"),
+    ):
         refused = open_denylist(bare + query)
         with pytest.raises(DenylistUnavailable) as refusal:
             refused.state()
         assert str(tmp_path) not in str(refusal.value)
+        assert str(refusal.value).endswith(reason)
         refused.close()
 
 
@@ -128,6 +134,21 @@ def test_plain_tcp_to_a_tls_port_is_refused(rediss_server: RedisServer) -> None:
     denylist = open_denylist(f"redis://127.0.0.1:{rediss_server.tls_port}/0")
     with contextlib.closing(denylist), pytest.raises(DenylistUnavailable):
         denylist.state()
+
+
+def test_a_failure_says_why_without_the_address(private_redis: RedisServer) -> None:
+    """A wrong password is no outage; of an outage the message has what the system calls it."""
+    private_redis.client().config_set("requirepass", "right")
+    for url, reason in (
+        (f"unix://:wrong@{private_redis.socket}", "Redis refuses the user or the password"),
+        (f"unix://{private_redis.socket}", "Redis refuses the user or the password"),
+        ("redis://127.0.0.1:1/0", "Redis does not answer: Connection refused"),
+        ("unix:///nowhere.sock", "Redis does not answer: No such file or directory"),
+    ):
+        denylist = open_denylist(url)
+        with contextlib.closing(denylist), pytest.raises(DenylistUnavailable) as refusal:
+            denylist.state()
+        assert str(refusal.value) == reason
 
 
 def test_an_evicting_server_is_known(private_redis: RedisServer) -> None:

@@ -13,6 +13,8 @@ from harness.denylists import KID, HandClock, Store, Token, held_by
 
 from revocation import (
     Entry,
+    FeedItem,
+    Position,
     Record,
     Replica,
     ReplicaStale,
@@ -172,13 +174,19 @@ def test_the_feed_is_read_between_the_slices(
     """What is revoked while a sweep goes on is known after the next step, not after the sweep."""
     denylist = near_store.ready(clock)
     replica = Replica(denylist, clock=clock, wall_clock=clock)
-    swept = list[float]()
+    swept, blocks = list[float](), list[float]()
+    tail = denylist.tail
+
+    def noted_tail(after: Position, block: float) -> list[FeedItem]:
+        blocks.append(block)
+        return tail(after, block)
 
     def sweep(now: float) -> bool:
         swept.append(now)
         return len(swept) % 10 != 0
 
     monkeypatch.setattr(replica._copy, "sweep", sweep)
+    monkeypatch.setattr(denylist, "tail", noted_tail)
     replica.step(block=0)
     for number in range(1, 15):
         denylist.add([Entry.session(f"s-{number}", clock.after(600))])
@@ -187,6 +195,7 @@ def test_the_feed_is_read_between_the_slices(
         assert len(swept) == min(number, 10)
         with pytest.raises(TokenRevoked):
             replica.check(Token(sid=f"s-{number}"), KID)
+    assert blocks == [30] + 9 * [0.05] + 4 * [30]
 
 
 # --- loading ----------------------------------------------------------------------------------

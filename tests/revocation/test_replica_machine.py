@@ -7,9 +7,12 @@ Python, and must be caught by the walks.
 
 from __future__ import annotations
 
+import itertools
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import pytest
@@ -26,6 +29,7 @@ from harness.denylists import (
     held_by,
     merged,
 )
+from harness.processes import short_directory
 from harness.redis_server import RedisServer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -40,6 +44,7 @@ from hypothesis.stateful import (
 
 from revocation import (
     NEVER,
+    Candidate,
     Denylist,
     DenylistLost,
     DenylistUnavailable,
@@ -68,6 +73,8 @@ Mutant = type[Follower] | type[PackedCopy] | type[PackedTable]
 MAX_STALENESS = 5.0
 EXAMPLES = 30
 STEPS = 60
+
+_numbers = itertools.count()
 
 KINDS = list(Kind)
 NAMES = ["ann", "ann", "bob"]
@@ -186,6 +193,8 @@ class Following(RuleBasedStateMachine):
 
     world: ClassVar[World]
     mutant: ClassVar[Mutant | None] = None
+    directory: ClassVar[Path | None] = None
+    """Where its copy is kept, in a file that whoever follows takes over from the one before."""
 
     @initialize()
     def begin(self) -> None:
@@ -198,12 +207,13 @@ class Following(RuleBasedStateMachine):
             clock=self.clock,
             wall_clock=self.clock,
             policy=StalePolicy.OPEN,
+            shared=self.directory and self.directory / f"replica-{next(_numbers)}",
         )
-        if self.mutant is not None:
-            copy = self.replica._copy
-            parts = [self.replica._follower, copy, copy._table]
-            (part,) = (one for one in parts if issubclass(self.mutant, type(one)))
-            part.__class__ = self.mutant
+        self.candidates: dict[Any, Candidate] = {}
+        if self.directory is None:
+            self.plant(self.replica._follower, self.replica._copy)
+        else:
+            self.take_over()
         self.acknowledged: list[Acknowledged] = []
         self.salts: list[bytes] = []
         self.model = Model(self.world.end)
@@ -216,6 +226,22 @@ class Following(RuleBasedStateMachine):
         self.denylist.add(journal)
         self.stored = list(journal)
         self.denylist.mark_ready(state.position.epoch)
+
+    def plant(self, follower: Any, copy: Any) -> None:
+        """Put the mutant in the place of what it breaks."""
+        if self.mutant is not None:
+            parts = [follower, copy, copy._table]
+            (part,) = (one for one in parts if issubclass(self.mutant, type(one)))
+            part.__class__ = self.mutant
+
+    @precondition(lambda self: self.directory)
+    @rule()
+    def take_over(self) -> None:
+        """Who followed is gone; somebody else goes on with what is in the file."""
+        leader = self.replica._follower
+        copy = PackedCopy(leader._file, held=leader._file.open(write=True))
+        leader._follower = leader._follow(copy)
+        self.plant(leader._follower, copy)
 
     # --- the issuer --------------------------------------------------------------------------
 
@@ -305,8 +331,15 @@ class Following(RuleBasedStateMachine):
 
     def refuses(self, entry: Entry) -> bool:
         token, kid = token_hit_by(entry.kind, entry.value, entry.level)
+        name = (entry.kind, entry.value, entry.level)
+        again = self.candidates.setdefault(name, Candidate(token, kid))
+        verdicts = [self.refuses_candidate(one) for one in (Candidate(token, kid), again)]
+        assert verdicts[0] == verdicts[1], "checked before, and so not looked up again"
+        return verdicts[0]
+
+    def refuses_candidate(self, candidate: Candidate) -> bool:
         try:
-            self.replica.check(token, kid, StalePolicy.OPEN)
+            self.replica.check_candidate(candidate, StalePolicy.OPEN)
         except TokenRevoked:
             return True
         except RevocationError:
@@ -424,6 +457,13 @@ class IgnoresTheWatermark(PackedCopy):
         pass
 
 
+class SaysThatNothingChanges(PackedTable):
+    """What was looked up once is never looked up again."""
+
+    def count_change(self) -> None:
+        pass
+
+
 class ForgetsOldSalts(PackedCopy):
     """Cannot find entries of an epoch that was lost."""
 
@@ -482,21 +522,23 @@ def quick_redis() -> Iterator[redis.Redis]:
         yield server.client()
 
 
-def machine(world: World, mutant: Mutant | None = None) -> type[Following]:
+def machine(
+    world: World, mutant: Mutant | None = None, directory: Path | None = None
+) -> type[Following]:
     """The machine for a denylist and a replica."""
 
     class Run(Following):
         pass
 
-    Run.world, Run.mutant = world, mutant
+    Run.world, Run.mutant, Run.directory = world, mutant, directory
     return Run
 
 
-def walk(world: World, mutant: Mutant | None = None) -> None:
+def walk(world: World, mutant: Mutant | None = None, directory: Path | None = None) -> None:
     """Take random walks through the machine, the same ones in every run."""
     for seed in range(world.walks):
         choose = random.Random(seed)
-        at = machine(world, mutant)()
+        at = machine(world, mutant, directory)()
         at.begin()
         for _ in range(STEPS):
             match choose.choice(
@@ -516,6 +558,8 @@ def walk(world: World, mutant: Mutant | None = None) -> None:
                     at.catch_up()
                 case "harm":
                     at.harm(choose.choice(HARMS))
+            if directory and choose.random() < 0.1:
+                at.take_over()
             at.what_was_acknowledged_before_its_age_is_known()
             at.what_it_once_refused_it_refuses()
             at.nothing_is_made_up()
@@ -526,16 +570,29 @@ def _entry(choose: random.Random) -> tuple[Kind, str, int, int | None]:
     return kind, name, choose.randint(1, 3), lifetime
 
 
+@pytest.fixture(params=["own memory", "shared"])
+def place(request: pytest.FixtureRequest) -> Iterator[Path | None]:
+    """Where a replica's copy is: None for its own memory."""
+    if request.param == "own memory":
+        yield None
+        return
+    directory = short_directory("gp-machine-")
+    yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.mark.parametrize("way", ["hypothesis", "walks"])
 @pytest.mark.parametrize("where", ["redis", "memory"])
-def test_a_replica_keeps_its_promises(quick_redis: redis.Redis, where: str, way: str) -> None:
+def test_a_replica_keeps_its_promises(
+    quick_redis: redis.Redis, place: Path | None, where: str, way: str
+) -> None:
     """Known in time, kept until its end, never made up: through loss, gaps and a bad line."""
     world = RedisWorld(quick_redis) if where == "redis" else MemoryWorld()
     if way == "walks":
-        walk(world)
+        walk(world, directory=place)
         return
     run_state_machine_as_test(
-        machine(world),
+        machine(world, directory=place),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
@@ -556,14 +613,15 @@ def test_a_replica_keeps_its_promises(quick_redis: redis.Redis, where: str, way:
         IgnoresTheWatermark,
         StartsFromNothing,
         ForgetsOldSalts,
+        SaysThatNothingChanges,
         CountsAnyHeartbeat,
         SweepsEarly,
     ],
 )
-def test_a_replica_that_breaks_a_promise_is_caught(mutant: Mutant) -> None:
-    """The machine finds each of these replicas out."""
+def test_a_replica_that_breaks_a_promise_is_caught(mutant: Mutant, place: Path | None) -> None:
+    """The machine finds each of these replicas out, wherever its copy is."""
     with pytest.raises(AssertionError):
-        walk(MemoryWorld(), mutant)
+        walk(MemoryWorld(), mutant, place)
 
 
 @pytest.mark.parametrize("name", LUA_MUTANTS)

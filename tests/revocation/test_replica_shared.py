@@ -157,6 +157,20 @@ def test_what_is_removed_by_hand_is_made_again(
         seconds_until(lambda: sum(one.position is not None for one in both) == 1, 30)
 
 
+def test_a_file_that_others_may_read_is_replaced(
+    directory: Path, near_store: Store, replica: Callable[[Watched], Replica]
+) -> None:
+    """A change of its permissions does not shut out the processes that begin after it."""
+    with Heart(near_store.ready(), INTERVAL):
+        first = replica(Watched(near_store.open()))
+        assert first.wait_in_step(30)
+        (directory / "replica").chmod(0o644)
+        second = replica(Watched(near_store.open()))
+        for one in (second, first):
+            seconds_until(lambda one=one: verdict(one) == "passed", 30)
+        assert (directory / "replica").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_whose_writer_died_before_it_said_so_is_left(directory: Path) -> None:
     """Readers look at the name, not only at what the old file says."""
     file = shared_file(directory)
@@ -293,9 +307,7 @@ def test_memory_does_not_grow_with_the_processes(directory: Path) -> None:
         assert kilobytes < 1_000
 
 
-def test_a_file_system_that_is_full_is_an_error(
-    directory: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_system_that_is_full_is_an_error(directory: Path) -> None:
     """Its pages are reserved: none that is missing later ends the process that touches it."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -315,6 +327,8 @@ def test_a_file_system_that_is_full_is_an_error(
             os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reader, 100) == b"OSError"
+    made = (directory / "replica").stat()
+    assert made.st_blocks * 512 >= made.st_size
     os.close(reader)
     os.close(writer)
     assert [path.name for path in directory.iterdir()] == ["replica"]

@@ -30,9 +30,15 @@ end
 local uptime_file = assert(io.open("/proc/uptime", "r"))
 uptime_file:setvbuf("no")
 
+-- HAProxy may run another request between any two steps here, and that moves the file's position: a
+-- number counts only at the beginning of the file, all of which is read at once.
 local function uptime()
-  uptime_file:seek("set", 0)
-  return uptime_file:read("n")
+  for _ = 1, 3 do
+    uptime_file:seek("set", 0)
+    local now = tonumber((uptime_file:read(64) or ""):match("^(%d+%.%d+) "))
+    if now then return now end
+  end
+  error("no clock")
 end
 
 -- 16 bytes in base64url.

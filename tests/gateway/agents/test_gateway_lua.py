@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from harness.gateway_lua import in_envoy, in_haproxy
 
+from gateway.agents import lua_source
 from gateway.identity import identity_headers
 from revocation import NEVER, Kind, Probe, Record
 from revocation.entry import record_key, refusal
@@ -102,11 +103,11 @@ def some_levels(choose: random.Random, salts: list[bytes]) -> dict[bytes, int]:
     return levels
 
 
-def test_the_denylist_is_read_alike(tmp_path: Path) -> None:
-    """Random tokens and entries: refused where Python refuses, of the same kind for one salt."""
+def denylist_disagreements(directory: Path) -> int:
+    """How many random tokens, under random entries, fare otherwise in Lua than in Python."""
     choose = random.Random(secrets.token_bytes(8))
     asked, wanted = [], []
-    for _ in range(600):
+    for _ in range(3000):
         salts = [choose.randbytes(32) for _ in range(choose.choice([1, 1, 2, 3]))]
         claims, kid, levels = (
             some_claims(choose),
@@ -127,13 +128,17 @@ def test_the_denylist_is_read_alike(tmp_path: Path) -> None:
             "watermark": watermark,
         }
         asked.append([json.dumps(given).encode()])
-    found = [text.decode() for text in in_haproxy(tmp_path, REFUSAL, asked)]
+    found = [text.decode() for text in in_haproxy(directory, REFUSAL, asked)]
     assert len({kind for _, kind in wanted}) == 7
-    for (salts_used, kind), text in zip(wanted, found, strict=True):
-        if salts_used == 1:
-            assert text == (kind or "nil")
-        else:
-            assert (text == "nil") == (kind is None)
+    return sum(
+        text != (kind or "nil") if salts_used == 1 else (text == "nil") != (kind is None)
+        for (salts_used, kind), text in zip(wanted, found, strict=True)
+    )
+
+
+def test_the_denylist_is_read_alike(tmp_path: Path) -> None:
+    """Refused where Python refuses, and of the same kind where there is one epoch."""
+    assert denylist_disagreements(tmp_path) == 0
 
 
 def _name(key: bytes) -> str:
@@ -157,7 +162,7 @@ GOOD: dict[str, Any] = {
     "sub": "someone",
     "aud": "api",
     "client_id": "web",
-    "iat": NOW - 10,
+    "iat": NOW - 20,
     "exp": NOW + 290,
     "jti": "AAAAAAAAAAAAAAAAAAAAAA",
     "sid": "_-AAAAAAAAAAAAAAAAAAAQ",
@@ -244,8 +249,8 @@ def python_accepts(text: bytes) -> bool:
     return True
 
 
-def test_claims_are_read_alike(tmp_path: Path) -> None:
-    """Every claim with every kind of value, and without it: what the verifier takes passes."""
+def claims_disagreements(directory: Path) -> list[bytes]:
+    """Payloads, every claim with every kind of value, that fare otherwise than in Python."""
     payloads = [dict(GOOD)]
     for name in [*GOOD, "roles", "nbf", "other"]:
         payloads += [{**GOOD, name: value} for value in VALUES]
@@ -260,11 +265,62 @@ def test_claims_are_read_alike(tmp_path: Path) -> None:
         good.replace(b"someone", bad)
         for bad in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80")
     ]
-    found = in_haproxy(tmp_path, CLAIMS, [[text, str(NOW).encode()] for text in texts])
+    found = in_haproxy(directory, CLAIMS, [[text, str(NOW).encode()] for text in texts])
     wanted = [python_accepts(text) for text in texts]
     assert 100 < sum(wanted) < len(wanted) - 100
-    for text, accepted, answer in zip(texts, wanted, found, strict=True):
-        assert (answer == b"true") == accepted, text
+    return [
+        text
+        for text, accepted, answer in zip(texts, wanted, found, strict=True)
+        if (answer == b"true") != accepted
+    ]
+
+
+def test_claims_are_read_alike(tmp_path: Path) -> None:
+    """What the verifier takes passes, and nothing else does."""
+    assert claims_disagreements(tmp_path) == []
+
+
+MUTANTS = [
+    ("denylist.lua", "claims.sub, salt) > claims.sub_ver", "claims.sub, salt) >= claims.sub_ver"),
+    (
+        "denylist.lua",
+        "claims.client_id, salt) >= claims.iat",
+        "claims.client_id, salt) > claims.iat",
+    ),
+    ("denylist.lua", "ipairs(parties)", "ipairs({})"),
+    ("denylist.lua", "claims.iat <= copy.watermark", "claims.iat < copy.watermark"),
+    ("denylist.lua", "ipairs(copy.salts)", "ipairs({copy.salts[1]})"),
+    ("denylist.lua", 'copy.id_level("s", claims.sid) > 0', "false"),
+    ("denylist.lua", 'copy.name_level("k", kid, salt) > 0', "false"),
+    ("claims.lua", "now < payload.exp", "now <= payload.exp"),
+    ("claims.lua", "payload.auth_time <= latest_start", "true"),
+    ("claims.lua", "lifetime <= settings.max_lifetime", "true"),
+    ("claims.lua", "payload.iss == settings.issuer", "true"),
+    ("claims.lua", "and number(payload.iat)", ""),
+    ("claims.lua", "return ours and", "return"),
+    ("json.lua", "or members[name] ~= nil", ""),
+]
+"""Each makes the Lua milder, or stricter, in one place."""
+
+
+@pytest.mark.parametrize(("file", "text", "instead"), MUTANTS)
+def test_a_mutant_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, instead: str
+) -> None:
+    """One of the two comparisons above sees each mutant."""
+    source = lua_source.source
+
+    def mutated(name: str) -> str:
+        found = source(name)
+        return found.replace(text, instead) if name == file else found
+
+    assert mutated(file) != source(file)
+    monkeypatch.setattr(lua_source, "source", mutated)
+    try:
+        caught = denylist_disagreements(tmp_path) or claims_disagreements(tmp_path)
+    except AssertionError as error:
+        caught = "main.lua" in str(error)  # it failed outright on a form that it no longer checks
+    assert caught
 
 
 def test_identity_headers_are_the_same(tmp_path: Path) -> None:

@@ -142,6 +142,39 @@ def test_it_closes_when_nobody_vouches(setting: Setting) -> None:
     assert setting.status(token) == 200
 
 
+MUTANTS = {
+    "never stale": ("return staleness <= settings.max_staleness", "return true"),
+    "by the wall clock alone": ("or now < dropped then", "then"),
+    "any signature": ('txn:get_var("txn.gatepass_verified") ~= 1', "false"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_caught(setting: Setting, mutant: str) -> None:
+    """What the tests here, and those of forged signatures, hold is not held by these."""
+    text, instead = MUTANTS[mutant]
+    program = setting.files.directory / "gatepass.lua"
+    original = program.read_text()
+    assert original.count(text) == 1
+    program.write_text(original.replace(text, instead))
+    try:
+        setting.haproxy.process.kill()
+        setting.haproxy.start()
+        setting.sink.tend()
+        setting.sink.merge([entry(b"b" * 16, int(time.time()) + 60)])
+        token = setting.token(b"a" * 16)
+        if mutant == "never stale":
+            setting.sink.vouch(suspension_aware_clock() - RULES.max_staleness)
+        elif mutant == "any signature":
+            token = f"{token.rpartition('.')[0]}.{base64url.encode(bytes(64))}"
+        else:
+            setting.sink.sweep(time.time() + 61)
+            setting.sink.tend()
+        assert setting.status(token) == 200
+    finally:
+        program.write_text(original)
+
+
 def test_old_copies_still_refuse(setting: Setting) -> None:
     """What an old copy refuses is refused: 401, not 503."""
     setting.sink.merge([entry(b"a" * 16, NEVER)])

@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,6 +197,27 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
         assert "root" not in str(seen.headers)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%6frders/1",
+        "/%6Frders/%zz",
+        "/orders/%zz",
+        "/orders;a=b/1",
+        "/public/..;/orders/1",
+        "/public/..\\orders/1",
+        "/public\\..\\orders/1",
+    ],
+)
+def test_no_spelling_of_a_path_leads_past_its_scope(deployment: Deployment, path: str) -> None:
+    """Escapes, semicolons and backslashes that a backend undoes do not change what is asked."""
+    token, seen = deployment.forged(scope="orders:write"), len(deployment.backend.seen)
+    assert deployment.ask(token, "/").status == 200
+    for headers in ([("Authorization", f"Bearer {token}")], []):
+        assert deployment.send(path, headers) in {400, 401, 403}
+    assert len(deployment.backend.seen) == seen + 1
+
+
 def test_a_route_asks_for_a_scope(deployment: Deployment) -> None:
     """403 with the scope that is missing (RFC 6750 section 3.1); a part of a scope is none."""
     enough = deployment.forged(scope="orders:write orders:read")
@@ -206,6 +228,14 @@ def test_a_route_asks_for_a_scope(deployment: Deployment) -> None:
         assert answer.headers["www-authenticate"] == (
             'Bearer error="insufficient_scope", scope="orders:read"'
         )
+
+
+@pytest.mark.parametrize(
+    "path", ["/public/../orders/1", "/public/%2e%2e/orders/1", "/public/%2F..%2Forders/1"]
+)
+def test_no_spelling_of_a_path_opens_another(deployment: Deployment, path: str) -> None:
+    """What is asked of a route is asked of each path that the backend may take for it."""
+    assert deployment.send(path, []) in (400, 401)
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -393,6 +423,23 @@ def test_each_kind_of_revocation_is_seen(deployment: Deployment) -> None:
     assert deployment.ask(changed).status == 200
     back = {"current_password": NEW_PASSWORD, "new_password": PASSWORD, "transport": "body"}
     site.post("/password", back, token=changed).granted()
+
+
+def test_many_requests_at_once(deployment: Deployment) -> None:
+    """Requests that a worker takes up in between disturb none: each token gets its own answer."""
+    subjects = [f"person {number}" for number in range(20)]
+    wanted = {deployment.forged(sub=sub, sub_ver=1): 200 for sub in subjects[:10]}
+    wanted |= {deployment.forged(sub=sub, sub_ver=1): 401 for sub in subjects[10:]}
+    deployment.denylist.add([Entry.subject(sub, 2, until_expiry()) for sub in subjects[10:]])
+    for token, status in wanted.items():
+        deployment.waits_for(status, token)
+
+    def ask_all(_: int) -> list[tuple[int, int]]:
+        return [(deployment.ask(token).status, status) for token, status in wanted.items()]
+
+    with ThreadPoolExecutor(8) as pool:
+        for answers in pool.map(ask_all, range(16)):
+            assert all(found == status for found, status in answers), answers
 
 
 def test_a_lost_role_refuses_older_versions_alone(deployment: Deployment) -> None:

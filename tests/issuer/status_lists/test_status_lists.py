@@ -20,6 +20,7 @@ from harness.issuer_app import (
     follow,
     granted,
 )
+from harness.processes import until
 
 from issuer.journal import Reason
 from issuer.status_lists import StatusLists, open_status_store, status_list, store
@@ -206,6 +207,39 @@ def test_without_a_replica_in_step_there_is_no_list(issuer: IssuerApp) -> None:
     lists._replica._follower._distrust()
     answer = issuer.ask("GET", path)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_lists_that_take_long_hold_two_threads_at_most(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks meanwhile gets the last copy, and one without any is told to come again."""
+    path, _ = place_of(issuer.grant()["access_token"])
+    lists = issuer.services.status_lists
+    assert lists is not None
+    first = issuer.ask("GET", path).text
+    making, go_on, make = threading.Event(), threading.Event(), lists._make
+
+    def slowly(list_id: str, now: int) -> str:
+        making.set()
+        assert go_on.wait(30)
+        return make(list_id, now)
+
+    monkeypatch.setattr(lists, "_make", slowly)
+    issuer.clock.advance(MADE_FOR)
+    list_id = path.removeprefix("/status/")
+    threads = [threading.Thread(target=lists.token, args=[list_id]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in until(10, "both of them"):
+        if making.is_set() and lists._places._value == 0:  # type: ignore[attr-defined]
+            break
+    assert issuer.ask("GET", path).text == first
+    busy = issuer.ask("GET", "/status/AAAAAAAAAAAAAAAAAAAAAA")
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "1")
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert issuer.ask("GET", path).text != first
 
 
 def test_nobody_has_a_list_where_no_client_asks(make_issuer: Callable[..., IssuerApp]) -> None:

@@ -29,7 +29,7 @@ from revocation import (
 )
 from revocation.entry import record_key
 from revocation.memory_denylist import MemoryDenylist
-from revocation.packed_copy import PackedCopy
+from revocation.packed_copy import PackedCopy, SharedReader
 from revocation.redis_client import connect
 from revocation.redis_denylist import RedisDenylist
 
@@ -402,10 +402,13 @@ def strings_in(client: redis.Redis) -> Iterator[bytes]:
 
 
 def held_by(replica: Replica) -> dict[bytes, tuple[int, int]]:
-    """Level and expiry of what a replica holds in memory of its own."""
+    """Level and expiry of what a replica holds."""
     copy = replica._copy
-    assert isinstance(copy, PackedCopy)
-    return {record.key: (record.level, record.expires) for record in copy._table.records()}
+    assert isinstance(copy, PackedCopy | SharedReader)
+    _ = copy.fresh_at  # a reader opens the file that is there now
+    table = copy._table
+    assert table is not None
+    return {record.key: (record.level, record.expires) for record in table.records()}
 
 
 def in_minutes(records: dict[bytes, tuple[int, int]]) -> dict[bytes, tuple[int, int]]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,11 +69,19 @@ class FeedServer:
     feed: Feed
     hub: FeedHub
     server: BaseWSGIServer
+    opened: list[Denylist] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, denylist: Denylist, *, streams: int = 64, lasting: float = 0.0, **options: Any
+        cls,
+        denylist: Denylist,
+        *,
+        streams: int = 64,
+        lasting: float = 0.0,
+        between: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> FeedServer:
+        """`between` makes a WSGI application of the feed's: what a proxy does to it."""
         signer = FeedSigner(ISSUER, lambda: _KEY, time.time)
         hub = FeedHub(denylist, signer, streams=streams, **options)
         feed = Feed(denylist, signer, hub, Snapshots(denylist, signer, lasting=lasting))
@@ -81,6 +89,8 @@ class FeedServer:
         app.extensions["gatepass"] = SimpleNamespace(feed=feed, gateways=Gateways(GATEWAYS))
         app.register_blueprint(revocations.blueprint)
         register_errors(app)
+        if between is not None:
+            app.wsgi_app = between(app.wsgi_app)  # type: ignore[method-assign]
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -101,9 +111,16 @@ class FeedServer:
 
     def open(self) -> Denylist:
         """A denylist that reads it."""
-        return open_denylist(self.url, verify=verify)
+        return self.open_as(NAME, SECRET)
+
+    def open_as(self, name: str, secret: str) -> Denylist:
+        """The same with other credentials."""
+        self.opened.append(open_denylist(self.url_for(name, secret), verify=verify))
+        return self.opened[-1]
 
     def close(self) -> None:
+        for reader in self.opened:
+            reader.close()
         # The hub's thread may be waiting in a denylist for news; it ends with that wait.
         self.feed.end_streams()
         self.server.shutdown()
