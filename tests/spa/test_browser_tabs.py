@@ -21,7 +21,7 @@ from playwright.sync_api import Page
 
 TABS = 12
 ROUNDS = 1000
-FEWER = 60
+FEWER = 30
 PAST_REUSE_INTERVAL = 11.0
 STRICT = {"reuse_interval": 0, "retry_window": 0}
 """Settings under which a refresh token is good for one refresh, and nothing is forgiven."""
