@@ -41,8 +41,16 @@ def _forbidden(description: str) -> OAuthError:
 
 
 def refresh_cookie() -> str | None:
-    """The refresh token that the browser sent, or None."""
-    return request.cookies.get(COOKIE) or None
+    """The refresh token that the browser sent, or None; also if it sent two under the name.
+
+    Read as a browser writes it (RFC 6265 section 5.4), where a quote is a character like any other:
+    to a parser that knows quoted strings, a cookie that a neighbouring host planted (`a="`) would
+    swallow ours. No browser sends a `__Host-` name twice, so neither of two is to be believed.
+    """
+    header = request.headers.get("Cookie", "")
+    pairs = (pair.strip(" \t").partition("=") for pair in header.split(";"))
+    found = [value for name, _, value in pairs if name == COOKIE]
+    return found[0] or None if len(found) == 1 else None
 
 
 def set_refresh_cookie(response: Response, token: str, max_age: int) -> None:

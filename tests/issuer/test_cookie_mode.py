@@ -192,3 +192,27 @@ def test_an_unknown_transport_is_refused(issuer: IssuerApp) -> None:
     """There are two transports and no third."""
     text = refused(issuer.login(transport="header"), 400, "invalid_request")
     assert text == "transport must be one of cookie, body"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        ('a="; {}; b="', True),
+        ("a=\xff; {}", True),
+        ("={}", False),
+        ("{}; {}", False),
+        ("\u2000{}", False),
+        ("__host-gatepass_refresh=1; {}", True),
+    ],
+    ids=["quotes", "no UTF-8", "no name", "twice", "odd space", "small letters"],
+)
+def test_cookies_of_a_neighbouring_host_neither_hide_ours_nor_pass_for_it(
+    issuer: IssuerApp, planted: tuple[str, bool]
+) -> None:
+    """What a subdomain can plant (RFC 6265 section 8.6) is not taken for the refresh token."""
+    token, _ = cookie_of(cookie_login(issuer))
+    text, taken = planted
+    ours = f"__Host-gatepass_refresh={token}"
+    cookies = text.format(ours, ours).encode().decode("latin-1")
+    answer = issuer.post("/refresh", headers={**browser(), "Cookie": cookies})
+    assert answer.status_code == (200 if taken else 400)

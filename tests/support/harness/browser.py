@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -137,6 +138,15 @@ class Visitor:
     def _ends(self, request: Request) -> None:
         self._under_way.discard(request)
 
+    def unwatched(self) -> None:
+        """Follow requests no more, so that many of them cost less; time cannot be held then."""
+        for event, listener in (
+            ("request", self._begins),
+            ("requestfinished", self._ends),
+            ("requestfailed", self._ends),
+        ):
+            self.context.remove_listener(event, listener)
+
     def tab(self, path: str = "/", origin: str | None = None) -> Page:
         """A new tab on the issuer's pages, or on those of another origin."""
         page = self.context.new_page()
@@ -172,11 +182,15 @@ class Visitor:
             return
         now = max(page.evaluate("Date.now()") for page in pages)
         self.context.clock.pause_at(datetime.fromtimestamp(now / 1000 + HOLD_SECONDS, UTC))
+        self.settle()
+
+    def settle(self) -> None:
+        """Let what is under way to a server come to its end, for some seconds at most."""
         end = monotonic() + QUIET_SECONDS
         quiet = 0
         # A request may be about to be sent, so once is not enough.
         while quiet < 3 and monotonic() < end:
-            pages[0].wait_for_timeout(15)
+            self.context.pages[0].wait_for_timeout(15)
             quiet = 0 if self._under_way else quiet + 1
 
     def go_on(self, seconds: float) -> None:
@@ -197,6 +211,14 @@ class BrowserWorld:
     """Further options of `gatepass demo`."""
     absolute: int = ABSOLUTE
     """Seconds from a login to the session's end; 0: as the demo has it, twelve hours."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings in place of the demo's own, and mutants; see `altered_demo`."""
+    beside: BrowserWorld | None = None
+    """One whose Chromium this one uses; there can be but one Playwright at a time."""
+    switches: tuple[str, ...] = ()
+    """Further switches of Chromium."""
+    unwanted: tuple[str, ...] = ()
+    """Switches that Playwright would give it."""
     demo: RunningDemo = field(init=False)
     foreign: Foreign = field(init=False)
 
@@ -217,7 +239,7 @@ class BrowserWorld:
         write_shift(self.shift_file, 0.0)
         # Pages on another port of the same host are of the same site; listed, they may call.
         origins = (f"--origin={self.foreign.url().rstrip('/')}",)
-        own = (self.shift_file, self.absolute)
+        own = (self.shift_file, self.absolute, json.dumps(self.changes))
         self.demo = self._stack.enter_context(
             RunningDemo(
                 self.directory / "state",
@@ -228,13 +250,19 @@ class BrowserWorld:
         )
         self.issuer: str = self.demo.described["base_url"]
         self.api: str = self.demo.described["api_url"]
+        if self.beside is not None:
+            self.playwright, self.chromium = self.beside.playwright, self.beside.chromium
+            return
         self.playwright: Playwright = self._stack.enter_context(sync_playwright())
         self.chromium = self.playwright.chromium.launch(
-            executable_path=require_binary("chromium", "chromium"), args=list(SWITCHES)
+            executable_path=require_binary("chromium", "chromium"),
+            args=[*SWITCHES, *self.switches],
+            ignore_default_args=list(self.unwanted),
         )
         self._stack.callback(self.chromium.close)
 
     def __exit__(self, *_: object) -> None:
+        self.forget()
         self._stack.close()
 
     # --- people ------------------------------------------------------------------------------
