@@ -98,8 +98,8 @@ def make_pair(make_world: _MakeWorld, tmp_path: Path) -> Iterator[Callable[..., 
 def follow(gateway: Verifier, shift: Path) -> None:
     """Let a gateway live in the shifted time."""
     clock = shifted_clock(shift)
-    gateway.replica._wall_clock = clock
-    gateway._tokens._clock = clock
+    gateway.replica._following._wall_clock = clock
+    gateway._clock = gateway._tokens._clock = clock
 
 
 @pytest.fixture
