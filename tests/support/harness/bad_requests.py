@@ -239,6 +239,7 @@ ENDPOINTS = (
     Endpoint("GET", "/.well-known/jwks.json", kind=None),
     Endpoint("GET", "/.well-known/oauth-authorization-server", kind=None),
     Endpoint("GET", "/openapi.json", kind=None),
+    Endpoint("GET", "/password/rules", kind=None),
     Endpoint("GET", "/healthz", kind=None),
     Endpoint("GET", "/readyz", kind=None),
 )
