@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,27 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["COVERAGE_FILE"] = str(config.rootpath / ".coverage")
 
 
-LONG = ("test_soak.py", "faults", "races", "benchmarks", "upgrades", "crashes", "demo", "project")
+LONG = ("test_soak.py", "spa", "faults", "races", "benchmarks", "crashes", "upgrades", "project")
 """Files and folders of which one test may take a minute, the longest first."""
+BETWEEN = 4
+"""Other files after each of them: at once they would be more than a small machine can carry."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, or a long file that comes last runs alone at the end."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
 
-    def place(item: pytest.Item) -> int:
-        return next((at for at, part in enumerate(LONG) if part in item.path.parts), len(LONG))
+    def place(path: Path) -> int:
+        return next((at for at, part in enumerate(LONG) if part in path.parts), len(LONG))
 
-    items.sort(key=place)
+    ordered = sorted(files, key=place)
+    long = [path for path in ordered if place(path) < len(LONG)]
+    others = iter(ordered[len(long) :])
+    spread = [each for path in long for each in (path, *islice(others, BETWEEN))]
+    items[:] = [item for path in (*spread, *others) for item in files[path]]
 
 
 @pytest.fixture(scope="session")
