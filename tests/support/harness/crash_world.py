@@ -39,6 +39,8 @@ from tokens import AccessClaims, UnknownKid
 
 HEARTBEAT_INTERVAL = 0.25
 PATIENCE = 20.0
+READY = 60.0
+"""Seconds for a start on a machine that does much else; a bound of nothing but the waiting."""
 
 
 class LiveIssuer:
@@ -82,7 +84,7 @@ class LiveIssuer:
         """Start the issuer and wait until its stores answer through it."""
         self.launch()
         issuer = self.running()
-        for _ in until(PATIENCE, "an issuer that is ready", pause=0.005):
+        for _ in until(READY, "an issuer that is ready", pause=0.005):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 if ask("GET", f"{self._url}/readyz").status == 200:
                     return
@@ -230,7 +232,7 @@ class CrashWorld(LiveIssuer):
                 self.is_killed()
             self.start()
             self.gateway.start()
-            assert self.gateway.replica.wait_in_step(PATIENCE)
+            assert self.gateway.replica.wait_in_step(READY)
             self._acknowledge()
         except BaseException:
             self.close()
