@@ -100,4 +100,5 @@ def test_an_issuer_that_died_over_its_first_keys_starts(
 ) -> None:
     """The first ring of all is written whole or not at all; the next start serves."""
     with make_world(dies_first_at=point, **settings) as world:
+        world.settle()
         world.holds_what_was_acknowledged()
