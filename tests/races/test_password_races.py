@@ -82,14 +82,21 @@ def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Pa
 def test_a_mutant_is_found(
     make_fleet: Callable[..., IssuerFleet], mutant: str, telling: str
 ) -> None:
-    """An issuer that leaves out one step of what protects it makes a history that is at fault."""
-    _, violations, _ = race(
-        make_fleet,
-        settle=False,
-        people=1,
-        devices=6,
-        changes=15,
-        seconds=6,
-        fleet={"alterations": [mutant]},
-    )
-    assert any(re.search(telling, violation) for violation in violations), violations
+    """An issuer that leaves out one step of what protects it makes a history that is at fault.
+
+    In one race of three at the most: which requests meet in six seconds is left to chance.
+    """
+
+    def found() -> bool:
+        _, violations, _ = race(
+            make_fleet,
+            settle=False,
+            people=1,
+            devices=6,
+            changes=15,
+            seconds=6,
+            fleet={"alterations": [mutant]},
+        )
+        return any(re.search(telling, violation) for violation in violations)
+
+    assert any(found() for _ in range(3))
