@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from revocation.deadline import UntilDeadline
 from revocation.reasons import reason_of
 
 from .errors import KeysUnavailable
@@ -68,31 +69,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, deadline: float, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         reader: Any = self.fp
-        self.fp = io.BufferedReader(_Until(deadline, sock, reader.detach()))
-
-
-class _Until(io.RawIOBase):
-    """Reads from a socket until a moment of `time.monotonic`, then raises `TimeoutError`."""
-
-    def __init__(self, deadline: float, sock: socket.socket, inner: io.RawIOBase) -> None:
-        super().__init__()
-        self._deadline = deadline
-        self._sock = sock
-        self._inner = inner
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._inner.readinto(buffer)
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
+        self.fp = io.BufferedReader(UntilDeadline(deadline, sock, reader.detach()))
 
 
 class _Http(urllib.request.HTTPHandler):

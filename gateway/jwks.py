@@ -15,8 +15,9 @@ from keys import InvalidKey, load_public_jwk
 from revocation import suspension_aware_clock
 from tokens import AlgorithmRefused, UnknownKid, VerificationKey
 
+from .discovery import KeysAddress, members_of
 from .errors import KeysUnavailable
-from .fetching import FETCH_TIMEOUT, Fetch, Fetched, fetch_json, within
+from .fetching import FETCH_TIMEOUT, Fetch, fetch_json, within
 
 log = logging.getLogger("gatepass.gateway")
 
@@ -49,10 +50,8 @@ class JwksClient:
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = suspension_aware_clock,
     ) -> None:
-        self._issuer = issuer
-        self._fetch = fetch
+        self._address = KeysAddress(issuer, fetch)
         self._clock = clock
-        self._jwks_uri: str | None = None
         self._set = _KeySet({}, {})
         self._fetched_at: float | None = None
         self._fresh_until = float("-inf")
@@ -180,12 +179,12 @@ class JwksClient:
 
     def _fetch_keys(self, now: float) -> None:
         try:
-            fetched = within(TOTAL_TIMEOUT, self._fetch_document)
+            fetched = within(TOTAL_TIMEOUT, self._address.fetch_jwks)
             keys = self._set.successor(fetched.document)
         except KeysUnavailable as error:
             kept = "keeping the last good keys" if self._fetched_at is not None else "no keys yet"
             log.warning("%s: %s", kept, error)
-            self._jwks_uri = None  # they may be somewhere else by now
+            self._address.forget()
             return
         lifetime = min(fetched.max_age, MAX_AGE)
         self._set = keys
@@ -193,24 +192,6 @@ class JwksClient:
         self._fresh_until = now + lifetime
         # Gateways that started together do not ask together.
         self._refresh_at = now + lifetime * random.uniform(0.7, 0.9)  # noqa: S311
-
-    def _fetch_document(self) -> Fetched:
-        return self._fetch(self._discover())
-
-    def _discover(self) -> str:
-        """The `jwks_uri` of the issuer's metadata (RFC 8414 section 3.3)."""
-        if self._jwks_uri is None:
-            url = f"{self._issuer}/.well-known/oauth-authorization-server"
-            metadata = self._fetch(url).document
-            named = metadata.get("issuer") if isinstance(metadata, dict) else None
-            if named != self._issuer:
-                another = f"another issuer, {str(named)[:200]!r}" if named else "no issuer"
-                raise KeysUnavailable(f"{url} names {another}")
-            uri = metadata.get("jwks_uri")
-            if not isinstance(uri, str) or not uri.startswith(f"{self._issuer}/"):
-                raise KeysUnavailable(f"{url} names keys that are not the issuer's own")
-            self._jwks_uri = uri
-        return self._jwks_uri
 
 
 _CLIENTS: weakref.WeakSet[JwksClient] = weakref.WeakSet()
@@ -236,12 +217,9 @@ class _KeySet:
 
         A key of an unchanged JWK is the same object as before. Raises `KeysUnavailable`.
         """
-        members = document.get("keys") if isinstance(document, dict) else None
-        if not isinstance(members, list):
-            raise KeysUnavailable("the issuer's answer is not a JWKS")
         keys: dict[str, VerificationKey] = {}
         jwks: dict[str, Any] = {}
-        for jwk in members:
+        for jwk in members_of(document):
             try:
                 kid, alg, public = load_public_jwk(jwk)
                 known = self.jwks.get(kid) == jwk

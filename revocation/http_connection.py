@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
+from .deadline import UntilDeadline
 from .errors import (
     BadDenylistUrl,
     DenylistLost,
@@ -252,32 +253,8 @@ class TimedResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **options)
         self.socket = sock
         reader: Any = self.fp
-        timed = _Until(deadline, sock, reader.detach())
+        timed = UntilDeadline(deadline, sock, reader.detach())
         self.fp = io.BufferedReader(timed, io.DEFAULT_BUFFER_SIZE if buffered else 1)
-
-
-class _Until(io.RawIOBase):
-    """Reads from a socket until a moment of `time.monotonic`, then raises `TimeoutError`."""
-
-    def __init__(self, deadline: float, sock: socket.socket, inner: io.RawIOBase) -> None:
-        super().__init__()
-        self._deadline = deadline
-        self._sock = sock
-        self._inner = inner
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._inner.readinto(buffer)
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keys import InvalidKey, load_public_jwk
+from revocation import suspension_aware_clock
 
+from ..discovery import KeysAddress, members_of
 from ..errors import KeysUnavailable
 from ..fetching import Fetch, fetch_json
 from ..jwks import MAX_AGE
@@ -40,14 +41,12 @@ class IssuerKeys:
         algorithms: frozenset[str],
         *,
         fetch: Fetch = fetch_json,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = suspension_aware_clock,
     ) -> None:
         """`algorithms` are those that the gateway knows; other keys are passed over."""
-        self._issuer = issuer
+        self._address = KeysAddress(issuer, fetch)
         self._algorithms = algorithms
-        self._fetch = fetch
         self._clock = clock
-        self._jwks_uri: str | None = None
         self._fetched_at: float | None = None
         self._keys: dict[str, PublicKeyFile] = {}
         self._told = set[str]()
@@ -65,28 +64,16 @@ class IssuerKeys:
     def refresh(self) -> None:
         """Fetch the set. Raises `KeysUnavailable`; the last copy stays."""
         now = self._clock()
-        self._keys = self._read(self._fetch(self._discovered()).document)
+        try:
+            self._keys = self._read(self._address.fetch_jwks().document)
+        except KeysUnavailable:
+            self._address.forget()
+            raise
         self._fetched_at = now
 
-    def _discovered(self) -> str:
-        """The `jwks_uri` of the issuer's metadata (RFC 8414 section 3.3)."""
-        if self._jwks_uri is None:
-            url = f"{self._issuer}/.well-known/oauth-authorization-server"
-            metadata = self._fetch(url).document
-            if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
-                raise KeysUnavailable(f"{url} is not the metadata of {self._issuer}")
-            uri = metadata.get("jwks_uri")
-            if not isinstance(uri, str) or not uri.startswith(f"{self._issuer}/"):
-                raise KeysUnavailable(f"{url} names keys that are not the issuer's own")
-            self._jwks_uri = uri
-        return self._jwks_uri
-
     def _read(self, document: Any) -> dict[str, PublicKeyFile]:
-        members = document.get("keys") if isinstance(document, dict) else None
-        if not isinstance(members, list):
-            raise KeysUnavailable("the issuer's answer is not a JWKS")
         keys: dict[str, PublicKeyFile] = {}
-        for jwk in members:
+        for jwk in members_of(document):
             try:
                 kid, alg, public = load_public_jwk(jwk)
             except (InvalidKey, TypeError, AttributeError) as error:

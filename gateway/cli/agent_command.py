@@ -23,8 +23,9 @@ from ..agents.lua_source import Rules
 from ..errors import KeysUnavailable
 from ..fetching import fetch_json
 from ..service_log import configure_service_log
-from ..service_settings import BadSetting, ServiceSettings, has_password
+from ..service_settings import BadSetting, ServiceSettings
 from ..verifier import DEFAULT_MAX_LIFETIME
+from .denylist_option import denylist_url
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -203,21 +204,7 @@ def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # no
 def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:
     """The common settings, checked as the forward-auth service's are."""
     denylist, file = given["denylist"], given["denylist_file"]
-    source = context.get_parameter_source("denylist")
-    if denylist and source is click.core.ParameterSource.COMMANDLINE and has_password(denylist):
-        raise click.BadParameter(
-            "it holds a password, and every user of this machine sees a command line: use"
-            f" {_variable('denylist')} or --denylist-file",
-            param_hint="'--denylist'",
-        )
-    if file is not None:
-        if denylist is not None:
-            raise click.UsageError("--denylist and --denylist-file exclude each other")
-        denylist = file.readline().strip()
-    if not denylist:
-        raise click.UsageError(
-            f"Missing option '--denylist' (or {_variable('denylist')}, or --denylist-file)."
-        )
+    denylist = denylist_url(context, denylist, file, variable=_variable("denylist"))
     names = (
         *("issuer", "audience", "namespace", "max_staleness", "heartbeat_interval", "leeway"),
         *("max_lifetime", "issuer_ca", "plain_issuer", "json"),

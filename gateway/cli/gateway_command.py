@@ -15,9 +15,10 @@ from tokens import DEFAULT_LEEWAY
 
 from ..forward_auth import LogRequests
 from ..service_log import configure_service_log
-from ..service_settings import BadSetting, ServiceSettings, has_password, is_loopback
+from ..service_settings import BadSetting, ServiceSettings, is_loopback
 from ..serving import CannotListen, serve
 from ..verifier import DEFAULT_MAX_LIFETIME
+from .denylist_option import denylist_url
 
 log = logging.getLogger("gatepass.gateway")
 
@@ -150,21 +151,7 @@ def gateway(
     runs, `/readyz` that it has the keys and an up-to-date copy of the denylist. The first line on
     standard output is its address. SIGTERM or Ctrl-C finishes the requests under way.
     """
-    source = context.get_parameter_source("denylist")
-    if denylist and source is click.core.ParameterSource.COMMANDLINE and has_password(denylist):
-        raise click.BadParameter(
-            "it holds a password, and every user of this machine sees a command line: use"
-            f" {_variable('denylist')} or --denylist-file",
-            param_hint="'--denylist'",
-        )
-    if denylist_file is not None:
-        if denylist is not None:
-            raise click.UsageError("--denylist and --denylist-file exclude each other")
-        denylist = denylist_file.readline().strip()
-    if not denylist:
-        raise click.UsageError(
-            f"Missing option '--denylist' (or {_variable('denylist')}, or --denylist-file)."
-        )
+    denylist = denylist_url(context, denylist, denylist_file, variable=_variable("denylist"))
     given["policy"] = StalePolicy(given["policy"])
     given["log_requests"] = LogRequests(given["log_requests"])
     settings = ServiceSettings(denylist=denylist, **given)

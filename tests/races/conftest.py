@@ -21,10 +21,7 @@ def make_fleet(
 
         def make(**options: Any) -> IssuerFleet:
             options.setdefault("database_url", postgres_url)
-            return stack.enter_context(
-                IssuerFleet(
-                    redis_url=private_redis.unix_url, directory=tmp_path / "fleet", **options
-                )
-            )
+            options.setdefault("directory", tmp_path / "fleet")
+            return stack.enter_context(IssuerFleet(redis_url=private_redis.unix_url, **options))
 
         yield make

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from harness.issuer_process import IssuerFleet
+from harness.postgres_server import PostgresServer
 from harness.race_history import Figures
 from harness.race_load import Race
+from harness.redis_server import RedisServer
 
 QUICK_ROTATION = {"GATEPASS_REUSE_INTERVAL": "0.05"}
 # Whatever hash one issuer stores, a login at the other one replaces.
@@ -80,23 +82,33 @@ def test_the_same_on_sqlite(make_fleet: Callable[..., IssuerFleet], tmp_path: Pa
     ],
 )
 def test_a_mutant_is_found(
-    make_fleet: Callable[..., IssuerFleet], mutant: str, telling: str
+    make_fleet: Callable[..., IssuerFleet],
+    private_redis: RedisServer,
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    mutant: str,
+    telling: str,
 ) -> None:
     """An issuer that leaves out one step of what protects it makes a history that is at fault.
 
     In one race of three at the most: which requests meet in six seconds is left to chance.
     """
 
-    def found() -> bool:
-        _, violations, _ = race(
+    def found(attempt: int) -> bool:
+        own: dict[str, Any] = {"directory": tmp_path / str(attempt)}
+        own["database_url"] = postgres_server.create_database()
+        private_redis.reset()
+        running, violations, _ = race(
             make_fleet,
             settle=False,
             people=1,
             devices=6,
             changes=15,
             seconds=6,
-            fleet={"alterations": [mutant]},
+            fleet={"alterations": [mutant], **own},
         )
+        running.fleet.stop()
+        postgres_server.drop_database(own["database_url"])
         return any(re.search(telling, violation) for violation in violations)
 
-    assert any(found() for _ in range(3))
+    assert any(found(attempt) for attempt in range(3))

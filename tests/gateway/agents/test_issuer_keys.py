@@ -13,6 +13,7 @@ from gateway.fetching import Fetched
 from gateway.jwks import MAX_AGE
 from keys import generate
 from keys.jwk import public_jwk
+from revocation import suspension_aware_clock
 
 ISSUER = "https://id.example"
 METADATA = f"{ISSUER}/.well-known/oauth-authorization-server"
@@ -99,3 +100,22 @@ def test_others_keys_are_not_taken(metadata: Any) -> None:
     site.documents[METADATA] = metadata
     with pytest.raises(KeysUnavailable):
         site.keys().refresh()
+
+
+def test_keys_that_have_moved_are_found_again() -> None:
+    """After a failed fetch the metadata are asked where the keys are by now."""
+    site = Site(public_jwk(ES256))
+    keys = site.keys()
+    keys.refresh()
+    site.documents[f"{ISSUER}/elsewhere"] = site.documents.pop(f"{ISSUER}/jwks")
+    site.documents[METADATA]["jwks_uri"] = f"{ISSUER}/elsewhere"
+    with pytest.raises(KeysUnavailable):
+        keys.refresh()
+    keys.refresh()
+    assert set(keys.keys) == {ES256.kid}
+
+
+def test_the_age_of_a_copy_counts_while_the_machine_sleeps() -> None:
+    """By default it goes by a clock that a suspension does not stop."""
+    keys = IssuerKeys(ISSUER, frozenset({"ES256"}), fetch=Site().fetch)
+    assert keys._clock is suspension_aware_clock
