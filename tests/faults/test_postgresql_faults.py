@@ -53,10 +53,12 @@ def deployment(make: Callable[..., Deployment]) -> Iterator[Deployment]:
 
 @pytest.fixture(autouse=True)
 def _mended(server: PostgresServer) -> Iterator[None]:
-    """However a test ends, the next one finds a database."""
+    """However a test ends, the next one finds a database with room."""
     yield
     if not server.process.running:
         server.start()
+    with server.connect() as connection:
+        connection.execute("ALTER ROLE app CONNECTION LIMIT -1")
 
 
 def test_a_database_killed_within_transactions_did_all_or_nothing(
@@ -97,10 +99,8 @@ def test_a_database_killed_within_transactions_did_all_or_nothing(
         watch.passes()
 
 
-def test_without_a_connection_to_be_had_issuers_say_so(
-    deployment: Deployment, server: PostgresServer
-) -> None:
-    """Every request is 503 in bounded time, and everything goes on once there is room."""
+def exhaust(deployment: Deployment, server: PostgresServer) -> None:
+    """No connection is to be had, and then there is room again, under a scenario."""
     scenario = deployment.scenario()
     session = scenario.log_in("full")
     with Watch(scenario) as watch:
@@ -122,6 +122,21 @@ def test_without_a_connection_to_be_had_issuers_say_so(
         watch.recovers()
         scenario.end(session).granted()
         watch.passes()
+
+
+def test_without_a_connection_to_be_had_issuers_say_so(
+    deployment: Deployment, server: PostgresServer
+) -> None:
+    """Every request is 503 in bounded time, and everything goes on once there is room."""
+    exhaust(deployment, server)
+
+
+def test_exhausted_connections_show_who_falls_silent_with_the_database(
+    make: Callable[..., Deployment], server: PostgresServer
+) -> None:
+    """Issuers whose heartbeats end with the database are found out: gateways close."""
+    with make("no-lone-beat") as altered, pytest.raises(AssertionError, match="not now"):
+        exhaust(altered, server)
 
 
 def lose_both(deployment: Deployment, server: PostgresServer) -> None:

@@ -58,8 +58,8 @@ def test_a_killed_redis_forgets_nothing(deployment: Deployment) -> None:
 # --- maxmemory -----------------------------------------------------------------------------------
 
 
-def test_a_full_redis_is_503_and_mends_by_itself(deployment: Deployment) -> None:
-    """Nobody is acknowledged, gateways close, and with room what was begun is finished unasked."""
+def fill(deployment: Deployment, patience: float = RECOVERY) -> None:
+    """`maxmemory` under a scenario, then room; what was begun is finished within `patience`."""
     scenario = deployment.scenario()
     leaving = scenario.log_in("full")
     with Watch(scenario) as watch:
@@ -76,12 +76,23 @@ def test_a_full_redis_is_503_and_mends_by_itself(deployment: Deployment) -> None
             if verdict(watch.gateways["gateway 0"], scenario.live[0].access) == "not now":
                 break
         client.config_set("maxmemory", "0")
-        for _ in until(RECOVERY, "the logout to be completed"):
+        for _ in until(patience, "the logout to be completed"):
             if verdict(watch.gateways["gateway 0"], leaving.access) == "revoked by session":
                 break
         scenario.refused(leaving, ENDED)
         scenario.end(leaving).granted()
         watch.passes()
+
+
+def test_a_full_redis_is_503_and_mends_by_itself(deployment: Deployment) -> None:
+    """Nobody is acknowledged, gateways close, and with room what was begun is finished unasked."""
+    fill(deployment)
+
+
+def test_a_full_redis_shows_what_the_worker_is_for(make: Callable[..., Deployment]) -> None:
+    """Issuers that leave undone rows alone are found out: the logout reaches no gateway."""
+    with make("no-completion") as altered, pytest.raises(TimeoutError, match="to be completed"):
+        fill(altered, patience=10)
 
 
 # --- FLUSHALL ------------------------------------------------------------------------------------

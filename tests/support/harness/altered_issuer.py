@@ -18,6 +18,7 @@
 `no-journal`      mutant: revocations of tokens, sessions and keys are not written to the journal
 `deaf-journal`    mutant: what cannot be written there is acknowledged all the same
 `no-seq`          mutant: the position in SQL is not held against the store
+`no-lone-beat`    mutant: no heartbeat while the database is away
 `no-overlap`      mutant: a key that signs no more is not kept for what it has signed
 `no-primary`      mutant: a store that was filled once is trusted under whatever primary
 """
@@ -279,6 +280,18 @@ def _ignore_position(_: str) -> None:
     redis_denylist._seen = lambda _known: ("", "0", "")
 
 
+def _beat_with_the_database_alone(_: str) -> None:
+    from issuer.pulse import Pulse
+
+    heartbeat = Pulse._heartbeat
+
+    def careful(self: Pulse) -> Any:
+        self._positions.read()
+        return heartbeat(self)
+
+    Pulse._heartbeat = careful  # type: ignore[method-assign]
+
+
 def _drop_keys_early(_: str) -> None:
     from keys import RotationPolicy
 
@@ -321,6 +334,7 @@ _ALTERATIONS = {
     "no-journal": _drop_journal,
     "deaf-journal": _ignore_refusals,
     "no-seq": _ignore_position,
+    "no-lone-beat": _beat_with_the_database_alone,
     "no-overlap": _drop_keys_early,
     "no-primary": _ignore_primary,
 }
