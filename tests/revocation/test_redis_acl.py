@@ -20,6 +20,7 @@ from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 
 from issuer.families import FamilyUnavailable, NewFamily, RotationRules, Status, open_families
+from issuer.status_lists import StatusRecord, open_status_store
 from revocation import (
     DenylistUnavailable,
     Entry,
@@ -193,6 +194,33 @@ def test_the_gateways_rights_suffice_and_none_is_too_many(server: RedisServer) -
         grant(admin, GATEWAY, without=right)
         admin.script_flush()
         assert refused(follow, url), f"{right} is not needed"
+
+
+def hand_on(url: str) -> None:
+    """What an issuer asks of Redis for status lists and for gateways on its HTTP feed."""
+    with contextlib.closing(open_status_store(url)) as places:
+        record = StatusRecord(
+            jti="j",
+            sid="s",
+            sub="u",
+            sub_ver=1,
+            client_id="c",
+            aud=("a",),
+            iat=NOW,
+            exp=NOW,
+            kid="k",
+        )
+        list_id, place = places.assign(record, NOW)
+        assert places.read(list_id, NOW)[place] == record
+    follow(url)
+
+
+def test_an_issuer_that_hands_the_denylist_on_needs_one_more_right(server: RedisServer) -> None:
+    """`+xread`, for a client with `status_list` or for `gateways`."""
+    assert "+xread" in DOCUMENT.read_text("utf-8").replace(" ".join(users()[GATEWAY]), "")
+    assert refused(hand_on, under(server.tls_url, ISSUER))
+    grant(server.client(), ISSUER, more=("+xread",))
+    hand_on(under(server.tls_url, ISSUER))
 
 
 def test_a_gateway_cannot_write_and_sees_no_session(server: RedisServer) -> None:
