@@ -17,7 +17,7 @@ from gateway.agents.haproxy_files import HaproxyFiles, Rules
 from gateway.agents.haproxy_runtime import HaproxyUnavailable, Runtime
 from gateway.agents.haproxy_sink import HaproxySink
 from gateway.agents.issuer_keys import IssuerKeys
-from gateway.jwks import Fetched
+from gateway.fetching import Fetched
 from keys import generate
 from keys.jwk import public_jwk
 from revocation import NEVER, Entry, Record
