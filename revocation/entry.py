@@ -160,7 +160,10 @@ def _keyed(prefix: bytes, salt: bytes) -> hashlib.blake2b:
 def _keys_of_ids(jti: str, sid: str, salt: bytes) -> tuple[bytes, bytes]:
     """The keys of token and session: what `record_key` says of them, in one step."""
     if len(jti) == len(sid) == 22:
-        raw = binascii.a2b_base64(f"{jti}AA{sid}==".encode().translate(_TO_STANDARD))
+        try:
+            raw = binascii.a2b_base64(f"{jti}AA{sid}==".encode().translate(_TO_STANDARD))
+        except ValueError:
+            raw = b""
         if len(raw) == 34:  # fewer bytes come of characters that are none of base64's
             return b"t" + raw[:16], b"s" + raw[18:]
     return record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
@@ -206,20 +209,25 @@ class Probe(NamedTuple):
     """A token's record keys, ready to be looked up in the denylist that `salt` belongs to."""
 
     salt: bytes
-    keys: tuple[bytes, ...]
-    """Those of the token, its session, subject and key, then of its client and audiences."""
+    own: tuple[bytes, ...]
+    """Those of the token, its session and its subject."""
+    parties: tuple[bytes, ...]
+    """Those of its signing key, its client and its audiences, which many tokens share."""
     sub_ver: int
     iat: int
 
     @classmethod
     def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
-        keys = (
-            *_keys_of_ids(claims.jti, claims.sid, salt),
-            # Not kept: there are more people than would fit.
-            _make_digest_key(b"u", claims.sub, salt),
-            *_keys_of_parties(kid, claims.client_id, claims.aud, salt),
-        )
-        return tuple.__new__(cls, (salt, keys, claims.sub_ver, claims.iat))
+        token, session = _keys_of_ids(claims.jti, claims.sid, salt)
+        # Not kept: there are more people than would fit.
+        own = (token, session, _make_digest_key(b"u", claims.sub, salt))
+        parties = _keys_of_parties(kid, claims.client_id, claims.aud, salt)
+        return tuple.__new__(cls, (salt, own, parties, claims.sub_ver, claims.iat))
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All of them, in this order."""
+        return self.own + self.parties
 
 
 class Candidate:
@@ -245,7 +253,7 @@ class Candidate:
         return probe
 
 
-NO_PROBE = Probe(b"", (), 0, 0)
+NO_PROBE = Probe(b"", (), (), 0, 0)
 
 
 def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> Kind | None:
@@ -253,7 +261,8 @@ def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> K
 
     `level_of` gives a record's level, 0 where there is none; `watermark` is the epoch's.
     """
-    token, session, subject, key, *parties = probe.keys
+    token, session, subject = probe.own
+    key, *parties = probe.parties
     kind: Kind | None = None
     if level_of(token):
         kind = Kind.TOKEN

@@ -149,9 +149,11 @@ def read_lookup(question: Mapping[str, Any]) -> tuple[Probe, Position | None]:
         raise BadMessage("keys of another form")
     if not (known is None or isinstance(known, dict)):
         raise BadMessage("a position of another form")
+    read = tuple(read_hex(text) for text in keys)
     probe = Probe(
         salt=read_hex(str(salt)),
-        keys=tuple(read_hex(text) for text in keys),
+        own=read[:3],
+        parties=read[3:],
         sub_ver=_number(question.get("sub_ver")),
         iat=_number(question.get("iat")),
     )

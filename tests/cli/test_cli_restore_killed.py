@@ -118,8 +118,9 @@ class Stack:
 
 def _probe_of_key(state: DenylistState, kid: str) -> Probe:
     """A token that nothing but its key can refuse."""
-    keys = (b"", b"", b"", record_key(Kind.KEY, kid, state.salt))
-    return Probe(state.salt, keys, 1 << 50, state.watermark + 1)
+    nobody = (b"", b"", b"")
+    key = record_key(Kind.KEY, kid, state.salt)
+    return Probe(state.salt, nobody, (key,), 1 << 50, state.watermark + 1)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from revocation import Candidate, Entry, Kind, Probe, Replica, TokenRevoked, open_denylist
@@ -34,6 +34,7 @@ ids = st.one_of(
 )
 
 
+@example("0" * 22, "=" * 9 + "A" * 13, "", [], b"\0")
 @given(ids, ids, st.text(), st.lists(st.text(), max_size=3), st.binary(min_size=1, max_size=32))
 def test_a_probe_has_the_keys_of_the_entries(
     jti: str, sid: str, name: str, audiences: list[str], salt: bytes
@@ -125,6 +126,46 @@ def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: 
         with pytest.raises(TokenRevoked):
             replica.check_candidate(candidate)
     denylist.close()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [Entry.key("kid"), Entry.client("app", 2_000, 4 << 30), Entry.client("files", 2_000, 4 << 30)],
+    ids=lambda entry: f"{entry.kind} {entry.value}",
+)
+def test_parties_that_passed_are_looked_up_again_after_any_change(entry: Entry) -> None:
+    """Key, client and audiences of many tokens are looked up once, until something changes."""
+    denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    replica = Replica(denylist, max_staleness=600)
+    replica.step(block=0.01)
+    denylist.heartbeat(0)
+    replica.step(block=1)
+    for _ in range(2):
+        replica.check(Claims(secrets.token_urlsafe(16), secrets.token_urlsafe(16)), "kid")
+    replica.check(Claims("A" * 22, "B" * 22, client_id="other", aud=("other",)), "other")
+    denylist.add([entry])
+    replica.step(block=1)
+    for _ in range(2):
+        with pytest.raises(TokenRevoked) as refused:
+            replica.check(Claims(secrets.token_urlsafe(16), secrets.token_urlsafe(16)), "kid")
+        assert refused.value.kind is entry.kind
+        replica.check(Claims("A" * 22, "B" * 22, client_id="other", aud=("other",)), "other")
+
+
+def test_the_parties_that_passed_are_kept_in_bounds() -> None:
+    """Clients by the thousand take no memory for good."""
+    denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    replica = Replica(denylist, max_staleness=600)
+    replica.step(block=0.01)
+    denylist.heartbeat(0)
+    replica.step(block=1)
+    for number in range(3_000):
+        replica.check(Claims("A" * 22, "B" * 22, client_id=f"app {number}"), "kid")
+    assert len(replica._parties_passed_at) <= 1_024
 
 
 def test_a_candidate_that_one_replica_let_pass_is_looked_up_by_another() -> None:
