@@ -85,6 +85,19 @@ def test_wrong_usage(gatepass: Gatepass, arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(("gatway",), "'gateway'"), (("user",), "'users'"), (("users", "disabel"), "'disable'")],
+)
+def test_a_misspelt_command_is_suggested(
+    gatepass: Gatepass, arguments: tuple[str, ...], meant: str
+) -> None:
+    """Also one that is not loaded yet; nothing is run in its place."""
+    text = gatepass(*arguments).failed(2)
+    assert "Did you mean" in text
+    assert meant in text
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("users", "add"),
