@@ -39,6 +39,7 @@ from revocation import (
     http_snapshot,
     open_denylist,
 )
+from revocation.entry import pack
 from revocation.http_connection import FeedAddress, with_credentials
 from revocation.http_denylist import HttpDenylist
 from revocation.http_stream import Event, EventStream, _Dechunker, _EventParser
@@ -612,6 +613,15 @@ def test_a_snapshot_is_no_list_of_objects(
     assert operator.length_hint(records) == 5_000
     assert alive(Record) - held < 100
     assert len({record.key for record in records}) == 5_000
+
+
+@pytest.mark.parametrize("body", [b"x" + bytes(32), b"t" + bytes(31), b"t" + bytes(33)])
+def test_records_of_another_form_are_refused_before_any_is_taken(body: bytes) -> None:
+    """An unknown kind, one byte too few, one too many: also behind good ones."""
+    good = pack([Record(b"t" + bytes(16), 1, EXPIRES)])
+    for signed in (body, good + body):
+        with pytest.raises(ValueError, match="another form"):
+            http_snapshot.SnapshotRecords(memoryview(signed), 10)
 
 
 def alive(kind: type) -> int:
