@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain as chained
 from itertools import islice
 
@@ -30,9 +31,8 @@ _FULL_BACKOFF = 10.0
 """Reading all of it again is no small thing, and room comes with time alone."""
 
 
-def suspension_aware_clock() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+suspension_aware_clock: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
 
 
 def require_two_heartbeats(max_staleness: float, heartbeat_interval: float) -> None:
