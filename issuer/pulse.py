@@ -1,6 +1,7 @@
 """What an issuer does by itself: heartbeats, completing what is undone, pruning.
 
-One thread in each worker process; the stores see to it that several do no harm.
+Two threads in each worker process, so that no beat waits for the database to write; the stores see
+to it that several do no harm.
 """
 
 from __future__ import annotations
@@ -73,50 +74,60 @@ class Pulse:
         self._completion = _Every(COMPLETION_INTERVAL)
         self._following = _Every(POSITION_INTERVAL)
         self._prunable = False
+        self._moved: tuple[Position | None, Position] | None = None
+        """From where to where the last beat came; None while none succeeds."""
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Beat from a background thread. Threads do not survive a fork: start in the worker."""
+        """Beat from background threads. Threads do not survive a fork: start in the worker."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="gatepass-pulse", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(work, name), name=thread, daemon=True)
+            for work, name, thread in (
+                (self._beat_alone, "heartbeat", "gatepass-pulse"),
+                (self._keep_house, "housekeeping", "gatepass-housekeeping"),
+            )
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-            self._thread = None
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._threads = []
 
-    def _run(self) -> None:
+    def _repeat(self, work: Callable[[], bool], name: str) -> None:
         failing = False
         while not self._stopping.is_set():
             try:
-                self.beat()
-                # A beat without the database is no recovery from its loss.
-                if failing and not self._without_database:
-                    log.info("pulse_recovered")
+                if work() and failing:
+                    log.info("pulse_recovered", work=name)
                     failing = False
             except (DatabaseUnavailable, DenylistUnavailable, FamilyUnavailable) as error:
                 if not failing:
-                    log.warning("pulse_failing", error=str(error))
+                    log.warning("pulse_failing", work=name, error=str(error))
                 failing = True
             except Exception:
-                log.exception("pulse_failed")
+                log.exception("pulse_failed", work=name)
                 failing = True
             # Twice an interval, so that with several issuers no beat comes late.
             self._stopping.wait(self._interval / 2)
 
     def beat(self) -> None:
-        """Do what is due. Raises what the stores raise."""
+        """Do what is due, one after the other. Raises what the stores raise."""
         try:
-            position = self._vouch()
+            self._beat_alone()
         finally:
-            # Tokens are issued while the denylist is away, too.
-            self._note_lifetimes()
-        if self._following.due(self._clock()):
-            self._positions.move(self._known, position)
-        self._keep_house()
+            self._keep_house()
+
+    def _beat_alone(self) -> bool:
+        """False where it went without the database: that is no recovery from its loss."""
+        self._moved = None
+        reached = self._vouch()
+        self._moved = self._known, reached
+        return not self._without_database
 
     def _vouch(self) -> Position:
         if not self._filled:
@@ -155,14 +166,23 @@ class Pulse:
             for seconds in sorted(self._access_lifetimes):
                 self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
 
-    def _keep_house(self) -> None:
-        now = self._clock()
-        if self._completion.due(now):
+    def _keep_house(self) -> bool:
+        """False where nothing was due that would show a recovery."""
+        # Tokens are issued while the denylist is away, too.
+        self._note_lifetimes()
+        moved, now = self._moved, self._clock()
+        if moved is None:
+            return False
+        if self._following.due(now):
+            self._positions.move(*moved)
+        completing = self._completion.due(now)
+        if completing:
             completed = self._revoker.complete_undone()
             if completed:
                 log.info("journal_completed", rows=completed)
         if self._housekeeping.due(now):
             self._prunable = True
         if self._prunable:
-            # One batch with each beat: however much has expired, no beat comes late for it.
+            # One batch at a time: however much has expired, nobody waits for it.
             self._prunable = self._journal.prune() == PRUNE_BATCH
+        return completing

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain as chained
 from itertools import islice
 
@@ -30,9 +31,14 @@ _FULL_BACKOFF = 10.0
 """Reading all of it again is no small thing, and room comes with time alone."""
 
 
-def suspension_aware_clock() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+suspension_aware_clock: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
+
+
+def require_two_heartbeats(max_staleness: float, heartbeat_interval: float) -> None:
+    """Raises `ValueError` where ordinary jitter would make a copy too old."""
+    if max_staleness < 2 * heartbeat_interval:
+        raise ValueError("max_staleness is two heartbeat intervals at the least")
 
 
 class Follower:
@@ -54,8 +60,10 @@ class Follower:
 
         `clock` measures staleness, `wall_clock` tells which entries have expired. Where the sink
         holds all up to `resume` already, no snapshot is needed. `reach` is told, now and then, of a
-        position up to which all has been merged.
+        position up to which all has been merged. Raises `ValueError` where `max_staleness` is less
+        than two heartbeat intervals.
         """
+        require_two_heartbeats(max_staleness, heartbeat_interval)
         self._denylist = denylist
         self._sink = sink
         self._max_staleness = max_staleness

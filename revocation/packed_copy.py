@@ -207,6 +207,9 @@ class PackedCopy:
         """What has been told of it: all up to here has been merged."""
         self.watermark = told.watermark
         self.salt, self.older_salts = (told.salts or (b"",))[0], told.salts[1:]
+        at = self._table.words[_FRESH_AT]
+        # Also kept by itself, which a check reads sooner.
+        self.fresh_at: float | None = (at - 1) / _MICRO if at else None
         self._storage.publish(self._table)
         if held is not None:
             held.words[Word.SUPERSEDED] = 1
@@ -216,6 +219,7 @@ class PackedCopy:
         # Without a step in between: every check asks these.
         self.level_of = self._table.level_of
         self.may_hold = self._table.may_hold
+        self.may_hold_ids = self._table.may_hold_ids
 
     def go_on_after_fork(self) -> None:
         """In the child: the thread that wrote may have been anywhere."""
@@ -230,11 +234,6 @@ class PackedCopy:
     def table(self) -> PackedTable:
         """The present one."""
         return self._table
-
-    @property
-    def fresh_at(self) -> float | None:
-        at = self._table.words[_FRESH_AT]
-        return (at - 1) / _MICRO if at else None
 
     @property
     def changes(self) -> int:
@@ -290,6 +289,7 @@ class PackedCopy:
     def vouch(self, fresh_at: float | None) -> None:
         at = 0 if fresh_at is None else int(fresh_at * _MICRO) + 1
         self._table.words[_FRESH_AT] = at
+        self.fresh_at = fresh_at
 
     def reach(self, position: Position) -> None:
         """Say that all up to here has been merged, for who takes over from us."""
@@ -422,6 +422,10 @@ class SharedReader:
     def may_hold(self, keys: tuple[bytes, ...]) -> bool:
         """As that of the copy."""
         return self._table is not None and self._table.may_hold(keys)
+
+    def may_hold_ids(self, ids: bytes) -> bool:
+        """As that of the copy."""
+        return self._table is not None and self._table.may_hold_ids(ids)
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)

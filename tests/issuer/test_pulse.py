@@ -258,19 +258,52 @@ def test_a_database_that_is_away_is_told_once(
                     break
         finally:
             pulse.stop()
-    assert [line["event"] for line in lines] == [
+    assert sorted(line["event"] for line in lines) == [
         "heartbeat_without_database",
         "pulse_failing",
         "pulse_recovered",
     ]
+    assert {line["work"] for line in lines if "work" in line} == {"housekeeping"}
+
+
+def test_no_beat_waits_for_a_write(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is slow to write makes no gateway refuse: its replica stays young."""
+    services = issuer.services
+    heartbeat, beats = services.denylist.heartbeat, [0]
+    writing, done = threading.Event(), threading.Event()
+
+    def slowly() -> int:
+        writing.set()
+        done.wait(30)
+        return 0
+
+    def counted(interval: float, known: Position | None = None) -> Position:
+        beats[0] += 1
+        return heartbeat(interval, known)
+
+    monkeypatch.setattr(services.revoker, "complete_undone", slowly)
+    monkeypatch.setattr(services.journal, "prune", slowly)
+    monkeypatch.setattr(services.denylist, "heartbeat", counted)
+    monkeypatch.setattr("issuer.pulse.COMPLETION_INTERVAL", 0.0)
+    pulse = issuer.make_pulse(heartbeat_interval=0.002)
+    pulse.start()
+    try:
+        assert writing.wait(10)
+        begun = beats[0]
+        for _ in until(10, "twenty beats"):
+            if beats[0] >= begun + 20:
+                break
+    finally:
+        done.set()
+        pulse.stop()
 
 
 def test_services_start_and_stop(issuer: IssuerApp) -> None:
-    """The three background threads start, and stop without being asked twice."""
+    """The background threads start, and stop without being asked twice."""
     issuer.services.start()
     names = {thread.name for thread in threading.enumerate()}
-    assert {"gatepass-pulse", "gatepass-resets"} <= names
+    assert {"gatepass-pulse", "gatepass-housekeeping", "gatepass-resets"} <= names
     assert issuer.ask("GET", "/readyz").status_code == 200
     issuer.services.stop()
     left = {thread.name for thread in threading.enumerate()}
-    assert not {"gatepass-pulse", "gatepass-resets"} & left
+    assert not {"gatepass-pulse", "gatepass-housekeeping", "gatepass-resets"} & left
