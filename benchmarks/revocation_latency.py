@@ -41,10 +41,9 @@ PASSWORD = "eleven wooden comets 5518"
 NEW_PASSWORD = "a patient marble orchard 73"
 PAUSE = 0.005
 """Seconds between two rounds of questions: how exactly a refusal is seen."""
-LIVE_TOKENS = 2
 LIVE_SECONDS = 3600
-STRANGERS = 40
-"""New tokens that a verifier has before it, at least, when a round begins."""
+AHEAD = 100
+"""Tokens that a verifier has before it, at least, when a round begins: two seconds' worth."""
 
 
 @dataclass
@@ -274,53 +273,46 @@ def moment_of(refusal: str, said: Said) -> float:
 
 
 class Traffic:
-    """What verifiers are asked beside: tokens that live on, and new ones."""
+    """What verifiers are asked beside: a token that lives on and new ones, in turn."""
 
     def __init__(self, world: World, gateways: Sequence[WatchingGateway]) -> None:
         self._world = world
         self.gateways = gateways
         self.asked = 0
         """Questions about tokens that are gone."""
-        first, *self._live = [world.token() for _ in range(1 + LIVE_TOKENS)]
+        self._live = world.token()
         for gateway in gateways:
             # Whatever it says until it has keys does not count.
-            gateway.watch(first)
-            gateway.waits_until(first, "accepted")
-            gateway.forget(first)
-            for token in self._live:
-                gateway.watch(token)
+            gateway.watch(self._live)
+            gateway.waits_until(self._live, "accepted")
+            gateway.forget(self._live)
         self.goes_on()
         world.others.begin()
         self._begun, self._processors = monotonic(), ProcessorTime.so_far()
-        self._before = self._counts()
+        self._before = self._met()
 
     def goes_on(self) -> None:
-        """Hand every verifier new tokens where it is about to run out of them."""
+        """Hand every verifier more tokens where it is about to run out of them."""
         for gateway in self.gateways:
-            while gateway.meet([]).waiting < STRANGERS:
-                gateway.meet([self._world.token() for _ in range(STRANGERS)])
+            if gateway.meet([]).waiting < AHEAD:
+                new = (self._world.token() for _ in range(AHEAD // 2))
+                gateway.meet([token for each in new for token in (self._live, each)])
 
     def ended(self, kind: str) -> Meanwhile:
         """What has gone on since the start. Raises `BenchmarkError` where a live token did not."""
         seconds = monotonic() - self._begun
         busy = ProcessorTime.so_far().share_since(self._processors)
         achieved = self._world.others.achieved()
-        known, new = (now - was for now, was in zip(self._counts(), self._before, strict=True))
+        met = self._met() - self._before
         each = seconds * len(self.gateways)
-        return Meanwhile(kind, achieved, (known + new + self.asked) / each, new / each, busy)
+        return Meanwhile(kind, achieved, (met + self.asked) / each, met / 2 / each, busy)
 
-    def _counts(self) -> tuple[int, int]:
-        """How often a known token was accepted, and a new one, by all verifiers."""
-        known, new = 0, 0
-        for gateway in self.gateways:
-            live = [gateway.said(token).counts for token in self._live]
-            met = gateway.meet([]).counts
-            for counts in (*live, met):
-                if not set(counts) <= {"accepted"}:
-                    raise BenchmarkError(f"a token that nobody has revoked got {counts}")
-            known += sum(counts.get("accepted", 0) for counts in live)
-            new += met.get("accepted", 0)
-        return known, new
+    def _met(self) -> int:
+        """How many of the tokens beside all verifiers together have accepted."""
+        found = [gateway.meet([]).counts for gateway in self.gateways]
+        if any(set(counts) - {"accepted"} for counts in found):
+            raise BenchmarkError(f"tokens that nobody has revoked got {found}")
+        return sum(counts.get("accepted", 0) for counts in found)
 
 
 def say(text: str) -> None:

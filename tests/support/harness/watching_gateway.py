@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 ROUND = 0.002
 """Seconds between two rounds of questions."""
-MEETING = 0.05
-"""Seconds between two tokens that it has not seen before."""
+MEETING = 0.02
+"""Seconds between two of the tokens that it verifies once."""
 
 
 class WatchingGateway:
