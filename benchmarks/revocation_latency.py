@@ -223,7 +223,7 @@ def measure(world: World, kind: str, rounds: int) -> Iterator[Figures | Meanwhil
     """
     with ExitStack() as stack:
         gateways = KINDS[kind].start(world, stack)
-        traffic = Traffic(world, gateways)
+        traffic = Traffic(gateways, world.token, world.others)
         for way, revoke in WAYS.items():
             figures = Figures(kind, way)
             for number in range(rounds):
@@ -275,19 +275,25 @@ def moment_of(refusal: str, said: Said) -> float:
 class Traffic:
     """What verifiers are asked beside: a token that lives on and new ones, in turn."""
 
-    def __init__(self, world: World, gateways: Sequence[WatchingGateway]) -> None:
-        self._world = world
+    def __init__(
+        self,
+        gateways: Sequence[WatchingGateway],
+        token: Callable[[], str],
+        others: OtherRevocations,
+    ) -> None:
         self.gateways = gateways
+        self._token = token
+        self._others = others
         self.asked = 0
         """Questions about tokens that are gone."""
-        self._live = world.token()
+        self._live = token()
         for gateway in gateways:
             # Whatever it says until it has keys does not count.
             gateway.watch(self._live)
             gateway.waits_until(self._live, "accepted")
             gateway.forget(self._live)
         self.goes_on()
-        world.others.begin()
+        others.begin()
         self._begun, self._processors = monotonic(), ProcessorTime.so_far()
         self._before = self._met()
 
@@ -295,14 +301,14 @@ class Traffic:
         """Hand every verifier more tokens where it is about to run out of them."""
         for gateway in self.gateways:
             if gateway.meet([]).waiting < AHEAD:
-                new = (self._world.token() for _ in range(AHEAD // 2))
+                new = (self._token() for _ in range(AHEAD // 2))
                 gateway.meet([token for each in new for token in (self._live, each)])
 
     def ended(self, kind: str) -> Meanwhile:
         """What has gone on since the start. Raises `BenchmarkError` where a live token did not."""
         seconds = monotonic() - self._begun
         busy = ProcessorTime.so_far().share_since(self._processors)
-        achieved = self._world.others.achieved()
+        achieved = self._others.achieved()
         met = self._met() - self._before
         each = seconds * len(self.gateways)
         return Meanwhile(kind, achieved, (met + self.asked) / each, met / 2 / each, busy)

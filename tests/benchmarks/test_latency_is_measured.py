@@ -6,16 +6,19 @@ import os
 import signal
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from harness.processes import until
-from harness.watching_gateway import Said
+from harness.token_source import TokenSource
+from harness.watching_gateway import Said, WatchingGateway
 
 from benchmarks import revocation_latency
-from benchmarks.revocation_latency import KINDS, WAYS, moment_of
+from benchmarks.revocation_latency import KINDS, WAYS, Traffic, moment_of
 from benchmarks.revocation_traffic import OtherRevocations, ProcessorTime
 from benchmarks.servers import BenchmarkError
 from revocation import open_denylist
+from tokens import sign
 
 ROUNDS = 2
 RATE = 2
@@ -68,6 +71,29 @@ def test_a_token_accepted_once_more_is_no_measurement() -> None:
         moment_of("401", Said("401", 3.0, 2.0, counts))
     with pytest.raises(BenchmarkError, match="after"):
         moment_of("401", Said("accepted", 1.0, 2.0, counts))
+
+
+def test_a_refusal_of_a_token_that_lives_fails_the_run(redis_url: str) -> None:
+    """Verifiers that refuse whatever they are asked would be quick with every revocation."""
+    with (
+        TemporaryDirectory(prefix="gp-b-") as place,
+        TokenSource(redis_url) as source,
+        WatchingGateway(Path(place), issuer=source.url, denylist=redis_url) as gateway,
+        OtherRevocations(redis_url, RATE) as others,
+    ):
+        source.serve()
+        claims = source.claims()
+        token = sign(claims, source.ring.active("ES256"))
+        traffic = Traffic([gateway], lambda: token, others)
+        for _ in until(10, "new tokens"):
+            if traffic.ended("all of them").new > 0:
+                break
+        source.revoke(claims)
+        for _ in until(10, "a refusal"):
+            if "revoked" in gateway.meet([]).counts:
+                break
+        with pytest.raises(BenchmarkError, match="nobody has revoked"):
+            traffic.ended("all of them")
 
 
 @pytest.fixture
