@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +24,7 @@ from .bearer import bearer_token
 from .feed_signature import FeedSignature
 from .fetching import Fetch, fetch_json
 from .jwks import JwksClient, WouldWait
-from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken, digest_of
+from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken
 from .waiting import WaitingThreads
 
 DEFAULT_MAX_LIFETIME = 3600
@@ -123,7 +124,8 @@ class Verifier:
         """
         verified = self._verified(token, self._tokens)
         self._replica.check_candidate(verified, policy)
-        return verified.own_claims()
+        claims = verified.claims
+        return verified.own_claims() if claims.extra else claims
 
     async def averify(self, token: str, policy: StalePolicy | None = None) -> AccessClaims:
         """As `verify`, without ever blocking the event loop.
@@ -143,7 +145,8 @@ class Verifier:
             if (policy or self._policy) is not StalePolicy.ASK:
                 raise
             return await self._waiting.run(self.verify, token, policy)
-        return verified.own_claims()
+        claims = verified.claims
+        return verified.own_claims() if claims.extra else claims
 
     def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
@@ -151,10 +154,11 @@ class Verifier:
         if cache is None:
             return VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
         try:
-            digest = digest_of(token)
+            # Of the whole token, so that no other spelling or signature passes for it.
+            digest = sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
             raise Malformed("a compact token is ASCII") from None
-        verified = cache.get(digest)
+        verified = cache[digest]
         if (
             verified is None
             or not verified.since <= self._clock() < verified.until

@@ -140,7 +140,7 @@ class Replica:
         if candidate.passed_at != changes or candidate.passed_by is not copy:
             if (
                 probe.iat <= copy.watermark
-                or copy.may_hold(probe.own)
+                or copy.may_hold_ids(probe.ids)
                 or (
                     self._parties_passed_at.get(probe.parties) != changes
                     and self._may_hold_parties(probe.parties, changes)
