@@ -56,7 +56,8 @@ class Figures:
 
     def line(self) -> str:
         """A row of the table."""
-        hundredths = quantiles(self.samples, n=100, method="inclusive")
+        at_least_two = self.samples * 2 if len(self.samples) == 1 else self.samples
+        hundredths = quantiles(at_least_two, n=100, method="inclusive")
         return (
             f"| {self.kind} | {self.way} | {len(self.samples)} | {hundredths[49]:.1f} |"
             f" {hundredths[98]:.1f} | {max(self.samples):.1f} |"
