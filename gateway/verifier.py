@@ -56,7 +56,8 @@ class Verifier:
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`denylist` is a URL or an open one; durations in seconds.
+        """`denylist` is a URL or an open one; durations in seconds. Raises `BadDenylistUrl`, and
+        `ValueError` where `max_staleness` is less than two heartbeat intervals.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `shared` is a file that the processes of this host map, `most_entries` how many revocations
@@ -67,7 +68,10 @@ class Verifier:
         self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
             open_denylist(
-                denylist, namespace=namespace, verify=FeedSignature(issuer, self._keys.find)
+                denylist,
+                namespace=namespace,
+                verify=FeedSignature(issuer, self._keys.find),
+                most_entries=most_entries,
             )
             if isinstance(denylist, str)
             else denylist

@@ -46,6 +46,7 @@ _PREFIX = {
     Kind.EPOCH: b"e",
 }
 _KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
+_KIND_BYTES = frozenset(b"".join(_KIND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +107,16 @@ class Record:
 
 
 _WIRE = struct.Struct(">17sQQ")
+RECORD_SIZE = _WIRE.size
+"""Bytes of a record in the feed."""
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Records as they stand in the feed: 33 bytes each."""
+    """Records as they stand in the feed: `RECORD_SIZE` bytes each."""
     return b"".join(_WIRE.pack(record.key, record.level, record.expires) for record in records)
 
 
-def unpack(blob: bytes) -> Iterator[Record]:
+def unpack(blob: bytes | memoryview) -> Iterator[Record]:
     """The records of one feed item. Raises `ValueError` for a blob of another form."""
     try:
         for key, level, expires in _WIRE.iter_unpack(blob):
@@ -122,6 +125,11 @@ def unpack(blob: bytes) -> Iterator[Record]:
             yield Record(key, level, expires)
     except struct.error:
         raise ValueError("a feed item of broken length") from None
+
+
+def is_packed(blob: bytes | memoryview) -> bool:
+    """Whether `unpack` takes all of it; told at once, however long it is."""
+    return len(blob) % RECORD_SIZE == 0 and _KIND_BYTES.issuperset(bytes(blob[::RECORD_SIZE]))
 
 
 def record_key(kind: Kind, value: str, salt: bytes) -> bytes:

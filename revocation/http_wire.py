@@ -52,7 +52,7 @@ def check_nonce(text: str) -> str:
     return text
 
 
-def digest(body: bytes) -> str:
+def digest(body: bytes | memoryview) -> str:
     """What a message says of its body."""
     return hashlib.sha256(body).hexdigest()
 

@@ -25,6 +25,7 @@ from .follower import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_MAX_STALENESS,
     Follower,
+    require_two_heartbeats,
     suspension_aware_clock,
 )
 from .packed_copy import MOST_ENTRIES, PackedCopy, SharedFile, SharedReader
@@ -71,6 +72,7 @@ class Replica:
         the denylist, so that no two share it. `most` entries are held at the most: with more the
         copy ages. Raises `PermissionError` where others may write to the file's directory.
         """
+        require_two_heartbeats(max_staleness, heartbeat_interval)
         self._denylist = denylist
         self._max_staleness = max_staleness
         self._heartbeat_interval = heartbeat_interval
