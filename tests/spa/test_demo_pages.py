@@ -1,7 +1,9 @@
-"""The demo's pages in Chromium, against the real issuer, Redis and gateway."""
+"""The demo's pages in Chromium, against the real issuer and Redis, behind a real gateway: Caddy."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,11 @@ from harness.browser import (
     Visitor,
     answers_lost,
 )
-from harness.processes import monotonic, until
+from harness.browser_gateway import asks_nobody, in_front_of
+from harness.forward_auth import RealGateway
+from harness.gatepass_command import run_program
+from harness.processes import monotonic, short_directory, until
+from harness.running_demo import BOUND
 from playwright.sync_api import Page, Response, Route, expect
 
 NEW_PASSWORD = "forty purple lanterns adrift"
@@ -33,6 +39,15 @@ window.formSeen = 0;
   requestAnimationFrame(look);
 })();
 """
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[BrowserWorld]:
+    """A demo whose pages, issuer and API are all behind Caddy."""
+    directory = short_directory("gp-web-")
+    with BrowserWorld(directory, gated=True) as running:
+        yield running
+    shutil.rmtree(directory)
 
 
 def verdict_is(page: Page, text: str) -> None:
@@ -315,6 +330,95 @@ def test_sign_out_everywhere_asks_first(ann: Visitor, world: BrowserWorld) -> No
     is_out(tab, "You are signed out")
     is_out(other, "This session was ended", timeout=3 * A_SECOND)
     verdict_is(stranger, "Let through")
+
+
+# --- the gateway -------------------------------------------------------------------------------
+
+
+def end_session(world: BrowserWorld, sid: str) -> None:
+    """What an operator does, with the command that the page shows."""
+    command = ("revoke", "session", sid, "--state-dir", str(world.demo.state_dir))
+    run_program(*command, directory=world.directory).done()
+
+
+def signed_in_with_token(visitor: Visitor) -> tuple[Page, str]:
+    """A tab that is signed in, and a copy of its access token."""
+    tab = visitor.tab()
+    with tab.expect_response("**/login") as answer:
+        visitor.sign_in(tab)
+    return tab, str(answer.value.json()["access_token"])
+
+
+def lands(gateway: RealGateway, world: BrowserWorld, token: str, within: float = BOUND) -> None:
+    """Wait until the gateway refuses a token as revoked; then nothing reaches the backend."""
+    for _ in until(within, "the gateway's refusal", pause=0.02):
+        answer = gateway.ask("/api", token=token)
+        if answer.status == 401:
+            break
+    assert "revoked" in answer.headers["www-authenticate"]
+    before = len(world.gate.backend.seen)
+    assert gateway.ask("/api", token=token).status == 401
+    assert [seen.path for seen in world.gate.backend.seen[before:]] == []
+
+
+def test_the_api_is_told_who_calls_by_the_gateway(ann: Visitor, world: BrowserWorld) -> None:
+    """Behind it the API gets the person and the session that the page shows."""
+    tab = ann.signed_in()
+    verdict_is(tab, "Let through")
+    expect(tab.locator("#answers tr").first).to_contain_text(f"For {ann.person.sub}")
+    seen = world.gate.backend.seen[-1]
+    assert (seen.method, seen.path) == ("GET", "/api")
+    assert seen.all("X-Gatepass-Subject") == [ann.person.sub]
+    assert seen.all("X-Gatepass-Session") == [sid_of(tab)]
+    assert seen.all("X-Gatepass-Client") == ["demo"]
+    assert seen.all("X-Gatepass-Scope") == ["read write"]
+
+
+def by_logout(world: BrowserWorld, tab: Page) -> None:
+    tab.get_by_role("button", name="Sign out").click()
+
+
+def by_operator(world: BrowserWorld, tab: Page) -> None:
+    end_session(world, sid_of(tab))
+
+
+def by_password_change(world: BrowserWorld, tab: Page) -> None:
+    go(tab, "Password")
+    fill_change(tab, PASSWORD, NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("end", [by_logout, by_operator, by_password_change])
+def test_what_ends_a_session_lands_at_the_gateway(
+    ann: Visitor, world: BrowserWorld, end: Callable[[BrowserWorld, Page], None]
+) -> None:
+    """A copy of the token that the page had is refused, and the API does not hear of it again."""
+    tab, token = signed_in_with_token(ann)
+    assert world.gateway.ask("/api", token=token).json["sub"] == ann.person.sub
+    end(world, tab)
+    lands(world.gateway, world, token)
+
+
+def test_an_operator_s_revocation_is_seen_by_the_page(ann: Visitor, world: BrowserWorld) -> None:
+    """The page that watches shows the gateway's refusal, and the form; so does its other tab."""
+    tab, other = ann.signed_in(), ann.tab()
+    verdict_is(other, "Let through")
+    end_session(world, sid_of(tab))
+    for page in (tab, other):
+        is_out(page, "This session was ended", timeout=3 * A_SECOND)
+    refusals = [page.locator("#answers").text_content() or "" for page in (tab, other)]
+    assert any("The token has been revoked" in text for text in refusals)
+
+
+def test_a_gateway_that_asks_nobody_is_caught(ann: Visitor, world: BrowserWorld) -> None:
+    """The mutant of the tests above: without its question the same calls go through."""
+    issuer = in_front_of(int(world.demo.described["base_url"].rpartition(":")[2]))
+    careless = world.gate.open("caddy", lambda text: asks_nobody(issuer(text)))
+    tab, token = signed_in_with_token(ann)
+    end_session(world, sid_of(tab))
+    lands(world.gateway, world, token)
+    with pytest.raises(TimeoutError):
+        lands(careless, world, token, within=0.5)
+    assert world.gate.backend.seen[-1].all("X-Gatepass-Subject") == []
 
 
 # --- password ----------------------------------------------------------------------------------

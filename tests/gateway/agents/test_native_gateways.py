@@ -2,147 +2,26 @@
 
 from __future__ import annotations
 
-import hmac
-import http.client
 import json
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import (
-    decode_dss_signature,
-    encode_dss_signature,
-)
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from harness.echo_backend import EchoBackend
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from harness.forged_tokens import WRONG_CLAIMS, forged_signatures
 from harness.gatepass_command import Gatepass
-from harness.issuer_app import NEW_PASSWORD, PASSWORD, USERNAME, claims_of, migrated_sqlite
-from harness.jose_oracle import b64u, unb64u
-from harness.native_gateways import GATEWAYS, MAX_STALENESS, Agent, Haproxy, guarded
-from harness.processes import short_directory, until
-from harness.redis_server import RedisServer
-from harness.served_issuer import ServedIssuer
+from harness.issuer_app import NEW_PASSWORD, PASSWORD, claims_of
+from harness.jose_oracle import b64u
+from harness.native_deployment import PAUSE, Deployment, until_expiry
+from harness.native_gateways import MAX_STALENESS, Haproxy
+from harness.processes import monotonic, until
 from harness.web import Answer
 
-from keys import DirectoryStore, Key, KeyState
-from revocation import Denylist, Entry, open_denylist
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """An issuer, its Redis, a backend, and a gateway with its agent."""
-
-    issuer: ServedIssuer
-    redis: RedisServer
-    backend: EchoBackend
-    gateway: Any
-    agent: Agent
-    denylist: Denylist
-
-    def login(self) -> dict[str, Any]:
-        """A new login's tokens."""
-        return self.issuer.site.login(USERNAME, PASSWORD).granted()
-
-    def token(self) -> str:
-        """An access token of a new login."""
-        return str(self.login()["access_token"])
-
-    def key(self) -> Key:
-        """The key that the issuer signs with."""
-        store = DirectoryStore(self.issuer.directory / "keys", None, development=True)
-        return store.load().active("ES256")
-
-    def pending(self) -> Key | None:
-        """A key that the issuer will sign with."""
-        ring = DirectoryStore(self.issuer.directory / "keys", None, development=True).load()
-        return next((k for k in ring.keys if k.state is KeyState.PENDING and k.public), None)
-
-    def forged(
-        self,
-        *,
-        headers: dict[str, Any] | None = None,
-        signed_by: Key | None = None,
-        **changes: Any,
-    ) -> str:
-        """A token that the issuer could have signed, but for these changes; None takes one out."""
-        now = int(time.time())
-        claims = {**claims_of(self.token()), "iat": now, "exp": now + 60, **changes}
-        given = {name: value for name, value in claims.items() if value is not None}
-        key = signed_by or self.key()
-        header = {"typ": "at+jwt", "kid": key.kid, **(headers or {})}
-        return jwt.encode(given, key.private, algorithm="ES256", headers=header)  # type: ignore[arg-type]
-
-    def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
-        """One request, again where the gateway cannot tell: a new key makes HAProxy reload."""
-        for _ in until(15, "another answer than 503"):
-            answer: Answer = self.gateway.ask(token, path, **options)
-            if answer.status != 503:
-                return answer
-        raise AssertionError("unreachable")
-
-    def send(self, path: str, headers: list[tuple[str, str]]) -> int:
-        """The status of a request with just these headers, in this order; again after a 503."""
-        for _ in until(15, "another answer than 503"):
-            connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
-            connection.putrequest("GET", path)
-            for name, value in headers:
-                connection.putheader(name, value)
-            connection.endheaders()
-            status = connection.getresponse().status
-            connection.close()
-            if status != 503:
-                return status
-        raise AssertionError("unreachable")
-
-    def waits_for(self, status: int, token: str, timeout: float = 15.0) -> Answer:
-        """Ask with a token until the answer has this status."""
-        for _ in until(timeout, f"an answer of {status}"):
-            answer = self.gateway.ask(token)
-            if answer.status == status:
-                return answer
-        raise AssertionError("unreachable")
-
-
-@pytest.fixture(scope="module", params=sorted(GATEWAYS))
-def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """All of it, running and in step."""
-    directory = short_directory("gp-native-")
-    with RedisServer() as redis, EchoBackend() as backend:
-        issuer = ServedIssuer(
-            directory,
-            f"sqlite:///{migrated_sqlite(directory / 'issuer.db')}",
-            redis.unix_url,
-            clients={
-                "demo": {"audience": "api", "scopes": ["orders:read", "orders:write"]},
-                "other": {"audience": "other-api"},
-            },
-            workers=1,
-        )
-        issuer.add_account()
-        denylist = open_denylist(redis.unix_url)
-        with (
-            issuer,
-            guarded(request.param, directory / "gw", issuer.url, redis.unix_url, backend.port) as (
-                gateway,
-                agent,
-            ),
-        ):
-            yield Deployment(issuer, redis, backend, gateway, agent, denylist)
-        denylist.close()
-    shutil.rmtree(directory)
-
-
-def until_expiry() -> int:
-    """An expiry that outlives every token of these tests."""
-    return int(time.time()) + 600
-
+from revocation import Entry
 
 # --- what passes, and what the backend is told --------------------------------------------------
 
@@ -256,30 +135,6 @@ def test_no_token_is_asked_for(deployment: Deployment) -> None:
     assert deployment.ask(None, f"/?access_token={token}").status == 401
 
 
-WRONG_CLAIMS = {
-    "expired": {"iat": -400, "exp": -100},
-    "expired by the leeway exactly": {"iat": -100, "exp": -10},
-    "from the future": {"iat": 60, "exp": 120},
-    "not valid yet": {"nbf": 60},
-    "living for too long": {"exp": 3601},
-    "without an end": {"exp": None},
-    "of a text for a number": {"exp": "9999999999"},
-    "another issuer's": {"iss": "https://id.example"},
-    "another audience's": {"aud": "other-api"},
-    "of other audiences": {"aud": ["x", "y"]},
-    "for nobody": {"aud": []},
-    "without a subject": {"sub": None},
-    "of an empty subject": {"sub": ""},
-    "without a client": {"client_id": None},
-    "without an id": {"jti": None},
-    "of a short id": {"jti": "abc"},
-    "without a session": {"sid": None},
-    "without a version": {"sub_ver": None},
-    "of a negative version": {"sub_ver": -1},
-    "of a strange scope": {"scope": 'a"b'},
-}
-
-
 @pytest.mark.parametrize("why", WRONG_CLAIMS)
 def test_wrong_claims_are_refused(deployment: Deployment, why: str) -> None:
     """A signature by the right key is not enough."""
@@ -332,43 +187,8 @@ def test_types_in_other_spellings_pass(deployment: Deployment) -> None:
 
 def test_forged_signatures_are_refused(deployment: Deployment) -> None:
     """Another key, no algorithm, a symmetric one under the public key, a changed byte."""
-    token, key = deployment.token(), deployment.key()
-    head, payload, signature = token.split(".")
-    claims = claims_of(token)
-    header = {"typ": "at+jwt", "kid": key.kid}
-    stranger = ec.generate_private_key(ec.SECP256R1())
-    assert key.public is not None
-    pem = key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-    def with_mac(alg: str) -> str:
-        named = b64u(json.dumps({**header, "alg": alg}).encode())
-        return ".".join(
-            [named, payload, b64u(hmac.digest(pem, f"{named}.{payload}".encode(), "sha256"))]
-        )
-
-    none = b64u(json.dumps({**header, "alg": "none"}).encode())
-    changed = b64u(json.dumps({**claims, "sub": "admin"}).encode())
-    r, s = (int.from_bytes(unb64u(signature)[at : at + 32], "big") for at in (0, 32))
-    # The last of 86 characters holds two bits: the next one spells the same bytes.
-    respelled = signature[:-1] + chr(ord(signature[-1]) + 1)
-    for forged in (
-        jwt.encode(claims, stranger, algorithm="ES256", headers=header),
-        f"{none}.{payload}.",
-        f"{none}.{payload}.{signature}",
-        with_mac("HS256"),
-        with_mac("ES256"),
-        f"{head}.{changed}.{signature}",
-        f"{head}.{payload}.",
-        f"{head}.{payload}",
-        f"{head}.{payload}.{signature}.x",
-        f"{head}.{payload}.{signature[:-1]}",
-        f"{head}.{payload}.{b64u(encode_dss_signature(r, s))}",
-        f"{head}.{payload}.{b64u(bytes(64))}",
-        f"{head}.{payload}.{signature}=",
-        f"{head}.{payload}.{respelled}",
-        f"{head}.{payload}.{signature}" + "A" * 8192,
-        "x",
-    ):
+    token = deployment.token()
+    for forged in forged_signatures(token, deployment.key()):
         refused(deployment.ask(forged))
     assert deployment.ask(token).status == 200
 
@@ -397,29 +217,34 @@ def test_a_payload_with_a_member_twice_is_refused(deployment: Deployment) -> Non
 # --- revocation ---------------------------------------------------------------------------------
 
 
+def ends(deployment: Deployment, token: str, acknowledged: float) -> None:
+    """Guarantee: no request that began past the bound after the acknowledgement has passed."""
+    refused(deployment.ends_within_the_bound(401, token, acknowledged))
+
+
 def test_each_kind_of_revocation_is_seen(deployment: Deployment) -> None:
     """Logout, one token, password change, a client: refused within the bound, others pass."""
     site, other = deployment.issuer.site, deployment.token()
     login = deployment.login()
+    deployment.waits_for(200, login["access_token"])
     site.post("/logout", {"refresh_token": login["refresh_token"]}).granted()
-    refused(deployment.waits_for(401, login["access_token"], MAX_STALENESS + 1))
+    ends(deployment, login["access_token"], monotonic())
     token = deployment.token()
-    site.post("/revoke", form={"token": token}).granted()
-    refused(deployment.waits_for(401, token, MAX_STALENESS + 1))
+    ends(deployment, token, deployment.revoke(token))
     for party in ({"client_id": "kiosk"}, {"aud": ["api", "kiosk"]}):
         token = deployment.forged(**party)
         assert deployment.ask(token).status == 200
         deployment.denylist.add([Entry.client("kiosk", int(time.time()) - 1, until_expiry())])
         assert deployment.ask(deployment.forged(**party)).status == 200
         deployment.denylist.add([Entry.client("kiosk", int(time.time()) + 1, until_expiry())])
-        refused(deployment.waits_for(401, token, MAX_STALENESS + 1))
+        ends(deployment, token, monotonic())
         later = int(time.time()) + 5
         assert deployment.ask(deployment.forged(iat=later, **party)).status == 200
         break
     assert deployment.ask(other).status == 200
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "transport": "body"}
     changed = site.post("/password", change, token=other).granted()["access_token"]
-    refused(deployment.waits_for(401, other, MAX_STALENESS + 1))
+    ends(deployment, other, monotonic())
     assert deployment.ask(changed).status == 200
     back = {"current_password": NEW_PASSWORD, "new_password": PASSWORD, "transport": "body"}
     site.post("/password", back, token=changed).granted()
@@ -447,10 +272,10 @@ def test_a_lost_role_refuses_older_versions_alone(deployment: Deployment) -> Non
     sub = "somebody"
     levels = {version: deployment.forged(sub=sub, sub_ver=version) for version in (4, 5, 6)}
     deployment.denylist.add([Entry.subject(sub, 5, until_expiry())])
-    refused(deployment.waits_for(401, levels[4], MAX_STALENESS + 1))
+    ends(deployment, levels[4], monotonic())
     assert [deployment.ask(levels[version]).status for version in (5, 6)] == [200, 200]
     deployment.denylist.add([Entry.subject(sub, 6, until_expiry())])
-    refused(deployment.waits_for(401, levels[5], MAX_STALENESS + 1))
+    ends(deployment, levels[5], monotonic())
     assert deployment.ask(levels[6]).status == 200
 
 
@@ -467,21 +292,29 @@ def closed(answer: Answer) -> None:
 def test_gateway_restarts(deployment: Deployment) -> None:
     """A gateway that has just started passes nothing until it knows what was revoked.
 
-    HAProxy knows nothing then; Envoy has the copy in a file, and it is young.
+    HAProxy knows nothing then. Envoy has the copy in a file; it passes nothing without it, and
+    with it refuses what the file says.
     """
+    gateway, agent = deployment.gateway, deployment.agent.process
     token, revoked = deployment.token(), deployment.token()
-    deployment.issuer.site.post("/revoke", form={"token": revoked}).granted()
+    deployment.revoke(revoked)
     deployment.waits_for(401, revoked)
-    deployment.agent.process.pause()
+    agent.pause()
     try:
-        deployment.gateway.process.kill()
-        deployment.gateway.start()
-        if isinstance(deployment.gateway, Haproxy):
-            closed(deployment.gateway.ask(token))
+        gateway.process.kill()
+        if isinstance(gateway, Haproxy):
+            gateway.start()
+            closed(gateway.ask(token))
         else:
+            copy = gateway.directory / "replica"
+            away = copy.rename(gateway.directory / "away")
+            gateway.start()
+            for each in (token, revoked):
+                closed(gateway.ask(each))
+            away.rename(copy)
             refused(deployment.ask(revoked))
     finally:
-        deployment.agent.process.resume()
+        agent.resume()
     deployment.waits_for(200, token)
     refused(deployment.ask(revoked))
 
@@ -489,52 +322,97 @@ def test_gateway_restarts(deployment: Deployment) -> None:
 def test_agent_restarts(deployment: Deployment) -> None:
     """The gateway goes on from what it has; what was revoked meanwhile is refused as well."""
     token, before, meanwhile = (deployment.token() for _ in range(3))
-    deployment.issuer.site.post("/revoke", form={"token": before}).granted()
+    deployment.revoke(before)
     deployment.waits_for(401, before)
     deployment.agent.process.kill()
     assert deployment.ask(token).status == 200
     refused(deployment.ask(before))
-    deployment.issuer.site.post("/revoke", form={"token": meanwhile}).granted()
+    acknowledged = deployment.revoke(meanwhile)
     deployment.agent.start()
-    refused(deployment.waits_for(401, meanwhile))
+    ends(deployment, meanwhile, acknowledged)
     deployment.waits_for(200, token)
     refused(deployment.ask(before))
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_without_its_agent_it_closes(deployment: Deployment, how: str) -> None:
-    """Guaranteed: later than the bound after its agent's end nothing passes any more."""
-    token = deployment.token()
+    """Guarantee: later than the bound after its agent's end nothing passes any more."""
+    token, revoked = deployment.token(), deployment.token()
     deployment.waits_for(200, token)
     agent = deployment.agent.process
     if how == "killed":
         agent.kill()
     else:
         agent.pause()
-    ended = time.monotonic()
-    closed(deployment.waits_for(503, token))
-    assert time.monotonic() - ended <= MAX_STALENESS + 0.5
+    ended = monotonic()
+    acknowledged = deployment.revoke(revoked)
+    closed(deployment.ends_within_the_bound(503, token, ended))
+    closed(deployment.ends_within_the_bound(503, revoked, acknowledged))
     if how == "killed":
         deployment.agent.start()
     else:
         agent.resume()
     deployment.waits_for(200, token)
-
-
-def test_redis_is_killed(deployment: Deployment) -> None:
-    """Without news it closes; with Redis it opens again, and forgets nothing."""
-    token, revoked = deployment.token(), deployment.token()
-    deployment.issuer.site.post("/revoke", form={"token": revoked}).granted()
-    deployment.waits_for(401, revoked)
-    deployment.redis.kill()
-    closed(deployment.waits_for(503, token))
-    deployment.redis.start()
-    deployment.waits_for(200, token, 30)
     refused(deployment.ask(revoked))
 
 
+def test_the_gateway_is_stopped(deployment: Deployment) -> None:
+    """Guarantee: a gateway that slept past the bound passes nothing of what it slept through."""
+    token, revoked = deployment.token(), deployment.token()
+    for each in (token, revoked):
+        deployment.waits_for(200, each)
+    deployment.gateway.process.pause()
+    acknowledged = deployment.revoke(revoked)
+    for _ in until(2 * MAX_STALENESS, "the bound", PAUSE):
+        if monotonic() > acknowledged + MAX_STALENESS:
+            break
+    deployment.gateway.process.resume()
+    ends(deployment, revoked, acknowledged)
+    deployment.waits_for(200, token, 30)
+
+
+def set_delay(deployment: Deployment, seconds: float) -> None:
+    deployment.line.delay = seconds
+
+
+Act = Callable[[Deployment], object]
+OUTAGES: dict[str, tuple[Act, Act]] = {
+    "killed": (lambda each: each.redis.kill(), lambda each: each.redis.start()),
+    "stopped": (lambda each: each.redis.pause(), lambda each: each.redis.resume()),
+    "cut off": (lambda each: set_delay(each, 600), lambda each: set_delay(each, 0)),
+}
+
+
+@pytest.mark.parametrize("how", OUTAGES)
+def test_without_redis_it_closes(deployment: Deployment, how: str) -> None:
+    """Guarantee: without news it closes; with Redis it opens again, and forgets nothing.
+
+    Redis is killed, stands still, or goes on while its answers to the agent vanish.
+    """
+    begin, end = OUTAGES[how]
+    token, meanwhile, *revoked = (deployment.token() for _ in range(4))
+    deployment.revoke(revoked[0])
+    deployment.waits_for(401, revoked[0])
+    deployment.revoke(revoked[1])
+    begin(deployment)
+    gone = monotonic()
+    if how == "cut off":
+        deployment.revoke(meanwhile)
+        revoked.append(meanwhile)
+    closed(deployment.ends_within_the_bound(503, token, gone))
+    assert 200 not in [deployment.gateway.ask(each).status for each in revoked]
+    end(deployment)
+    deployment.waits_for(200, token, 30)
+    for each in revoked:
+        refused(deployment.ask(each))
+
+
 def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gatepass) -> None:
-    """A pending key is known before it signs, with no request lost; revoked, it is refused."""
+    """A pending key is known before it signs; revoked, it is refused within the bound.
+
+    Envoy answers all requests meanwhile. HAProxy reloads, and refuses with 503 until its maps are
+    filled again.
+    """
     settings = {"GATEPASS_CONFIG": str(deployment.issuer.directory / "gatepass.toml")}
     token, pending = deployment.token(), deployment.pending()
     if pending is None:
@@ -543,14 +421,14 @@ def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gat
     assert pending is not None
     fresh = deployment.forged(signed_by=pending)
     answers = set()
-    for _ in until(60, "the new key"):
+    for _ in until(60, "the new key", PAUSE):
         answers.add(deployment.gateway.ask(token).status)
         if deployment.gateway.ask(fresh).status == 200:
             break
-    assert answers <= {200, 503}
+    assert answers <= ({200, 503} if isinstance(deployment.gateway, Haproxy) else {200})
     deployment.waits_for(200, token)
     gatepass("keys", "revoke", pending.kid, env=settings).done()
-    refused(deployment.waits_for(401, fresh, MAX_STALENESS + 1))
+    ends(deployment, fresh, monotonic())
     deployment.waits_for(200, token)
 
 

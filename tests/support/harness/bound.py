@@ -79,6 +79,25 @@ class Bound:
             if monotonic() > over:
                 return
 
+    def passes(self) -> None:
+        """Let the bound pass from now on."""
+        over = monotonic() + MAX_STALENESS
+        for _ in until(4 * MAX_STALENESS, "the bound"):
+            if monotonic() > over:
+                return
+
+    def closes(self, gateway: WatchingGateway, live: Session, since: float) -> None:
+        """It refuses even a live token, and none of its checks has accepted it past the bound.
+
+        `since` is the moment of the last news that it can have had.
+        """
+        for _ in until(RECOVERY, "a gateway that closes"):
+            said = gateway.said(live.access)
+            late = said.last_accepted - since
+            assert late <= MAX_STALENESS, f"accepted {late:.3f} s after the last news: {said}"
+            if said.now == "replica_stale":
+                return
+
     def holds(self, gateway: WatchingGateway) -> None:
         """No check that began past the bound has accepted what was revoked."""
         for session in self.revoked:

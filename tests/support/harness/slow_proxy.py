@@ -35,7 +35,11 @@ class SlowProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
+                try:
+                    server = socket.create_connection(self._target)
+                except OSError:
+                    client.close()
+                    continue
                 self._sockets += [client, server]
                 self._thread(self._carry, client, server, False)
                 self._thread(self._carry, server, client, True)

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -24,13 +24,15 @@ if __name__ == "__main__":
 from harness.altered_issuer import read_shift, write_shift
 from harness.processes import Process, monotonic, until
 
-from revocation import Follower
-
 if TYPE_CHECKING:
     from gateway import Verifier
+    from revocation import Follower
 
 ROUND = 0.002
 """Seconds between two rounds of questions."""
+SWEEP_INTERVAL = 30.0
+LOOK = 0.01
+"""Seconds between two looks at a clock that the test moves."""
 
 
 class WatchingGateway:
@@ -103,9 +105,13 @@ class WatchingGateway:
         """What it makes of a token, once."""
         return str(self._ask("verify", token))
 
-    def forget(self, token: str) -> None:
-        """Verify it no more."""
-        self._ask("forget", token)
+    def verify_watched(self) -> dict[str, str]:
+        """What it makes of each watched token, once more."""
+        return dict(self._ask("verify watched"))
+
+    def forget(self, token: str) -> Said:
+        """Verify it no more; what it has made of it."""
+        return Said(**self._ask("forget", token))
 
     def said(self, token: str) -> Said:
         """What it has made of a watched token."""
@@ -147,23 +153,46 @@ def _never_looks_at_its_age(self: Follower, _items: object) -> None:
     self._vouch(self._clock() + 1e6)
 
 
-MUTANTS = {
-    "trusts-its-socket": _trusts_its_socket,
-    "never-stale": _never_looks_at_its_age,
+def _sweeps_by_its_wall_clock(self: Follower) -> None:
+    now = self._wall_clock()
+    if now >= self._next_sweep:
+        self._sink.sweep(now)
+        self._next_sweep = now + SWEEP_INTERVAL
+
+
+MUTANTS: dict[str, tuple[str, Callable[..., None]]] = {
+    "trusts-its-socket": ("_note_heartbeats", _trusts_its_socket),
+    "never-stale": ("_note_heartbeats", _never_looks_at_its_age),
+    "sweeps-by-its-wall-clock": ("_sweep", _sweeps_by_its_wall_clock),
 }
-"""Followers that any answer, or one heartbeat for ever, makes fresh."""
+"""Followers that any answer, or one heartbeat for ever, makes fresh; one that forgets too soon."""
+
+
+class _Alarm(threading.Event):
+    """Waits by a clock that the test moves."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        end = self._clock() + (float("inf") if timeout is None else timeout)
+        while self._clock() < end and not super().wait(LOOK):
+            pass
+        return self.is_set()
 
 
 class _Program:
     def __init__(self, orders: Mapping[str, Any]) -> None:
         clock = Path(orders["clock"])
-        real, steady = time.time, time.monotonic
-        # Before anything of ours asks what time it is.
+        real = time.time
+        # Before anything of ours takes it for its default clock.
+        assert not {"gateway", "revocation", "tokens"} & set(sys.modules)
         time.time = lambda: real() + read_shift(clock)
-        if orders["moves"]:
-            time.monotonic = lambda: steady() + read_shift(clock)
         if orders["mutant"]:
-            Follower._note_heartbeats = MUTANTS[orders["mutant"]]  # type: ignore[method-assign]
+            from revocation import Follower
+
+            setattr(Follower, *MUTANTS[orders["mutant"]])
         self._verifier = None if orders["port"] else _verifier(orders)
         self._proxy = http.client.HTTPConnection("127.0.0.1", orders["port"], timeout=10)
         self._address = orders["address"]
@@ -181,6 +210,8 @@ class _Program:
     def _answer(self, what: str, token: str = "") -> Any:
         if what == "verify":
             return self._verdict(token)
+        if what == "verify watched":
+            return {each: self._verdict(each) for each in list(self._tokens)}
         if what == "forget":
             return self._tokens.pop(token)
         if what == "watch":
@@ -236,10 +267,11 @@ def _verifier(orders: Mapping[str, Any]) -> Verifier:
         options["fetch"] = lambda url: Fetched(documents[url], 3600)
     verifier = Verifier(**options)
     if orders["moves"]:
-        # Its keys grow old with the time that the test moves; its replica lives in the real one, as
-        # would the thread that fetches keys: whoever finds them old fetches instead.
-        verifier.keys._clock = time.monotonic
-        verifier.keys.start = lambda: None  # type: ignore[method-assign]
+        # Its keys grow old with the time that the test moves, and the thread that fetches them goes
+        # by it; its replica lives in the real one, in which the issuers' heartbeats come.
+        clock = Path(orders["clock"])
+        verifier.keys._clock = lambda: monotonic() + read_shift(clock)
+        verifier.keys._wake = _Alarm(verifier.keys._clock)
     return verifier
 
 

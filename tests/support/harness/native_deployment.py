@@ -1,0 +1,159 @@
+"""A gateway that checks tokens itself and its agent, beside a real issuer, Redis and backend."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from harness.echo_backend import EchoBackend
+from harness.issuer_app import PASSWORD, USERNAME, claims_of, migrated_sqlite
+from harness.native_gateways import MAX_STALENESS, Agent, NativeGateway, guarded
+from harness.processes import monotonic, short_directory, until
+from harness.redis_server import RedisServer
+from harness.served_issuer import ServedIssuer
+from harness.slow_proxy import SlowProxy
+from harness.web import Answer
+
+from keys import DirectoryStore, Key, KeyState
+from revocation import Denylist, open_denylist
+
+PAUSE = 0.02
+"""Seconds between two requests of who waits for another answer."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An issuer, its Redis, a backend, and a gateway with its agent."""
+
+    issuer: ServedIssuer
+    redis: RedisServer
+    line: SlowProxy
+    """Between the agent and Redis."""
+    backend: EchoBackend
+    gateway: NativeGateway
+    agent: Agent
+    denylist: Denylist
+
+    # --- tokens ------------------------------------------------------------------------------
+
+    def login(self) -> dict[str, Any]:
+        """A new login's tokens."""
+        return self.issuer.site.login(USERNAME, PASSWORD).granted()
+
+    def token(self) -> str:
+        """An access token of a new login."""
+        return str(self.login()["access_token"])
+
+    def revoke(self, token: str) -> float:
+        """Revoke a token; when that was acknowledged."""
+        self.issuer.site.post("/revoke", form={"token": token}).granted()
+        return monotonic()
+
+    def key(self) -> Key:
+        """The key that the issuer signs with."""
+        store = DirectoryStore(self.issuer.directory / "keys", None, development=True)
+        return store.load().active("ES256")
+
+    def pending(self) -> Key | None:
+        """A key that the issuer will sign with."""
+        ring = DirectoryStore(self.issuer.directory / "keys", None, development=True).load()
+        return next((k for k in ring.keys if k.state is KeyState.PENDING and k.public), None)
+
+    def forged(
+        self,
+        *,
+        headers: dict[str, Any] | None = None,
+        signed_by: Key | None = None,
+        **changes: Any,
+    ) -> str:
+        """A token that the issuer could have signed, but for these changes; None takes one out."""
+        now = int(time.time())
+        claims = {**claims_of(self.token()), "iat": now, "exp": now + 60, **changes}
+        given = {name: value for name, value in claims.items() if value is not None}
+        key = signed_by or self.key()
+        header = {"typ": "at+jwt", "kid": key.kid, **(headers or {})}
+        return jwt.encode(given, key.private, algorithm="ES256", headers=header)  # type: ignore[arg-type]
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
+        """One request, again where the gateway cannot tell: a new key makes HAProxy reload."""
+        for _ in until(15, "another answer than 503", PAUSE):
+            answer = self.gateway.ask(token, path, **options)
+            if answer.status != 503:
+                return answer
+        raise AssertionError("unreachable")
+
+    def send(self, path: str, headers: list[tuple[str, str]]) -> int:
+        """The status of a request with just these headers, in this order; again after a 503."""
+        for _ in until(15, "another answer than 503", PAUSE):
+            connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
+            connection.putrequest("GET", path)
+            for name, value in headers:
+                connection.putheader(name, value)
+            connection.endheaders()
+            status = connection.getresponse().status
+            connection.close()
+            if status != 503:
+                return status
+        raise AssertionError("unreachable")
+
+    def waits_for(self, status: int, token: str, timeout: float = 15.0) -> Answer:
+        """Ask with a token until the answer has this status."""
+        for _ in until(timeout, f"an answer of {status}", PAUSE):
+            answer = self.gateway.ask(token)
+            if answer.status == status:
+                return answer
+        raise AssertionError("unreachable")
+
+    def ends_within_the_bound(self, status: int, token: str, since: float) -> Answer:
+        """Ask until the answer has this status; nothing that began past the bound has passed.
+
+        `since` is the moment of the acknowledgement, or of the last news that the gateway can have
+        had.
+        """
+        for _ in until(30, f"an answer of {status}", PAUSE):
+            began = monotonic()
+            answer = self.gateway.ask(token)
+            late = began - since
+            assert answer.status != 200 or late <= MAX_STALENESS, f"passed {late:.3f} s after it"
+            if answer.status == status:
+                return answer
+        raise AssertionError("unreachable")
+
+
+@contextmanager
+def deployed(kind: str) -> Iterator[Deployment]:
+    """All of it, running and in step, with a gateway of this kind."""
+    directory = short_directory("gp-native-")
+    with RedisServer(tcp=True) as redis, EchoBackend() as backend:
+        issuer = ServedIssuer(
+            directory,
+            f"sqlite:///{migrated_sqlite(directory / 'issuer.db')}",
+            redis.unix_url,
+            clients={
+                "demo": {"audience": "api", "scopes": ["orders:read", "orders:write"]},
+                "other": {"audience": "other-api"},
+            },
+            workers=1,
+        )
+        issuer.add_account()
+        assert redis.port is not None
+        denylist = open_denylist(redis.unix_url)
+        with issuer, SlowProxy(redis.port) as line:
+            url = f"redis://127.0.0.1:{line.port}/0"
+            with guarded(kind, directory / "gw", issuer.url, url, backend.port) as running:
+                yield Deployment(issuer, redis, line, backend, *running, denylist)
+        denylist.close()
+    shutil.rmtree(directory)
+
+
+def until_expiry() -> int:
+    """An expiry that outlives every token of a test."""
+    return int(time.time()) + 600
