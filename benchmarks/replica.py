@@ -226,8 +226,48 @@ def _beating(denylist: Denylist) -> Iterator[None]:
         thread.join(timeout=10)
 
 
+@contextmanager
+def _over_http(url: str) -> Iterator[Denylist]:
+    """The denylist as a gateway reads it of an issuer's feed, which another process serves."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+    from harness import feed_server
+
+    # A fork, so that both ends have the key under which the feed is signed.
+    context = get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def serve() -> None:
+        with closing(open_denylist(url)) as denylist, feed_server.serving(denylist) as server:
+            theirs.send(server.url)
+            theirs.recv()
+
+    process = context.Process(target=serve, daemon=True)
+    process.start()
+    try:
+        with closing(open_denylist(ours.recv(), verify=feed_server.verify)) as gateway:
+            yield gateway
+    finally:
+        ours.send("end")
+        process.join(30)
+
+
+def _read_by(gateway: Denylist, denylist: Denylist) -> tuple[Replica, str]:
+    """A replica that has read all of it, and how long that took."""
+    replica = Replica(gateway, max_staleness=_FOR_EVER)
+    begun, spent = time.monotonic(), time.process_time()
+    replica.step(block=0)
+    read, spent = time.monotonic() - begun, time.process_time() - spent
+    with _beating(denylist):
+        while replica.staleness() > _FOR_EVER:
+            replica.step(block=0.1)
+    in_step = time.monotonic() - begun
+    return replica, (
+        f"in {read:.1f} s ({spent:.1f} s of its processor time), in step after {in_step:.1f} s."
+    )
+
+
 def loading(entries: int, directory: Path, say: Callable[[str], None]) -> list[str]:
-    """How long a replica takes until it is in step with a Redis of so many entries."""
+    """How long a replica takes until it is in step with so many entries, by either way."""
     with (
         redis_server(directory, fsync="everysec") as server,
         closing(open_denylist(server.url)) as denylist,
@@ -241,20 +281,16 @@ def loading(entries: int, directory: Path, say: Callable[[str], None]) -> list[s
             count = min(_BATCH, entries - start)
             denylist.add([Entry.session(random_id(), expires + start % 600) for _ in range(count)])
         say("loading them")
-        replica = Replica(gateway, max_staleness=_FOR_EVER)
-        begun, spent = time.monotonic(), time.process_time()
-        replica.step(block=0)
-        read, spent = time.monotonic() - begun, time.process_time() - spent
-        with _beating(denylist):
-            while replica.staleness() > _FOR_EVER:
-                replica.step(block=0.1)
-        in_step = time.monotonic() - begun
+        replica, from_redis = _read_by(gateway, denylist)
+        with _over_http(server.url) as feed:
+            _, from_feed = _read_by(feed, denylist)
         copy = replica._copy
         assert isinstance(copy, PackedCopy)
         size = size_of(copy.table.capacity) / len(replica)
     return [
-        f"{len(replica):,} entries: {size:.1f} bytes each (the table's own size); read from Redis"
-        f" in {read:.1f} s ({spent:.1f} s of processor time), in step after {in_step:.1f} s.",
+        f"{len(replica):,} entries: {size:.1f} bytes each (the table's own size)",
+        f"read from Redis {from_redis}",
+        f"read from the HTTP feed {from_feed}",
     ]
 
 

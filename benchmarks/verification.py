@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gateway import Verifier
 from gateway.fetching import Fetched
 from keys.jwk import public_jwk
+from revocation.packed_copy import PackedCopy
 
 from .lab import Lab
 from .material import AUDIENCE, ISSUER, Signer
@@ -44,6 +45,7 @@ def verification(lab: Lab) -> Iterator[Row]:
                     ],
                 )
                 seen = [f"{token[:9]}{token[9:]}" for token in tokens[-_SEEN:]]
+                changing = _after_a_change(verifier)
                 yield from lab.compare(
                     VERIFICATION,
                     f"a token seen before, revocation check included, {alg}",
@@ -52,6 +54,26 @@ def verification(lab: Lab) -> Iterator[Row]:
                         Contender("PyJWT + redis-py GET", peer_gateway(signer, in_redis), seen),
                     ],
                 )
+                yield from lab.compare(
+                    VERIFICATION,
+                    f"the same, something else revoked since, {alg}",
+                    [
+                        Contender("Verifier", changing, seen),
+                        Contender("PyJWT + redis-py GET", peer_gateway(signer, in_redis), seen),
+                    ],
+                )
+
+
+def _after_a_change(verifier: Verifier) -> Callable[[str], object]:
+    """Verifies as if an entry had come in since the token was last seen."""
+    copy = verifier.replica._copy
+    assert isinstance(copy, PackedCopy)
+
+    def verify(token: str) -> object:
+        copy.table.count_change()
+        return verifier.verify(token)
+
+    return verify
 
 
 def _verifier(signer: Signer, denylist: str, namespace: str) -> Verifier:

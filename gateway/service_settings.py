@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from revocation import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_MAX_STALENESS,
+    MOST_ENTRIES,
     BadDenylistUrl,
     StalePolicy,
     open_denylist,
@@ -24,7 +25,7 @@ from tokens import DEFAULT_LEEWAY, InvalidClaim, Recipient
 from .forward_auth import LogRequests
 from .verifier import DEFAULT_MAX_LIFETIME
 
-_SECRETS_IN_QUERY = {"password", "token", "secret", "ssl_password"}
+_SECRETS_IN_QUERY = {"password", "token", "secret", "ssl_password", "sentinel_password"}
 
 
 class BadSetting(ValueError):
@@ -50,6 +51,8 @@ class ServiceSettings:
     workers: int = 1
     replica_file: Path | None = None
     """What several processes map as their one copy of the denylist."""
+    most_entries: int = MOST_ENTRIES
+    """How many entries that copy takes in."""
     policy: StalePolicy = StalePolicy.CLOSED
     max_staleness: float = DEFAULT_MAX_STALENESS
     heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL
@@ -70,8 +73,8 @@ class ServiceSettings:
         if not self.audience:
             raise BadSetting("audience", "is empty")
         _check_denylist(self.denylist, self.namespace)
-        if self.max_staleness <= self.heartbeat_interval:
-            raise BadSetting("max-staleness", "has to exceed two heartbeat intervals")
+        if self.max_staleness < 2 * self.heartbeat_interval:
+            raise BadSetting("max-staleness", "has to be two heartbeat intervals at the least")
         if self.replica_file is not None:
             _check_private(self.replica_file.absolute().parent)
         read_recipients(self.recipients)
@@ -95,7 +98,10 @@ class ServiceSettings:
 
 def has_password(url: str) -> bool:
     """Whether a denylist URL holds what must not be seen in a list of processes."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # it is refused for that
     query = {name for name, _ in parse_qsl(parts.query)}
     return bool(parts.password) or not query.isdisjoint(_SECRETS_IN_QUERY)
 

@@ -59,6 +59,7 @@ def build_application(settings: ServiceSettings) -> ForwardAuth:
         heartbeat_interval=settings.heartbeat_interval,
         policy=settings.policy,
         shared=settings.replica_file,
+        most_entries=settings.most_entries,
         fetch=partial(
             fetch_json, cafile=None if settings.issuer_ca is None else str(settings.issuer_ca)
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +24,7 @@ from .bearer import bearer_token
 from .feed_signature import FeedSignature
 from .fetching import Fetch, fetch_json
 from .jwks import JwksClient, WouldWait
-from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken, digest_of
+from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken
 from .waiting import WaitingThreads
 
 DEFAULT_MAX_LIFETIME = 3600
@@ -55,7 +56,8 @@ class Verifier:
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`denylist` is a URL or an open one; durations in seconds.
+        """`denylist` is a URL or an open one; durations in seconds. Raises `BadDenylistUrl`, and
+        `ValueError` where `max_staleness` is less than two heartbeat intervals.
 
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `shared` is a file that the processes of this host map, `most_entries` how many revocations
@@ -66,7 +68,10 @@ class Verifier:
         self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
             open_denylist(
-                denylist, namespace=namespace, verify=FeedSignature(issuer, self._keys.find)
+                denylist,
+                namespace=namespace,
+                verify=FeedSignature(issuer, self._keys.find),
+                most_entries=most_entries,
             )
             if isinstance(denylist, str)
             else denylist
@@ -123,7 +128,8 @@ class Verifier:
         """
         verified = self._verified(token, self._tokens)
         self._replica.check_candidate(verified, policy)
-        return verified.own_claims()
+        claims = verified.claims
+        return verified.own_claims() if claims.extra else claims
 
     async def averify(self, token: str, policy: StalePolicy | None = None) -> AccessClaims:
         """As `verify`, without ever blocking the event loop.
@@ -143,7 +149,8 @@ class Verifier:
             if (policy or self._policy) is not StalePolicy.ASK:
                 raise
             return await self._waiting.run(self.verify, token, policy)
-        return verified.own_claims()
+        claims = verified.claims
+        return verified.own_claims() if claims.extra else claims
 
     def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
@@ -151,10 +158,11 @@ class Verifier:
         if cache is None:
             return VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
         try:
-            digest = digest_of(token)
+            # Of the whole token, so that no other spelling or signature passes for it.
+            digest = sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
             raise Malformed("a compact token is ASCII") from None
-        verified = cache.get(digest)
+        verified = cache[digest]
         if (
             verified is None
             or not verified.since <= self._clock() < verified.until

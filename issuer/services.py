@@ -19,7 +19,7 @@ from keys import (
 )
 from keys import Key as RingKey
 from keys import revoke as without_key
-from revocation import Denylist, Replica, open_denylist
+from revocation import DEFAULT_MAX_STALENESS, Denylist, Replica, open_denylist
 from tokens import MAX_LEEWAY, AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
@@ -232,7 +232,12 @@ def _status_lists(
         return None
     return StatusLists(
         open_status_store(settings.redis_url, namespace=settings.namespace),
-        Replica(denylist, heartbeat_interval=settings.heartbeat_interval, wall_clock=clock),
+        Replica(
+            denylist,
+            max_staleness=max(DEFAULT_MAX_STALENESS, 2 * settings.heartbeat_interval),
+            heartbeat_interval=settings.heartbeat_interval,
+            wall_clock=clock,
+        ),
         issuer=settings.issuer,
         signing_key=lambda: signing_key(keys.ring, settings.algorithms),
         clock=clock,

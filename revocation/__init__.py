@@ -16,6 +16,7 @@ from .errors import (
     ReplicaFull,
     ReplicaStale,
     RevocationError,
+    SnapshotTooLarge,
     TokenRevoked,
     TooFewConfirmations,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "RevocationError",
     "Sink",
     "Snapshot",
+    "SnapshotTooLarge",
     "StalePolicy",
     "TokenRevoked",
     "TooFewConfirmations",

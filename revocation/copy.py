@@ -67,4 +67,7 @@ class Copy(Protocol):
     def may_hold(self, keys: tuple[bytes, ...]) -> bool:
         """Whether it holds one of these; False is certain, and what nearly every check gets."""
 
+    def may_hold_ids(self, ids: bytes) -> bool:
+        """The same of `Probe.ids`: of token, session and subject."""
+
     def __len__(self) -> int: ...

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from .entry import Entry, Kind, Probe, Record
 from .errors import BadDenylistUrl
 from .feed import DenylistState, FeedItem, Position
+from .packed_copy import MOST_ENTRIES
 
 FEED_WINDOW = 900
 """Seconds for which an item stays in the feed; a reader away for longer takes a snapshot."""
@@ -143,12 +144,14 @@ def open_denylist(
     replicas: int = 0,
     clock: Callable[[], float] | None = None,
     verify: VerifyMessage | None = None,
+    most_entries: int = MOST_ENTRIES,
 ) -> Denylist:
     """Open `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`, `memory://`.
 
     Or, for reading, an issuer's feed: `https://NAME:SECRET@HOST/revocations`, whose messages
-    `verify` checks. `replicas` is how many replicas of Redis must hold an entry before `add`
-    returns. `clock` replaces the store's own time, for tests. Raises `BadDenylistUrl`.
+    `verify` checks, and of whose snapshot `most_entries` are read at the most. `replicas` is how
+    many replicas of Redis must hold an entry before `add` returns. `clock` replaces the store's own
+    time, for tests. Raises `BadDenylistUrl`.
     """
     try:
         scheme = urlsplit(url).scheme
@@ -183,7 +186,7 @@ def open_denylist(
 
         if verify is None:
             raise BadDenylistUrl("an HTTP feed is read by who can check the issuer's signatures")
-        return HttpDenylist(FeedAddress.parse(url), verify)
+        return HttpDenylist(FeedAddress.parse(url), verify, most=most_entries)
     known = ", ".join(
         f"{name}://" for name in sorted({MEMORY_SCHEME, *REDIS_SCHEMES, *FEED_SCHEMES})
     )

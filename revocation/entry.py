@@ -46,6 +46,7 @@ _PREFIX = {
     Kind.EPOCH: b"e",
 }
 _KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
+_KIND_BYTES = frozenset(b"".join(_KIND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +107,16 @@ class Record:
 
 
 _WIRE = struct.Struct(">17sQQ")
+RECORD_SIZE = _WIRE.size
+"""Bytes of a record in the feed."""
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Records as they stand in the feed: 33 bytes each."""
+    """Records as they stand in the feed: `RECORD_SIZE` bytes each."""
     return b"".join(_WIRE.pack(record.key, record.level, record.expires) for record in records)
 
 
-def unpack(blob: bytes) -> Iterator[Record]:
+def unpack(blob: bytes | memoryview) -> Iterator[Record]:
     """The records of one feed item. Raises `ValueError` for a blob of another form."""
     try:
         for key, level, expires in _WIRE.iter_unpack(blob):
@@ -122,6 +125,11 @@ def unpack(blob: bytes) -> Iterator[Record]:
             yield Record(key, level, expires)
     except struct.error:
         raise ValueError("a feed item of broken length") from None
+
+
+def is_packed(blob: bytes | memoryview) -> bool:
+    """Whether `unpack` takes all of it; told at once, however long it is."""
+    return len(blob) % RECORD_SIZE == 0 and _KIND_BYTES.issuperset(bytes(blob[::RECORD_SIZE]))
 
 
 def record_key(kind: Kind, value: str, salt: bytes) -> bytes:
@@ -141,14 +149,12 @@ def record_key(kind: Kind, value: str, salt: bytes) -> bytes:
     return _digest_key(prefix, value, salt)
 
 
-def _make_digest_key(prefix: bytes, value: str, salt: bytes) -> bytes:
+# The same clients and keys come again and again.
+@lru_cache(maxsize=8192)
+def _digest_key(prefix: bytes, value: str, salt: bytes) -> bytes:
     digest = _keyed(prefix, salt).copy()
     digest.update(value.encode())
     return prefix + digest.digest()
-
-
-# The same clients and keys come again and again.
-_digest_key = lru_cache(maxsize=8192)(_make_digest_key)
 
 
 @lru_cache(maxsize=64)
@@ -157,16 +163,17 @@ def _keyed(prefix: bytes, salt: bytes) -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16, key=salt, person=prefix)
 
 
-def _keys_of_ids(jti: str, sid: str, salt: bytes) -> tuple[bytes, bytes]:
-    """The keys of token and session: what `record_key` says of them, in one step."""
+def _random_ids(jti: str, sid: str, salt: bytes) -> bytes:
+    """The first two of `Probe.ids`: what `record_key` says of them, in one step."""
     if len(jti) == len(sid) == 22:
         try:
-            raw = binascii.a2b_base64(f"{jti}AA{sid}==".encode().translate(_TO_STANDARD))
+            raw = binascii.a2b_base64(f"{jti}AA{sid}AA".encode().translate(_TO_STANDARD))
         except ValueError:
             raw = b""
-        if len(raw) == 34:  # fewer bytes come of characters that are none of base64's
-            return b"t" + raw[:16], b"s" + raw[18:]
-    return record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
+        if len(raw) == 36:  # fewer bytes come of characters that are none of base64's
+            return raw
+    keys = record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
+    return b"%b\0\0%b\0\0" % (keys[0][1:], keys[1][1:])
 
 
 @lru_cache(maxsize=1024)
@@ -209,25 +216,32 @@ class Probe(NamedTuple):
     """A token's record keys, ready to be looked up in the denylist that `salt` belongs to."""
 
     salt: bytes
-    own: tuple[bytes, ...]
-    """Those of the token, its session and its subject."""
+    ids: bytes
+    """16 bytes each of the token, its session and its subject, with two that say nothing after."""
     parties: tuple[bytes, ...]
-    """Those of its signing key, its client and its audiences, which many tokens share."""
+    """The keys of its signing key, its client and its audiences, which many tokens share."""
     sub_ver: int
     iat: int
 
     @classmethod
     def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
-        token, session = _keys_of_ids(claims.jti, claims.sid, salt)
-        # Not kept: there are more people than would fit.
-        own = (token, session, _make_digest_key(b"u", claims.sub, salt))
+        digest = _keyed(b"u", salt).copy()
+        digest.update(claims.sub.encode())
+        ids = b"%b%b\0\0" % (_random_ids(claims.jti, claims.sid, salt), digest.digest())
         parties = _keys_of_parties(kid, claims.client_id, claims.aud, salt)
-        return tuple.__new__(cls, (salt, own, parties, claims.sub_ver, claims.iat))
+        return tuple.__new__(cls, (salt, ids, parties, claims.sub_ver, claims.iat))
+
+    @classmethod
+    def of_keys(cls, salt: bytes, keys: tuple[bytes, ...], sub_ver: int, iat: int) -> Probe:
+        """Of keys in the order of `keys`."""
+        ids = b"".join(b"%b\0\0" % key[1:] for key in keys[:3])
+        return cls(salt, ids, keys[3:], sub_ver, iat)
 
     @property
     def keys(self) -> tuple[bytes, ...]:
-        """All of them, in this order."""
-        return self.own + self.parties
+        """Those of the token, its session and subject, then of its parties."""
+        ids = self.ids
+        return (b"t" + ids[:16], b"s" + ids[18:34], b"u" + ids[36:52], *self.parties)
 
 
 class Candidate:
@@ -253,7 +267,7 @@ class Candidate:
         return probe
 
 
-NO_PROBE = Probe(b"", (), (), 0, 0)
+NO_PROBE = Probe(b"", b"", (), 0, 0)
 
 
 def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> Kind | None:
@@ -261,8 +275,7 @@ def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> K
 
     `level_of` gives a record's level, 0 where there is none; `watermark` is the epoch's.
     """
-    token, session, subject = probe.own
-    key, *parties = probe.parties
+    token, session, subject, key, *parties = probe.keys
     kind: Kind | None = None
     if level_of(token):
         kind = Kind.TOKEN

@@ -48,6 +48,16 @@ class ReplicaFull(RevocationError):
         self.count = count
 
 
+class SnapshotTooLarge(ReplicaFull):
+    """A snapshot is longer than a replica takes in; it was not read to its end."""
+
+    code = "snapshot_too_large"
+
+    def __init__(self, most: int) -> None:
+        RevocationError.__init__(self, f"the denylist's snapshot holds more than {most} entries")
+        self.count = most
+
+
 class DenylistUnavailable(RevocationError):
     """The denylist does not answer; nothing may be assumed about what it holds."""
 

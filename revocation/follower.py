@@ -35,6 +35,12 @@ suspension_aware_clock: Callable[[], float] = partial(time.clock_gettime, time.C
 """Seconds on a clock that nobody sets and that goes on while the machine is suspended."""
 
 
+def require_two_heartbeats(max_staleness: float, heartbeat_interval: float) -> None:
+    """Raises `ValueError` where ordinary jitter would make a copy too old."""
+    if max_staleness < 2 * heartbeat_interval:
+        raise ValueError("max_staleness is two heartbeat intervals at the least")
+
+
 class Follower:
     """Follows a denylist: its snapshot first, then its feed, into a sink."""
 
@@ -54,8 +60,10 @@ class Follower:
 
         `clock` measures staleness, `wall_clock` tells which entries have expired. Where the sink
         holds all up to `resume` already, no snapshot is needed. `reach` is told, now and then, of a
-        position up to which all has been merged.
+        position up to which all has been merged. Raises `ValueError` where `max_staleness` is less
+        than two heartbeat intervals.
         """
+        require_two_heartbeats(max_staleness, heartbeat_interval)
         self._denylist = denylist
         self._sink = sink
         self._max_staleness = max_staleness

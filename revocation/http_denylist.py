@@ -14,20 +14,15 @@ import os
 import secrets
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from .denylist import Snapshot, VerifyMessage
-from .entry import Kind, Probe, Record, unpack
+from .entry import Kind, Probe, unpack
 from .errors import DenylistNotReady, DenylistReadOnly, DenylistUnavailable, FeedGap
 from .feed import DenylistState, FeedItem, Position, next_chain
-from .http_connection import (
-    ANSWER_TIMEOUT,
-    Connections,
-    FeedAddress,
-    unavailable_as_feed,
-)
+from .http_connection import ANSWER_TIMEOUT, Connections, FeedAddress
+from .http_snapshot import SnapshotRecords, download
 from .http_stream import Event, EventStream, StreamEnded
 from .http_wire import (
     EVENTS_TYPE,
@@ -42,13 +37,8 @@ from .http_wire import (
     read_state,
     unpack_items,
 )
+from .packed_copy import MOST_ENTRIES
 
-MAX_SNAPSHOT = 512 << 20
-"""Bytes of a snapshot once it is decompressed: 16 million entries."""
-SNAPSHOT_TIMEOUT = 120.0
-"""Seconds for a whole snapshot."""
-_HEAD_LIMIT = 8192
-_READ = 65_536
 _TAIL_COUNT = 1000
 
 Found = TypeVar("Found")
@@ -58,12 +48,12 @@ class HttpDenylist:
     """Implements what followers need of `Denylist`; the methods that write raise."""
 
     def __init__(
-        self, address: FeedAddress, verify: VerifyMessage, *, max_snapshot: int = MAX_SNAPSHOT
+        self, address: FeedAddress, verify: VerifyMessage, *, most: int = MOST_ENTRIES
     ) -> None:
-        """Raises `BadDenylistUrl`."""
+        """`most` entries of a snapshot are read at the most. Raises `BadDenylistUrl`."""
         self._connections = Connections(address)
         self._verify = verify
-        self._max_snapshot = max_snapshot
+        self._most = most
         self._told: DenylistState | None = None
         self._latest: Position | None = None
         """Where the denylist stood when it was asked last: no item may be of another history."""
@@ -118,11 +108,10 @@ class HttpDenylist:
         while position.seq < now.position.seq:
             for item in self._next_items(position, ANSWER_TIMEOUT):
                 position = _after(position, item)
-                for record in unpack(item.records):
-                    if record.kind is Kind.EPOCH:
-                        watermark = max(watermark, record.level)
-                    else:
-                        records.append(record)
+                news = list(unpack(item.records))
+                records.add(record for record in news if record.kind is not Kind.EPOCH)
+                epochs = (record.level for record in news if record.kind is Kind.EPOCH)
+                watermark = max((watermark, *epochs))
         return Snapshot(DenylistState(position, watermark, now.salt, now.ready), records)
 
     def _next_items(self, position: Position, wait: float) -> Sequence[FeedItem]:
@@ -136,24 +125,12 @@ class HttpDenylist:
             raise DenylistUnavailable("the feed does not come as far as the denylist is")
         return items
 
-    def _download(self) -> tuple[Mapping[str, Any], list[Record]]:
-        deadline = time.monotonic() + SNAPSHOT_TIMEOUT
-        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "gzip"}
-        connection, response = self._connections.open("", headers, deadline)
-        try:
-            with unavailable_as_feed():
-                encoding = response.getheader("Content-Encoding", "identity")
-                content = _decoded(response.read1, encoding, self._max_snapshot)
-        finally:
-            response.close()
-            connection.close()
-        head, _, body = content.partition(b"\n")
-        if len(head) > _HEAD_LIMIT:
-            raise DenylistUnavailable("the feed's snapshot has no head")
+    def _download(self) -> tuple[Mapping[str, Any], SnapshotRecords]:
+        head, body = download(self._connections, self._most)
         claims = self._verify(_ascii(head), SNAPSHOT_TYPE)
         if claims.get("sha256") != digest(body):
             raise DenylistUnavailable("the feed's snapshot is not the one that was signed")
-        return claims, _read(lambda: list(unpack(body)))
+        return claims, _read(lambda: SnapshotRecords(body, self._most))
 
     # The feed.
 
@@ -282,33 +259,6 @@ def _after(position: Position, item: FeedItem) -> Position:
     if item.seq != position.seq + 1 or chain != item.chain:
         raise DenylistUnavailable("the feed has another history than its snapshot")
     return Position(position.epoch, item.seq, chain)
-
-
-def _decoded(read: Callable[[int], bytes], encoding: str, limit: int) -> bytes:
-    """The content, decompressed as it comes, so that a small answer cannot become a huge one.
-
-    Raises `DenylistUnavailable` above `limit` bytes.
-    """
-    if encoding not in {"gzip", "identity"}:
-        raise DenylistUnavailable("the feed's snapshot has another coding")
-    inflating = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    content = bytearray()
-    while received := read(_READ):
-        if inflating is None:
-            content += received
-        else:
-            try:
-                content += inflating.decompress(received, limit + 1 - len(content))
-            except zlib.error:
-                raise DenylistUnavailable("the feed's snapshot is damaged") from None
-        if inflating is not None and inflating.unused_data:
-            # zlib would keep all of it, and copy it again with each piece.
-            raise DenylistUnavailable("the feed's snapshot goes on behind its end")
-        if len(content) > limit:
-            raise DenylistUnavailable(f"the feed's snapshot is larger than {limit} bytes")
-    if inflating is not None and not inflating.eof:
-        raise DenylistUnavailable("the feed's snapshot is cut short")
-    return bytes(content)
 
 
 def _ascii(text: bytes) -> str:

@@ -52,7 +52,7 @@ def check_nonce(text: str) -> str:
     return text
 
 
-def digest(body: bytes) -> str:
+def digest(body: bytes | memoryview) -> str:
     """What a message says of its body."""
     return hashlib.sha256(body).hexdigest()
 
@@ -149,11 +149,9 @@ def read_lookup(question: Mapping[str, Any]) -> tuple[Probe, Position | None]:
         raise BadMessage("keys of another form")
     if not (known is None or isinstance(known, dict)):
         raise BadMessage("a position of another form")
-    read = tuple(read_hex(text) for text in keys)
-    probe = Probe(
+    probe = Probe.of_keys(
         salt=read_hex(str(salt)),
-        own=read[:3],
-        parties=read[3:],
+        keys=tuple(read_hex(text) for text in keys),
         sub_ver=_number(question.get("sub_ver")),
         iat=_number(question.get("iat")),
     )

@@ -219,6 +219,7 @@ class PackedCopy:
         # Without a step in between: every check asks these.
         self.level_of = self._table.level_of
         self.may_hold = self._table.may_hold
+        self.may_hold_ids = self._table.may_hold_ids
 
     def go_on_after_fork(self) -> None:
         """In the child: the thread that wrote may have been anywhere."""
@@ -421,6 +422,10 @@ class SharedReader:
     def may_hold(self, keys: tuple[bytes, ...]) -> bool:
         """As that of the copy."""
         return self._table is not None and self._table.may_hold(keys)
+
+    def may_hold_ids(self, ids: bytes) -> bool:
+        """As that of the copy."""
+        return self._table is not None and self._table.may_hold_ids(ids)
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)

@@ -52,6 +52,7 @@ _GLANCE = 24
 """Places looked at in one step; nearly every search ends among them."""
 _GLANCE_END = HEADER + _GLANCE
 _first_half = struct.Struct("<xQ").unpack_from
+_halves_and_lasts = struct.Struct("<Q7xB2x").iter_unpack
 
 
 class Word(IntEnum):
@@ -183,6 +184,22 @@ class PackedTable:
                 if tag not in seen and 0 in seen:
                     continue
             if self._search(key, at, tag):
+                return True
+        return False
+
+    def may_hold_ids(self, ids: bytes) -> bool:
+        """The same of `Probe.ids`: False is certain, True a suspicion."""
+        buffer, capacity, last_glance = self._buffer, self.capacity, self._last_glance
+        for first, last in _halves_and_lasts(ids):
+            at = first % capacity
+            if at > last_glance:
+                return True
+            tag = last % 254 + 1
+            seen = buffer[at + HEADER : at + _GLANCE_END]
+            if tag not in seen and 0 in seen:
+                continue
+            free = seen.find(0)
+            if free < 0 or seen.find(tag, 0, free) >= 0:
                 return True
         return False
 

@@ -25,6 +25,7 @@ from .follower import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_MAX_STALENESS,
     Follower,
+    require_two_heartbeats,
     suspension_aware_clock,
 )
 from .packed_copy import MOST_ENTRIES, PackedCopy, SharedFile, SharedReader
@@ -71,6 +72,7 @@ class Replica:
         the denylist, so that no two share it. `most` entries are held at the most: with more the
         copy ages. Raises `PermissionError` where others may write to the file's directory.
         """
+        require_two_heartbeats(max_staleness, heartbeat_interval)
         self._denylist = denylist
         self._max_staleness = max_staleness
         self._heartbeat_interval = heartbeat_interval
@@ -140,7 +142,7 @@ class Replica:
         if candidate.passed_at != changes or candidate.passed_by is not copy:
             if (
                 probe.iat <= copy.watermark
-                or copy.may_hold(probe.own)
+                or copy.may_hold_ids(probe.ids)
                 or (
                     self._parties_passed_at.get(probe.parties) != changes
                     and self._may_hold_parties(probe.parties, changes)

@@ -77,17 +77,13 @@ class AccessVerifier:
             if audience is None
             else frozenset([audience] if isinstance(audience, str) else audience)
         )
-        self._find_key = find_key
+        self.find_key = find_key
         self._recipients = recipients or {}
         self._require_sealed = require_sealed
         self._leeway = leeway
         self._max_lifetime = max_lifetime
         self._clock = clock
         self._headers: dict[bytes, _Header] = {}
-
-    @property
-    def find_key(self) -> Callable[[str], VerificationKey]:
-        return self._find_key
 
     def verify(self, token: str) -> AccessClaims:
         """The claims of a valid access token. Raises `TokenError`.
@@ -109,7 +105,7 @@ class AccessVerifier:
             raise WrongType("this audience takes sealed tokens only")
         header_segment, payload_segment, signature_segment = split(token, 3)
         header = self._headers.get(header_segment) or self._read_header(header_segment)
-        key = self._find_key(header.kid)
+        key = self.find_key(header.kid)
         if header.alg != key.alg:
             raise AlgorithmRefused("the header names another algorithm than the key's")
         verify_segments(header_segment, payload_segment, signature_segment, key)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from revocation import Replica, open_denylist
+from revocation import Replica
 
+from .denylist_source import DenylistSource
 from .lua_source import Rules, bundle, modules_of, replace_file, source
 
 _LOOK = 0.05
@@ -21,16 +22,14 @@ class EnvoyAgent:
         self,
         directory: Path,
         rules: Rules,
+        denylist: DenylistSource,
         *,
-        denylist: str,
-        namespace: str,
         replica: Path | None = None,
     ) -> None:
         """`replica` is a file that verifiers of this host may share (docs/replica.md)."""
         self._directory = directory.resolve()
         self._rules = rules
-        self._url = denylist
-        self._namespace = namespace
+        self._denylist = denylist
         self.replica_file = (replica or self._directory / "replica").resolve()
 
     def prepare(self) -> None:
@@ -51,22 +50,21 @@ class EnvoyAgent:
 
         Raises `PermissionError` where others may write to the file's directory.
         """
-        denylist = open_denylist(self._url, namespace=self._namespace)
-        replica = Replica(
-            denylist,
-            max_staleness=self._rules.max_staleness,
-            heartbeat_interval=self._rules.heartbeat_interval,
-            shared=self.replica_file,
-            # As `Verifier` has it, so that both may share one file.
-            owner=f"{self._namespace} {self._url}",
-        )
-        replica.start()
-        try:
-            while not stopping.wait(_LOOK):
-                if replica.staleness() <= self._rules.max_staleness:
-                    on_step()
-                    break
-            stopping.wait()
-        finally:
-            replica.stop()
-            denylist.close()
+        with self._denylist.open() as denylist:
+            replica = Replica(
+                denylist,
+                max_staleness=self._rules.max_staleness,
+                heartbeat_interval=self._rules.heartbeat_interval,
+                shared=self.replica_file,
+                owner=self._denylist.owner,
+                most=self._denylist.most_entries,
+            )
+            replica.start()
+            try:
+                while not stopping.wait(_LOOK):
+                    if replica.staleness() <= self._rules.max_staleness:
+                        on_step()
+                        break
+                stopping.wait()
+            finally:
+                replica.stop()

@@ -6,13 +6,15 @@ import logging
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from revocation import Denylist, Follower
+from revocation import Follower
 from revocation.follower import suspension_aware_clock
 
 from ..errors import KeysUnavailable
+from .denylist_source import DenylistSource
 from .haproxy_files import HaproxyFiles
 from .haproxy_runtime import HaproxyUnavailable, reload
 from .haproxy_sink import HaproxySink
@@ -57,7 +59,7 @@ class HaproxyAgent:
         self,
         files: HaproxyFiles,
         keys: IssuerKeys,
-        denylist: Denylist,
+        denylist: DenylistSource,
         *,
         runtime: Path,
         reloading: Reloading,
@@ -71,13 +73,9 @@ class HaproxyAgent:
         self._denylist = denylist
         self._reloading = reloading
         self._keys_interval = keys_interval
-        self.sink = HaproxySink(files, runtime)
-        self._follower = Follower(
-            denylist,
-            self.sink,
-            max_staleness=max_staleness,
-            heartbeat_interval=heartbeat_interval,
-        )
+        self._max_staleness = max_staleness
+        self._heartbeat_interval = heartbeat_interval
+        self.sink = HaproxySink(files, runtime, most=denylist.most_entries)
         self._written: dict[str, str] | None = None
         self._next_keys = 0.0
         self._next_reload = 0.0
@@ -92,19 +90,24 @@ class HaproxyAgent:
     def run(self, stopping: threading.Event, on_step: Callable[[], None]) -> None:
         """Keep HAProxy in step until told to stop; `on_step` is called when it first is."""
         self._files.prepare()
-        self._follower.start()
-        try:
-            while not stopping.wait(_TICK):
-                self._tend_keys()
-                self.sink.tend()
-                self._reload_if_needed()
-                if not self._announced and self.sink.in_step:
-                    self._announced = True
-                    on_step()
-        finally:
-            self._follower.stop()
-            self._denylist.close()
-            self.sink.close()
+        with self._denylist.open() as denylist, closing(self.sink):
+            follower = Follower(
+                denylist,
+                self.sink,
+                max_staleness=self._max_staleness,
+                heartbeat_interval=self._heartbeat_interval,
+            )
+            follower.start()
+            try:
+                while not stopping.wait(_TICK):
+                    self._tend_keys()
+                    self.sink.tend()
+                    self._reload_if_needed()
+                    if not self._announced and self.sink.in_step:
+                        self._announced = True
+                        on_step()
+            finally:
+                follower.stop()
 
     def _tend_keys(self) -> None:
         now = suspension_aware_clock()

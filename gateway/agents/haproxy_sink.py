@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from revocation import NEVER, Record
+from revocation import MOST_ENTRIES, NEVER, Record, ReplicaFull
 from revocation.follower import suspension_aware_clock
 from tokens import TokenError, base64url
 
@@ -64,10 +64,11 @@ class HaproxySink:
     that has been done it refuses by itself.
     """
 
-    def __init__(self, files: HaproxyFiles, path: Path) -> None:
-        """`path` is HAProxy's runtime socket, at level admin."""
+    def __init__(self, files: HaproxyFiles, path: Path, *, most: int = MOST_ENTRIES) -> None:
+        """`path` is HAProxy's runtime socket, at level admin; `most` entries are taken in."""
         self._files = files
         self._path = path
+        self._most = most
         self._lock = threading.RLock()
         self._runtime: Runtime | None = None
         self._records: dict[bytes, tuple[int, int]] = {}
@@ -96,10 +97,14 @@ class HaproxySink:
             self._attempt(state=True)
 
     def merge(self, records: Iterable[Record]) -> None:
+        """As `Sink.merge`. Raises `ReplicaFull` where more come than it was made for."""
         pending = iter(records)
         while batch := list(islice(pending, _MERGE_STEP)):
             with self._lock:
-                self._attempt(list(self._taken(batch)))
+                fitting = list(self._fitting(batch))
+                self._attempt(list(self._taken(fitting)))
+                if len(fitting) < len(batch):
+                    raise ReplicaFull(len(self._records))
 
     def raise_watermark(self, watermark: int) -> None:
         with self._lock:
@@ -259,6 +264,16 @@ class HaproxySink:
         for key in self._records:
             if key not in held:
                 yield self._command("add", key)
+
+    def _fitting(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Those for which there is room: what changes a record that is held needs none."""
+        room = self._most - len(self._records)
+        for record in records:
+            if record.key not in self._records:
+                room -= 1
+                if room < 0:
+                    continue
+            yield record
 
     def _taken(self, records: Iterable[Record]) -> Iterator[str]:
         """Take records in; the commands that tell HAProxy."""

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
-from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, open_denylist
+from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, MOST_ENTRIES
 from tokens import DEFAULT_LEEWAY
 
+from ..agents.denylist_source import DenylistSource
 from ..agents.envoy_agent import EnvoyAgent
 from ..agents.haproxy_agent import HaproxyAgent, Reloading
 from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles
@@ -47,9 +48,19 @@ _COMMON = (
     _option("audience", required=True, help="The API that the tokens are for."),
     _option("denylist", metavar="URL", help="The denylist to follow; without a password here."),
     _option(
-        "denylist-file", type=click.File(), help="A file whose first line is the denylist's URL."
+        "denylist-file",
+        type=click.File(),
+        help="A file whose first line is the denylist's URL; with a password in it, mode 0640 at"
+        " most.",
     ),
     _option("namespace", default="gatepass", show_default=True, help="Prefix of every Redis key."),
+    _option(
+        "most-entries",
+        default=MOST_ENTRIES,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Entries of the denylist that the copy takes in; with more it ages.",
+    ),
     _option(
         "max-staleness",
         default=DEFAULT_MAX_STALENESS,
@@ -145,7 +156,7 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
     running = HaproxyAgent(
         files,
         IssuerKeys(settings.issuer, ALGORITHMS, fetch=_fetch(settings)),
-        open_denylist(settings.denylist, namespace=settings.namespace),
+        _source(settings),
         runtime=given["socket"] or Path(),
         reloading=Reloading(given["master_socket"], given["reload_command"]),
         keys_interval=given["keys_interval"],
@@ -189,8 +200,7 @@ def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # no
     running = EnvoyAgent(
         given["directory"],
         _rules(settings),
-        denylist=settings.denylist,
-        namespace=settings.namespace,
+        _source(settings),
         replica=given["replica_file"],
     )
     try:
@@ -207,7 +217,7 @@ def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:
     denylist = denylist_url(context, denylist, file, variable=_variable("denylist"))
     names = (
         *("issuer", "audience", "namespace", "max_staleness", "heartbeat_interval", "leeway"),
-        *("max_lifetime", "issuer_ca", "plain_issuer", "json"),
+        *("max_lifetime", "most_entries", "issuer_ca", "plain_issuer", "json"),
     )
     settings = ServiceSettings(denylist=denylist, **{name: given[name] for name in names})
     try:
@@ -227,6 +237,16 @@ def _rules(settings: ServiceSettings) -> Rules:
         max_lifetime=settings.max_lifetime,
         max_staleness=settings.max_staleness,
         heartbeat_interval=settings.heartbeat_interval,
+    )
+
+
+def _source(settings: ServiceSettings) -> DenylistSource:
+    return DenylistSource(
+        url=settings.denylist,
+        issuer=settings.issuer,
+        namespace=settings.namespace,
+        most_entries=settings.most_entries,
+        fetch=_fetch(settings),
     )
 
 

@@ -1,7 +1,9 @@
-"""The denylist's URL from an option, a variable or a file, and no password on a command line."""
+"""The denylist's URL from an option, a variable or a file, and no password for others to read."""
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import IO
 
 import click
@@ -26,7 +28,28 @@ def denylist_url(
     if file is not None:
         if url is not None:
             raise click.UsageError("--denylist and --denylist-file exclude each other")
-        url = file.readline().strip()
+        url = _first_line(file)
+        if has_password(url) and _is_open_to_others(file):
+            raise click.BadParameter(
+                f"{file.name} holds a password, and others may read it or its group may write it:"
+                " its mode has to be 0640 at the most",
+                param_hint="'--denylist-file'",
+            )
     if not url:
         raise click.UsageError(f"Missing option '--denylist' (or {variable}, or --denylist-file).")
     return url
+
+
+def _first_line(file: IO[str]) -> str:
+    try:
+        return file.readline().strip()
+    except UnicodeDecodeError:
+        raise click.BadParameter(
+            f"{file.name} is no text", param_hint="'--denylist-file'"
+        ) from None
+
+
+def _is_open_to_others(file: IO[str]) -> bool:
+    """Whether a secret in it is none (OWASP ASVS 13.3.2); a pipe is nobody else's to open."""
+    mode = os.fstat(file.fileno()).st_mode
+    return stat.S_ISREG(mode) and bool(mode & 0o027)

@@ -10,7 +10,12 @@ from typing import IO, Any, TypeVar
 
 import click
 
-from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, StalePolicy
+from revocation import (
+    DEFAULT_HEARTBEAT_INTERVAL,
+    DEFAULT_MAX_STALENESS,
+    MOST_ENTRIES,
+    StalePolicy,
+)
 from tokens import DEFAULT_LEEWAY
 
 from ..forward_auth import LogRequests
@@ -47,7 +52,7 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
 @_option(
     "denylist-file",
     type=click.File(),
-    help="A file whose first line is the denylist's URL.",
+    help="A file whose first line is the denylist's URL; with a password in it, mode 0640 at most.",
 )
 @_option("namespace", default="gatepass", show_default=True, help="Prefix of every Redis key.")
 @_option("host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -69,6 +74,13 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the workers keep their one copy of the denylist, in a private directory.  [default:"
     " in memory, gone with the service]",
+)
+@_option(
+    "most-entries",
+    default=MOST_ENTRIES,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Entries of the denylist that the copy takes in; with more it ages.",
 )
 @_option(
     "policy",

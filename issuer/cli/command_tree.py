@@ -64,6 +64,17 @@ class CommandTree(click.Group):
             self.add_command(command, cmd_name)
         return self.commands[cmd_name]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as unknown:
+            # click suggests among those that are loaded.
+            raise click.NoSuchCommand(
+                unknown.command_name, possibilities=self.places, ctx=ctx
+            ) from None
+
     def load(self) -> None:
         """Load every command now, for a process that runs several of them."""
         for name in self.places:
@@ -86,7 +97,7 @@ def _not_installed(name: str, extra: str, module: str) -> click.Command:
         name,
         params=list(anything),
         callback=fail,
-        help=f"Not installed: needs the extra `{extra}`.",
+        help=f"Not installed: pip install 'gatepass[{extra}]'",
         context_settings={"ignore_unknown_options": True},
         add_help_option=False,
     )

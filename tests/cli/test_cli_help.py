@@ -84,6 +84,14 @@ def test_wrong_usage(gatepass: Gatepass, arguments: tuple[str, ...]) -> None:
     assert "Usage: gatepass" in gatepass(*arguments).failed(2)
 
 
+def test_a_misspelt_command_is_suggested(gatepass: Gatepass) -> None:
+    """Also one that is not loaded yet, in the program itself; nothing is run in its place."""
+    root = run_program("gatway", directory=gatepass.directory).failed(2)
+    assert "Did you mean 'gateway'?" in root
+    assert "Did you mean 'disable'?" in gatepass("users", "disabel").failed(2)
+    assert "Did you mean" not in gatepass("nonsense").failed(2)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -118,9 +118,13 @@ class Stack:
 
 def _probe_of_key(state: DenylistState, kid: str) -> Probe:
     """A token that nothing but its key can refuse."""
-    nobody = (b"", b"", b"")
-    key = record_key(Kind.KEY, kid, state.salt)
-    return Probe(state.salt, nobody, (key,), 1 << 50, state.watermark + 1)
+    keys = (
+        b"t" + bytes(16),
+        b"s" + bytes(16),
+        b"u" + bytes(16),
+        record_key(Kind.KEY, kid, state.salt),
+    )
+    return Probe.of_keys(state.salt, keys, 1 << 50, state.watermark + 1)
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from harness.bound import Bound, MakeBound
+from harness.forward_auth import ForwardAuthService
 from harness.gatepass_command import Gatepass
 from harness.issuer_process import IssuerFleet
+from harness.redis_server import RedisServer
+from harness.token_source import TokenSource
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,25 @@ def make_bound(tmp_path: Path) -> Iterator[MakeBound]:
             return Bound(stack.enter_context(fleet), tmp_path)
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def source_redis() -> Iterator[RedisServer]:
+    """The redis-server of `source`, which whoever pauses it resumes."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def source(source_redis: RedisServer) -> Iterator[TokenSource]:
+    """Where tokens come from."""
+    with TokenSource(source_redis.unix_url) as running:
+        yield running.serve()
+
+
+@pytest.fixture(scope="session")
+def service(source: TokenSource) -> Iterator[ForwardAuthService]:
+    """One forward-auth service, in step, which nobody stops."""
+    options = ["--max-staleness", "2", "--log-requests", "all"]
+    with ForwardAuthService(source.url, source.denylist_url, *options) as running:
+        yield running.wait_ready()

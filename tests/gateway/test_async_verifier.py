@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from harness.local_issuer import SID, LocalIssuer, freshen
+from harness.local_issuer import ALWAYS_OLD, SID, LocalIssuer, freshen
 from harness.redis_server import RedisServer
 
 from gateway import KeysUnavailable, Verifier
@@ -148,7 +148,7 @@ def test_a_stopped_redis_does_not_hold_up_the_loop(
     issuer: LocalIssuer, denylist: Denylist, redis: RedisServer, policy: StalePolicy
 ) -> None:
     """`ask` asks in a thread, and in vain; `closed` and `open` do not ask."""
-    verifier = in_step(issuer, denylist, max_staleness=0.0)
+    verifier = in_step(issuer, denylist, **ALWAYS_OLD)
     token = issuer.token()
     assert verifier.verify(token, StalePolicy.OPEN)
     redis.pause()
@@ -168,7 +168,7 @@ def test_a_stopped_redis_does_not_hold_up_the_loop(
 
 def test_ask_still_refuses_what_the_denylist_holds(issuer: LocalIssuer, denylist: Denylist) -> None:
     """With an old copy the answer of the denylist counts, whichever thread asked."""
-    verifier = in_step(issuer, denylist, max_staleness=0.0)
+    verifier = in_step(issuer, denylist, **ALWAYS_OLD)
     token = issuer.token()
     assert run(verifier.averify(token, StalePolicy.ASK))
     denylist.add([Entry.session(SID, LATER)])

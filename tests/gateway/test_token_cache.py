@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
 import pytest
-from harness.local_issuer import JTI, SID, LocalIssuer, freshen
+from harness.local_issuer import ALWAYS_OLD, JTI, SID, LocalIssuer, freshen
 from joserfc.jwk import ECKey
 from redis import Redis
 
@@ -29,7 +30,6 @@ from revocation import (
     open_denylist,
 )
 from tokens import (
-    AccessVerifier,
     BadSignature,
     Expired,
     Malformed,
@@ -252,7 +252,7 @@ def test_a_remembered_token_follows_the_policy_of_a_stale_replica(redis_url: str
     denylist = open_denylist(redis_url)
     denylist.initialise(watermark=0)
     denylist.mark_ready()
-    verifier = issuer.verifier(denylist, max_staleness=0.0)
+    verifier = issuer.verifier(denylist, **ALWAYS_OLD)
     freshen(denylist, verifier.replica)
     token = issuer.token()
     for _ in range(2):
@@ -383,7 +383,7 @@ def test_its_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         if number % 5 == 0:
             gateway.verify(used)
     assert gateway.verifier._cache is not None
-    assert len(gateway.verifier._cache) <= 20
+    assert gateway.verifier._cache.held <= 20
     assert gateway.signatures == 201
 
 
@@ -393,7 +393,8 @@ def test_the_tokens_themselves_are_not_kept(gateway: Gateway) -> None:
     gateway.verify(token)
     cache = gateway.verifier._cache
     assert cache is not None
-    for digest, verified in cache._young.items():
+    assert len(cache) == 1
+    for digest, verified in cache.items():
         assert len(digest) == 32
         held = repr([digest, *(getattr(verified, name) for name in ("claims", "kid", "key"))])
         assert token.rpartition(".")[2] not in held
@@ -424,26 +425,26 @@ def test_many_threads_at_once_get_their_own_claims(monkeypatch: pytest.MonkeyPat
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, range(8))) > 0
     assert gateway.verifier._cache is not None
-    assert len(gateway.verifier._cache) <= 8 + 8
+    assert gateway.verifier._cache.held <= 8 + 8
 
 
 # --- mutants -------------------------------------------------------------------------------------
 
 
-def _by_prefix(token: str) -> bytes:
-    return token[:300].encode()
+def _of_prefix(token: bytes) -> Any:
+    return sha256(token[:300])
 
 
-def _by_signature(token: str) -> bytes:
-    return token.rpartition(".")[2].encode()
+def _of_signature(token: bytes) -> Any:
+    return sha256(token.rpartition(b".")[2])
 
 
-@pytest.mark.parametrize("mutant", [_by_prefix, _by_signature])
+@pytest.mark.parametrize("mutant", [_of_prefix, _of_signature])
 def test_a_cache_with_too_short_a_key_is_caught(
-    monkeypatch: pytest.MonkeyPatch, mutant: Callable[[str], bytes]
+    monkeypatch: pytest.MonkeyPatch, mutant: Callable[[bytes], Any]
 ) -> None:
     """The tests of altered and shared parts fail for a key that leaves something out."""
-    monkeypatch.setattr("gateway.verifier.digest_of", mutant)
+    monkeypatch.setattr("gateway.verifier.sha256", mutant)
     gateway = Gateway(monkeypatch)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test_nothing_that_differs_from_a_remembered_token_passes_for_it(gateway, "ES256")
@@ -468,9 +469,9 @@ def test_a_cache_that_outlives_its_keys_is_caught(monkeypatch: pytest.MonkeyPatc
     found: dict[str, VerificationKey] = {}
     real = gateway.verifier.keys.find
     monkeypatch.setattr(
-        AccessVerifier,
+        gateway.verifier._tokens,
         "find_key",
-        property(lambda _self: lambda kid: found.get(kid) or found.setdefault(kid, real(kid))),
+        lambda kid: found.get(kid) or found.setdefault(kid, real(kid)),
     )
     with pytest.raises(pytest.fail.Exception):
         test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway)

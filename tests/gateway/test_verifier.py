@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from harness.local_issuer import ALWAYS_OLD
 from joserfc.jwk import ECKey
 
 from gateway import (
@@ -163,7 +164,7 @@ def test_an_old_copy_follows_the_policy(redis_url: str) -> None:
     denylist.initialise(watermark=0)
     denylist.mark_ready()
     verifier = Verifier(
-        issuer=ISSUER, audience="orders", denylist=denylist, fetch=fetch, max_staleness=0.0
+        issuer=ISSUER, audience="orders", denylist=denylist, fetch=fetch, **ALWAYS_OLD
     )
     freshen(denylist, verifier.replica)
     with pytest.raises(ReplicaStale):

@@ -22,8 +22,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lam
 SETUP_COMMANDS = {"./run demo", "./run test", "./run bench"}
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 ELSEWHERE = {"acl", "nginx", "caddyfile", "yaml", "haproxy", "js", "ts"}
-"""Run by tests/revocation/test_redis_acl.py and tests under tests/gateway; `js` and `ts` are
-checked against the types by tests/spa/test_spa_module.py."""
+"""Run by tests/revocation/test_redis_acl.py and tests under tests/gateway and tests/spa; `js` and
+`ts` are checked against the types by tests/spa/test_spa_module.py."""
 RUNNABLE = {"sh", "python", "output", "toml", "json", *ELSEWHERE}
 UNTESTED = "untested"
 """What no test runs, on a page that begins with saying so."""

@@ -49,6 +49,7 @@ def test_a_gateways_host_is_told_what_the_rest_needs(gateway_host: FreshInstall)
     listed = gateway_host.gatepass("--help")
     assert listed.returncode == 0, listed.stderr
     assert "gateway  " in listed.stdout
+    assert re.search(r"\n  serve +Not installed: pip install 'gatepass\[issuer\]'", listed.stdout)
     for command in ("serve", "users"):
         failed = gateway_host.gatepass(command, "add", "--json")
         assert failed.returncode == 2

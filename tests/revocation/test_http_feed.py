@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import io
 import itertools
 import json
+import logging
+import operator
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,11 +31,16 @@ from revocation import (
     Entry,
     FeedGap,
     Kind,
+    Record,
     Replica,
     ReplicaStale,
+    SnapshotTooLarge,
+    StalePolicy,
     TokenRevoked,
+    http_snapshot,
     open_denylist,
 )
+from revocation.entry import pack
 from revocation.http_connection import FeedAddress, with_credentials
 from revocation.http_denylist import HttpDenylist
 from revocation.http_stream import Event, EventStream, _Dechunker, _EventParser
@@ -570,9 +579,77 @@ def test_a_bomb_is_not_unpacked(denylist: Denylist) -> None:
         between.tricks["snapshot"] = answering(bomb, Content_Encoding="gzip")
         feed = server.open()
         assert isinstance(feed, HttpDenylist)
-        feed._max_snapshot = 1_000_000
-        with pytest.raises(DenylistUnavailable, match="larger than 1000000 bytes"):
+        feed._most = 30_000
+        with pytest.raises(SnapshotTooLarge, match="more than 30000 entries"):
             feed.snapshot()
+
+
+def test_a_snapshot_of_more_than_a_replica_holds_is_not_taken(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """As many entries as it was made for, what the feed leads on with included, and none more."""
+    between, denylist, feed = attacked
+    entries = [Entry.session(f"s{n}", EXPIRES) for n in range(12)]
+    denylist.add(entries[:10])
+    feed._most = 9
+    replica = Replica(feed, policy=StalePolicy.OPEN)
+    with pytest.raises(SnapshotTooLarge):
+        replica.step(block=0)
+    with pytest.raises(ReplicaStale):
+        replica.check(Token(), KID)
+    feed._most = 11
+    between.tricks["snapshot"] = lambda _feed, _environ, start: between.replay("snapshot", start)
+    denylist.add(entries[10:11])
+    assert len(list(feed.snapshot().records)) == 11
+    denylist.add(entries[11:])
+    with pytest.raises(SnapshotTooLarge):
+        feed.snapshot()
+
+
+def test_a_snapshot_is_no_list_of_objects(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+) -> None:
+    """How many there are is known at once, and each is made when it is taken in."""
+    _, denylist, feed = attacked
+    denylist.add([Entry.session(f"s{n}", EXPIRES) for n in range(5_000)])
+    held = alive(Record)
+    records = feed.snapshot().records
+    assert operator.length_hint(records) == 5_000
+    assert alive(Record) - held < 100
+    assert len({record.key for record in records}) == 5_000
+
+
+@pytest.mark.parametrize("body", [b"x" + bytes(32), b"t" + bytes(31), b"t" + bytes(33)])
+def test_records_of_another_form_are_refused_before_any_is_taken(body: bytes) -> None:
+    """An unknown kind, one byte too few, one too many: also behind good ones."""
+    good = pack([Record(b"t" + bytes(16), 1, EXPIRES)])
+    for signed in (body, good + body):
+        with pytest.raises(ValueError, match="another form"):
+            http_snapshot.SnapshotRecords(memoryview(signed), 10)
+
+
+def alive(kind: type) -> int:
+    """How many objects of this type there are; the store keeps some."""
+    return sum(type(each) is kind for each in gc.get_objects())
+
+
+def test_a_download_is_told_of(
+    attacked: tuple[Between, Denylist, HttpDenylist],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That it begins, how much of how much has come, and how long it took."""
+    caplog.set_level(logging.INFO, "gatepass.revocation")
+    monkeypatch.setattr(http_snapshot, "_TELL_EVERY", 0.0)
+    _, denylist, feed = attacked
+    denylist.add([Entry.session(f"s{n}", EXPIRES) for n in range(20_000)])
+    feed.snapshot()
+    first, *between, last = caplog.messages
+    assert first == "asking the feed for its snapshot"
+    assert between
+    for message in between:
+        assert re.fullmatch(r"0\.\d of 0\.\d MB of the feed's snapshot have come", message)
+    assert re.fullmatch(r"the feed's snapshot has come in \d+\.\d s", last)
 
 
 def test_nothing_behind_the_end_of_a_snapshot_is_kept(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 
 import pytest
 from harness.denylists import KID, FaultyDenylist, HandClock, Store, Token
@@ -89,6 +90,14 @@ def test_the_limit_is_exact(
     clock.advance(0.001)
     with pytest.raises(ReplicaStale):
         replica.check(Token(), KID)
+
+
+def test_a_limit_below_two_heartbeats_is_refused(denylist: Denylist, tmp_path: Path) -> None:
+    """Ordinary jitter would close such a gateway again and again; two are enough."""
+    for options in ({}, {"shared": tmp_path / "replica"}):
+        with pytest.raises(ValueError, match="two heartbeat intervals"):
+            Replica(denylist, max_staleness=1.99, heartbeat_interval=1.0, **options)
+        Replica(denylist, max_staleness=2.0, heartbeat_interval=1.0, **options)
 
 
 def test_a_feed_without_heartbeats_goes_stale(denylist: Denylist, clock: HandClock) -> None:

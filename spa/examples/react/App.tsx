@@ -1,9 +1,13 @@
 import { createSession } from "gatepass-spa";
-import { useState, type FormEvent } from "react";
+import { useEffect, useState, type FormEvent } from "react";
 
 import { useSession } from "./useSession.js";
 
-const session = createSession({ issuer: "https://id.example" });
+const API = "https://api.example/api";
+const session = createSession({
+  issuer: "https://id.example",
+  apiOrigins: [new URL(API).origin],
+});
 
 export function App() {
   const state = useSession(session);
@@ -14,7 +18,8 @@ export function App() {
       return <Login ended={state.reason === "idle"} />;
     case "signedIn":
       return (
-        <main>
+        <>
+          <Who />
           {state.expiring === "idle" && (
             <p role="alert">
               Your session ends soon.{" "}
@@ -22,9 +27,28 @@ export function App() {
             </p>
           )}
           <button onClick={() => session.logout()}>Sign out</button>
-        </main>
+        </>
       );
   }
+}
+
+/** What the API is told of the caller. */
+function Who() {
+  const [who, setWho] = useState("…");
+
+  useEffect(() => {
+    let shown = true;
+    session
+      .fetch(API)
+      .then((answer) => answer.json())
+      .then(({ sub }) => shown && setWho(sub))
+      .catch(() => shown && setWho("somebody"));
+    return () => {
+      shown = false;
+    };
+  }, []);
+
+  return <p>You are {who}</p>;
 }
 
 function Login({ ended }: { ended: boolean }) {

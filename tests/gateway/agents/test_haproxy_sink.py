@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from gateway.agents.issuer_keys import IssuerKeys
 from gateway.fetching import Fetched
 from keys import generate
 from keys.jwk import public_jwk
-from revocation import NEVER, Entry, Record
+from revocation import NEVER, Entry, Record, ReplicaFull
 from revocation.entry import to_record
 from revocation.follower import suspension_aware_clock
 from tokens import AccessClaims, base64url, sign
@@ -210,6 +210,22 @@ def test_only_what_has_expired_is_dropped(setting: Setting) -> None:
     held = setting.held()
     assert set(held.values()) == {f"1/{now + 1}", f"1/{NEVER}", f"1/{now + 100}"}
     assert setting.status(setting.token(b"x" * 16)) == 401
+
+
+def test_a_full_copy_has_what_there_was_room_for(setting: Setting) -> None:
+    """HAProxy holds all that was taken in; what it holds still changes, and a sweep makes room."""
+    now = int(time.time())
+    first, second, third = (entry(bytes([number]) * 16, now + 60) for number in range(3))
+    setting.sink._most = 2
+    with pytest.raises(ReplicaFull, match="holds 2 entries"):
+        setting.sink.merge([first, second, third])
+    assert len(setting.held()) == len(setting.sink) == 2
+    setting.sink.merge([replace(first, expires=now + 90)])
+    assert sorted(setting.held().values()) == [f"1/{now + 60}", f"1/{now + 90}"]
+    setting.sink.sweep(now + 60)
+    setting.sink.tend()
+    setting.sink.merge([third])
+    assert len(setting.held()) == len(setting.sink) == 2
 
 
 def test_a_clock_behind_what_was_dropped_closes(setting: Setting) -> None:

@@ -1,10 +1,13 @@
-"""Chromium in front of the demo: a real issuer, Redis and gateway, and time that a test can move.
+"""Chromium in front of the demo: a real issuer and Redis, and time that a test can move.
 
     with BrowserWorld(directory) as world:
         ann = world.visitor()          # a browser of her own: cookies, storage, tabs
         tab = ann.signed_in()
         world.moved(1700)              # for the issuer, the gateway and every tab at once
         other = ann.tab()
+
+With `gated=True` pages, issuer and API are behind a real gateway, under its one address;
+`callers` puts a real gateway in front of an API that pages of these origins call.
 
 `world.foreign` serves pages of a test's own on another port, under any host of loopback:
 `world.foreign.url("evil.localhost")`.
@@ -26,7 +29,9 @@ from typing import Any, Self
 
 from harness import altered_demo
 from harness.altered_issuer import read_shift, write_shift
-from harness.processes import monotonic, require_binary
+from harness.browser_gateway import BrowserGateway, called_from, in_front_of
+from harness.forward_auth import RealGateway
+from harness.processes import free_port, monotonic, require_binary
 from harness.running_demo import RunningDemo
 from playwright.sync_api import BrowserContext, Page, Playwright, Request, Route, sync_playwright
 
@@ -213,6 +218,10 @@ class BrowserWorld:
     """Seconds from a login to the session's end; 0: as the demo has it, twelve hours."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings in place of the demo's own, and mutants; see `altered_demo`."""
+    gated: bool = False
+    """Whether a real gateway is in front of issuer, pages and API; `issuer` is its address then."""
+    callers: tuple[str, ...] = ()
+    """Origins whose pages may call the API of a real gateway, beside those of `foreign`."""
     beside: BrowserWorld | None = None
     """One whose Chromium this one uses; there can be but one Playwright at a time."""
     switches: tuple[str, ...] = ()
@@ -220,6 +229,9 @@ class BrowserWorld:
     unwanted: tuple[str, ...] = ()
     """Switches that Playwright would give it."""
     demo: RunningDemo = field(init=False)
+    gate: BrowserGateway = field(init=False)
+    gateway: RealGateway = field(init=False)
+    """With `gated` or `callers`: the gateway, and what is behind it."""
     foreign: Foreign = field(init=False)
 
     def __enter__(self) -> Self:
@@ -238,7 +250,10 @@ class BrowserWorld:
         self.shift_file = self.directory / "shift"
         write_shift(self.shift_file, 0.0)
         # Pages on another port of the same host are of the same site; listed, they may call.
-        origins = (f"--origin={self.foreign.url().rstrip('/')}",)
+        port = free_port()
+        origins = [f"--origin={self.foreign.url().rstrip('/')}"]
+        if self.gated:
+            origins += [f"--origin=http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
         own = (self.shift_file, self.absolute, json.dumps(self.changes))
         self.demo = self._stack.enter_context(
             RunningDemo(
@@ -250,6 +265,21 @@ class BrowserWorld:
         )
         self.issuer: str = self.demo.described["base_url"]
         self.api: str = self.demo.described["api_url"]
+        if self.gated or self.callers:
+            self.gate = self._stack.enter_context(BrowserGateway(self.directory))
+            self.gate.follow(self.demo.described, self.shift_file)
+        self._open_chromium()
+        if self.gated:
+            change = in_front_of(int(self.issuer.rpartition(":")[2]))
+            self.gateway = self.gate.open("caddy", change, port)
+            self.issuer = self.gateway.url
+            self.api = self.issuer + "/api"
+        elif self.callers:
+            change = called_from(self.foreign.url().rstrip("/"), *self.callers)
+            self.gateway = self.gate.open("caddy", change)
+            self.api = self.gateway.url + "/api"
+
+    def _open_chromium(self) -> None:
         if self.beside is not None:
             self.playwright, self.chromium = self.beside.playwright, self.beside.chromium
             return
@@ -284,8 +314,12 @@ class BrowserWorld:
         context.set_default_timeout(TIMEOUT_MS)
         context.clock.install()
         visitor = Visitor(self, person or self.person(), context)
-        self._visitors.append(visitor)
+        self.welcome(visitor)
         return visitor
+
+    def welcome(self, visitor: Visitor) -> None:
+        """Let time pass for this one, too, and forget it with the others."""
+        self._visitors.append(visitor)
 
     def forget(self) -> None:
         """Close every profile, and bring time back to now."""

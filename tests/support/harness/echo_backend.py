@@ -1,4 +1,7 @@
-"""A backend that keeps what it was sent: each header as it arrived, and the body's length."""
+"""A backend that keeps what it was sent: each header as it arrived, and the body's length.
+
+It takes the gateway's word for who is calling, and answers with it.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +40,23 @@ class EchoBackend:
 
             def answer(self) -> None:
                 length = self._read_body()
-                backend.seen.append(
-                    Seen(self.command, self.path, list(self.headers.items()), length)
-                )
-                body = json.dumps({"path": self.path, "length": length}).encode()
+                seen = Seen(self.command, self.path, list(self.headers.items()), length)
+                backend.seen.append(seen)
+                sub = ", ".join(seen.all("X-Gatepass-Subject"))
+                told = {"path": self.path, "length": length, "sub": sub, "message": f"for {sub}"}
+                body = json.dumps(told).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                if "Origin" in self.headers:
+                    # As a careless one answers: everybody, with cookies.
+                    self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+                    self.send_header("Access-Control-Allow-Credentials", "true")
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815 - their names
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815 - their names
 
             def _read_body(self) -> int:
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

@@ -32,9 +32,11 @@ class ForwardAuthService:
         audience: str = "api",
         env: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        program: Sequence[str] = (PROGRAM,),
     ) -> None:
+        """`program` replaces the console script."""
         self.process = Process(
-            [PROGRAM, "gateway", "--json", "--port", "0", *options],
+            [*program, "gateway", "--json", "--port", "0", *options],
             cwd=directory,
             env={
                 "GATEPASS_GATEWAY_ISSUER": issuer,
@@ -179,10 +181,11 @@ class RealGateway:
         service: int,
         backend: int,
         change: Callable[[str], str] | None = None,
+        port: int = 0,
     ) -> None:
-        """`change` makes a mutant of the page's configuration."""
+        """`change` makes a mutant of the page's configuration, or another use of it."""
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         text = block_of(docs / "gateways" / f"{name}.md", PAGES[name])
         if change is not None:

@@ -78,6 +78,10 @@ class LocalIssuer:
         return Verifier(denylist=denylist, **options)
 
 
+ALWAYS_OLD: dict[str, Any] = {"heartbeat_interval": 1e-6, "max_staleness": 2e-6}
+"""A verifier's options under which a copy is too old a moment after it was vouched for."""
+
+
 def freshen(denylist: Denylist, replica: Replica) -> None:
     """Bring a replica in step: a snapshot if it has none, then news with a heartbeat."""
     replica.step(block=0.01)
