@@ -14,7 +14,7 @@ import argparse
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,8 +32,9 @@ from harness.watching_gateway import Said, WatchingGateway
 
 from keys import DirectoryStore
 
+from .processor_time import ProcessorTime
 from .report import environment
-from .revocation_traffic import OtherRevocations, ProcessorTime, valid_tokens
+from .revocation_traffic import OtherRevocations, valid_tokens
 from .servers import BenchmarkError
 
 VERIFIERS = 8
@@ -77,19 +78,22 @@ class Meanwhile:
     """Those of them with a token that it had not seen."""
     busy: float
     """The share of all processors' time that was work, whoever's."""
+    programs: Mapping[str, float]
+    """How much of one processor each sort of program took."""
 
     def line(self) -> str:
         """A row of the second table."""
         return (
             f"| {self.kind} | {self.others:.0f}/s | {self.requests:.0f}/s | {self.new:.0f}/s |"
-            f" {self.busy:.0%} |"
+            f" {self.busy:.0%} | {', '.join(f'{k} {v:.0%}' for k, v in self.programs.items())} |"
         )
 
 
 HEADER = """| Verifiers | Revoked by | Refusals | p50, ms | p99, ms | Maximum, ms |
 |---|---|---|---|---|---|"""
-MEANWHILE = """| Verifiers | Other revocations | Requests to each | Of new tokens | CPUs busy |
-|---|---|---|---|---|"""
+MEANWHILE = """| Verifiers | Others | Requests | New tokens | All CPUs busy | Of one CPU |
+|---|---|---|---|---|---|"""
+"""Other revocations, requests to each verifier and those with new tokens are a second's."""
 
 
 @dataclass
@@ -308,11 +312,13 @@ class Traffic:
     def ended(self, kind: str) -> Meanwhile:
         """What has gone on since the start. Raises `BenchmarkError` where a live token did not."""
         seconds = monotonic() - self._begun
-        busy = ProcessorTime.so_far().share_since(self._processors)
+        now = ProcessorTime.so_far()
+        busy = now.share_since(self._processors)
+        programs = now.programs_since(self._processors, seconds)
         achieved = self._others.achieved()
         met = self._met() - self._before
         each = seconds * len(self.gateways)
-        return Meanwhile(kind, achieved, (met + self.asked) / each, met / 2 / each, busy)
+        return Meanwhile(kind, achieved, (met + self.asked) / each, met / 2 / each, busy, programs)
 
     def _met(self) -> int:
         """How many of the tokens beside all verifiers together have accepted."""

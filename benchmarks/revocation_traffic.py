@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from keys import Key
@@ -126,23 +125,3 @@ def valid_tokens(issuer: str, audience: str, key: Key, lifetime: int) -> Callabl
         return sign(claims, key)
 
     return make
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessorTime:
-    """What all processors of the machine have done so far, in ticks."""
-
-    busy: int
-    idle: int
-
-    @classmethod
-    def so_far(cls) -> Self:
-        """The kernel's own count."""
-        ticks = [int(word) for word in Path("/proc/stat").read_text("ascii").split()[1:9]]
-        idle = ticks[3] + ticks[4]
-        return cls(sum(ticks) - idle, idle)
-
-    def share_since(self, earlier: Self) -> float:
-        """The share of it that was work, whoever's."""
-        busy, idle = self.busy - earlier.busy, self.idle - earlier.idle
-        return busy / max(1, busy + idle)

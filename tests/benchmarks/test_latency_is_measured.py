@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +16,9 @@ from harness.token_source import TokenSource
 from harness.watching_gateway import Said, WatchingGateway
 
 from benchmarks import revocation_latency
+from benchmarks.processor_time import TICKS, ProcessorTime, sort_of
 from benchmarks.revocation_latency import KINDS, WAYS, Traffic, moment_of
-from benchmarks.revocation_traffic import OtherRevocations, ProcessorTime
+from benchmarks.revocation_traffic import OtherRevocations
 from benchmarks.servers import BenchmarkError
 from revocation import open_denylist
 from tokens import sign
@@ -41,10 +44,12 @@ def test_every_kind_of_verifier_is_measured(capsys: pytest.CaptureFixture[str]) 
         [kind, way, str(ROUNDS)] for kind in KINDS for way in WAYS
     ]
     assert [row[0] for row in meanwhile] == list(KINDS)
-    for _, others, requests, new, busy in meanwhile:
+    for kind, others, requests, new, busy, programs in meanwhile:
         assert all(figure.endswith("/s") for figure in (others, requests, new))
         assert 0 < int(new[:-2]) < int(requests[:-2])
         assert 0 < int(busy[:-1]) <= 100
+        assert re.fullmatch(r"([a-zA-Z ]+ [0-9]+%(, )?)+", programs)
+        assert "agents" not in programs or "agent" in kind
     assert f"1 of each kind, {ROUNDS} revocations of each sort." in output
 
 
@@ -141,6 +146,26 @@ def test_other_revocations_that_have_ended_fail_the_run(denylist_url: str) -> No
                 break
 
 
-def test_the_share_of_processor_time_is_that_of_work() -> None:
-    """Ten ticks of which four were idle are 60 %."""
-    assert ProcessorTime(16, 24).share_since(ProcessorTime(10, 20)) == 0.6
+def test_processor_time_is_told_by_program() -> None:
+    """Ten ticks of which four were idle are 60 %; who ended since then has taken nothing."""
+    before = ProcessorTime(10, 20, Counter({"Envoy": 100, "the rest": 7}))
+    after = ProcessorTime(16, 24, Counter({"Envoy": 150, "Redis": 25}))
+    assert after.share_since(before) == 0.6
+    assert after.programs_since(before, 1.0) == {"Envoy": 50 / TICKS, "Redis": 25 / TICKS}
+
+
+COMMANDS = {
+    "agents": ["/usr/bin/python3", "/opt/bin/gatepass", "agent", "envoy", "--json"],
+    "issuer": ["/usr/bin/python3", "/opt/bin/gatepass", "serve"],
+    "verifiers": ["python3", "/opt/harness/watching_gateway.py", "envoy-0/orders.json"],
+    "Envoy": ["/opt/bin/envoy", "--config-path", "x.yaml"],
+    "HAProxy": ["/usr/sbin/haproxy", "-W"],
+    "Redis": ["/usr/bin/redis-server 127.0.0.1:6379"],
+    "the rest": ["python3", "-m", "benchmarks.revocation_latency", "--only", "Envoy agent"],
+}
+
+
+@pytest.mark.parametrize("sort", COMMANDS)
+def test_a_program_is_known_by_its_command(sort: str) -> None:
+    """An agent that serves Envoy is an agent, not an Envoy."""
+    assert sort_of(COMMANDS[sort]) == sort
