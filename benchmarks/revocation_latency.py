@@ -1,43 +1,50 @@
 """How long from the answer that acknowledges a revocation to the first refusal at each verifier.
 
 `python -m benchmarks.revocation_latency` starts a real issuer, Redis and eight verifiers of each
-kind in turn, and prints one table. Meanwhile five hundred other entries a second reach the
-denylist, each in a call and a feed item of its own, and every verifier goes on verifying. The
-servers are those of the tests, so that what is measured is what was tested.
+kind in turn, and prints one table, and one of what went on meanwhile: five hundred other entries a
+second reach the denylist, each in a call and a feed item of its own, and every verifier goes on
+verifying, tokens that it knows and new ones. It fails where a verdict is none that a revocation
+explains, or the pace was not kept. The servers are those of the tests, so that what is measured is
+what was tested.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import secrets
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
-from harness.issuer_process import IssuerFleet, IssuerProcess
+from harness.issuer_process import AUDIENCE, IssuerFleet, IssuerProcess
 from harness.native_gateways import guarded
-from harness.processes import Process, free_port, monotonic, require_binary, until
+from harness.processes import Process, free_port, monotonic, require_binary
 from harness.redis_server import RedisServer
-from harness.watching_gateway import WatchingGateway
+from harness.watching_gateway import Said, WatchingGateway
 
-from revocation import Entry, open_denylist
+from keys import DirectoryStore
+
+from .processor_time import ProcessorTime
+from .report import environment
+from .revocation_traffic import OtherRevocations, valid_tokens
+from .servers import BenchmarkError
 
 VERIFIERS = 8
 PASSWORD = "eleven wooden comets 5518"
 NEW_PASSWORD = "a patient marble orchard 73"
-LIFETIME = 300
-PROXY_PAUSE = 0.005
-"""Seconds between two questions to a proxy: how exactly its refusal is seen."""
+PAUSE = 0.005
+"""Seconds between two rounds of questions: how exactly a refusal is seen."""
+LIVE_SECONDS = 3600
+AHEAD = 100
+"""Tokens that a verifier has before it, at least, when a round begins: two seconds' worth."""
 
 
 @dataclass
@@ -50,15 +57,43 @@ class Figures:
 
     def line(self) -> str:
         """A row of the table."""
-        hundredths = quantiles(self.samples, n=100, method="inclusive")
+        at_least_two = self.samples * 2 if len(self.samples) == 1 else self.samples
+        hundredths = quantiles(at_least_two, n=100, method="inclusive")
         return (
             f"| {self.kind} | {self.way} | {len(self.samples)} | {hundredths[49]:.1f} |"
             f" {hundredths[98]:.1f} | {max(self.samples):.1f} |"
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What went on while verifiers of a kind were measured."""
+
+    kind: str
+    others: float
+    """Other revocations a second."""
+    requests: float
+    """Questions to each verifier, a second."""
+    new: float
+    """Those of them with a token that it had not seen."""
+    busy: float
+    """The share of all processors' time that was work, whoever's."""
+    programs: Mapping[str, float]
+    """How much of one processor each sort of program took."""
+
+    def line(self) -> str:
+        """A row of the second table."""
+        return (
+            f"| {self.kind} | {self.others:.0f}/s | {self.requests:.0f}/s | {self.new:.0f}/s |"
+            f" {self.busy:.0%} | {', '.join(f'{k} {v:.0%}' for k, v in self.programs.items())} |"
+        )
+
+
 HEADER = """| Verifiers | Revoked by | Refusals | p50, ms | p99, ms | Maximum, ms |
 |---|---|---|---|---|---|"""
+MEANWHILE = """| Verifiers | Others | Requests | New tokens | All CPUs busy | Of one CPU |
+|---|---|---|---|---|---|"""
+"""Other revocations, requests to each verifier and those with new tokens are a second's."""
 
 
 @dataclass
@@ -68,6 +103,14 @@ class World:
     fleet: IssuerFleet
     store: RedisServer
     directory: Path
+    others: OtherRevocations
+    verifiers: int
+
+    @cached_property
+    def token(self) -> Callable[[], str]:
+        """Makes a token that no revocation concerns."""
+        ring = DirectoryStore(self.fleet.directory / "keys", None, development=True).load()
+        return valid_tokens(self.fleet.url, AUDIENCE, ring.active("ES256"), LIVE_SECONDS)
 
     @property
     def issuer(self) -> IssuerProcess:
@@ -107,9 +150,10 @@ def verifiers_on_redis(world: World, stack: ExitStack) -> list[WatchingGateway]:
                 world.directory / f"redis-{number}",
                 issuer=world.fleet.url,
                 denylist=world.store.tcp_url,
+                pause=PAUSE,
             )
         )
-        for number in range(VERIFIERS)
+        for number in range(world.verifiers)
     ]
 
 
@@ -121,25 +165,26 @@ def verifiers_on_http(world: World, stack: ExitStack) -> list[WatchingGateway]:
                 world.directory / f"http-{number}",
                 issuer=world.fleet.url,
                 denylist=world.fleet.feed_url(),
+                pause=PAUSE,
             )
         )
-        for number in range(VERIFIERS)
+        for number in range(world.verifiers)
     ]
 
 
 def behind(kind: str) -> Callable[[World, ExitStack], list[WatchingGateway]]:
-    """Eight gateways that check by themselves, each with its agent, asked over HTTP."""
+    """Gateways that check by themselves, each with its agent and one worker, asked over HTTP."""
 
     def start(world: World, stack: ExitStack) -> list[WatchingGateway]:
         port = stack.enter_context(answering_server(world.directory / kind))
         found = []
-        for number in range(VERIFIERS):
-            say(f"{kind}: starting gateway {number + 1} of {VERIFIERS}")
+        for number in range(world.verifiers):
+            say(f"{kind}: starting gateway {number + 1} of {world.verifiers}")
             place = world.directory / f"{kind}-{number}"
             gateway, _ = stack.enter_context(
-                guarded(kind, place, world.fleet.url, world.store.tcp_url, port)
+                guarded(kind, place, world.fleet.url, world.store.tcp_url, port, threads=1)
             )
-            watching = WatchingGateway(place / "watching", port=gateway.port, pause=PROXY_PAUSE)
+            watching = WatchingGateway(place / "watching", port=gateway.port, pause=PAUSE)
             found.append(stack.enter_context(watching))
         return found
 
@@ -153,87 +198,134 @@ def answering_server(directory: Path) -> Iterator[int]:
     port = free_port()
     config = directory / "haproxy.cfg"
     config.write_text(
-        "defaults\n    mode http\n    timeout client 60s\n"
+        "global\n    nbthread 1\ndefaults\n    mode http\n    timeout client 60s\n"
         f"frontend all\n    bind 127.0.0.1:{port}\n    http-request return status 200\n"
     )
     with Process([require_binary("haproxy", "haproxy", ["/usr/sbin"]), "-f", str(config)]):
         yield port
 
 
-KINDS: dict[str, Callable[[World, ExitStack], Sequence[WatchingGateway]]] = {
-    "Redis feed": verifiers_on_redis,
-    "HTTP feed": verifiers_on_http,
-    "HAProxy agent": behind("haproxy"),
-    "Envoy agent": behind("envoy"),
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How verifiers of a kind are started, and what they say of a revoked token."""
+
+    start: Callable[[World, ExitStack], Sequence[WatchingGateway]]
+    refusal: str
+
+
+KINDS = {
+    "Redis feed": Kind(verifiers_on_redis, "revoked"),
+    "HTTP feed": Kind(verifiers_on_http, "revoked"),
+    "HAProxy agent": Kind(behind("haproxy"), "401"),
+    "Envoy agent": Kind(behind("envoy"), "401"),
 }
 
 
-def measure(world: World, kind: str, rounds: int) -> Iterator[Figures]:
-    """Revoke one session after the other in each way, and see when each verifier refuses."""
+def measure(world: World, kind: str, rounds: int) -> Iterator[Figures | Meanwhile]:
+    """Revoke one session after the other in each way, and see when each verifier refuses.
+
+    Last comes what went on meanwhile. Raises `BenchmarkError`.
+    """
     with ExitStack() as stack:
-        gateways = KINDS[kind](world, stack)
-        # What they verify beside: sessions that live on.
-        for session in [world.log_in() for _ in range(2)]:
-            for gateway in gateways:
-                gateway.watch(session["access_token"])
-                gateway.waits_until(session["access_token"], "accepted")
+        gateways = KINDS[kind].start(world, stack)
+        traffic = Traffic(gateways, world.token, world.others)
         for way, revoke in WAYS.items():
             figures = Figures(kind, way)
             for number in range(rounds):
                 say(f"{kind}, {way}: {number + 1} of {rounds}")
-                figures.samples += one_round(world, gateways, revoke)
+                traffic.goes_on()
+                figures.samples += one_round(world, traffic, KINDS[kind].refusal, revoke)
             yield figures
+        yield traffic.ended(kind)
 
 
 def one_round(
     world: World,
-    gateways: Sequence[WatchingGateway],
+    traffic: Traffic,
+    refusal: str,
     revoke: Callable[[IssuerProcess, dict[str, Any]], None],
 ) -> list[float]:
-    """Milliseconds for each verifier."""
+    """Milliseconds for each verifier. Raises `BenchmarkError`."""
     session = world.log_in()
     token = session["access_token"]
-    for gateway in gateways:
+    for gateway in traffic.gateways:
         gateway.watch(token)
-    for gateway in gateways:
+    for gateway in traffic.gateways:
         gateway.waits_until(token, "accepted")
     revoke(world.issuer, session)
     acknowledged = monotonic()
     found = []
-    for gateway in gateways:
-        for _ in until(30, "a refusal"):
-            refused = gateway.said(token).first_refused
-            if refused:
-                break
-        found.append((refused - acknowledged) * 1000)
+    for gateway in traffic.gateways:
+        gateway.waits_until(token, refusal)
+        said = gateway.said(token)
+        found.append((moment_of(refusal, said) - acknowledged) * 1000)
+        traffic.asked += sum(said.counts.values())
         gateway.forget(token)
     return found
 
 
-@contextmanager
-def other_revocations(url: str, rate: int) -> Iterator[None]:
-    """So many entries a second from a process of its own."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_revoke_others, args=(url, rate, os.getpid()), daemon=True
-    )
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
+def moment_of(refusal: str, said: Said) -> float:
+    """When a token was first refused: by this verdict, and by no other before or since.
+
+    Raises `BenchmarkError`: an answer of 503, say, would pass for a quick refusal.
+    """
+    if not {"accepted"} <= set(said.counts) <= {"accepted", refusal}:
+        raise BenchmarkError(f"a revoked token got {said.counts}")
+    moment: float = said.first_refused
+    if said.now != refusal or said.last_accepted > moment:
+        raise BenchmarkError("a token was accepted after it had been refused")
+    return moment
 
 
-def _revoke_others(url: str, rate: int, parent: int) -> None:
-    denylist = open_denylist(url)
-    begun, done = time.monotonic(), 0
-    while os.getppid() == parent:
-        due = int((time.monotonic() - begun) * rate)
-        for _ in range(due - done):
-            expires = int(time.time()) + LIFETIME
-            denylist.add([Entry.session(secrets.token_urlsafe(16), expires)])
-        done = due
-        time.sleep(0.001)
+class Traffic:
+    """What verifiers are asked beside: a token that lives on and new ones, in turn."""
+
+    def __init__(
+        self,
+        gateways: Sequence[WatchingGateway],
+        token: Callable[[], str],
+        others: OtherRevocations,
+    ) -> None:
+        self.gateways = gateways
+        self._token = token
+        self._others = others
+        self.asked = 0
+        """Questions about tokens that are gone."""
+        self._live = token()
+        for gateway in gateways:
+            # Whatever it says until it has keys does not count.
+            gateway.watch(self._live)
+            gateway.waits_until(self._live, "accepted")
+            gateway.forget(self._live)
+        self.goes_on()
+        others.begin()
+        self._begun, self._processors = monotonic(), ProcessorTime.so_far()
+        self._before = self._met()
+
+    def goes_on(self) -> None:
+        """Hand every verifier more tokens where it is about to run out of them."""
+        for gateway in self.gateways:
+            if gateway.meet([]).waiting < AHEAD:
+                new = (self._token() for _ in range(AHEAD // 2))
+                gateway.meet([token for each in new for token in (self._live, each)])
+
+    def ended(self, kind: str) -> Meanwhile:
+        """What has gone on since the start. Raises `BenchmarkError` where a live token did not."""
+        seconds = monotonic() - self._begun
+        now = ProcessorTime.so_far()
+        busy = now.share_since(self._processors)
+        programs = now.programs_since(self._processors, seconds)
+        achieved = self._others.achieved()
+        met = self._met() - self._before
+        each = seconds * len(self.gateways)
+        return Meanwhile(kind, achieved, (met + self.asked) / each, met / 2 / each, busy, programs)
+
+    def _met(self) -> int:
+        """How many of the tokens beside all verifiers together have accepted."""
+        found = [gateway.meet([]).counts for gateway in self.gateways]
+        if any(set(counts) - {"accepted"} for counts in found):
+            raise BenchmarkError(f"tokens that nobody has revoked got {found}")
+        return sum(counts.get("accepted", 0) for counts in found)
 
 
 def say(text: str) -> None:
@@ -252,20 +344,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", choices=KINDS, help="these verifiers alone; may be repeated"
     )
+    parser.add_argument(
+        "--verifiers", type=int, default=VERIFIERS, help=f"of each kind ({VERIFIERS})"
+    )
     options = parser.parse_args(arguments)
+    on = environment(quick=False, fsync="always")
+    print(
+        f"{on['date']}; {on['cpus']} CPUs ({on['cpu']}), load {on['load']} before;"
+        f" {options.verifiers} of each kind, {options.rounds} revocations of each sort.\n"
+    )
+    print(HEADER)
+    try:
+        meanwhile = list(measure_all(options))
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(["", MEANWHILE, *(each.line() for each in meanwhile)]))
+    return 0
+
+
+def measure_all(options: argparse.Namespace) -> Iterator[Meanwhile]:
+    """Print the table's rows as they come. Raises `BenchmarkError`."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gp-bench-")))
         store = stack.enter_context(RedisServer(tcp=True))
         fleet = IssuerFleet(
             f"sqlite:///{directory}/issuer.db", store.unix_url, directory / "fleet", size=1
         )
-        world = World(stack.enter_context(fleet), store, directory)
-        stack.enter_context(other_revocations(store.unix_url, options.rate))
-        print(HEADER)
+        stack.enter_context(fleet)
+        others = stack.enter_context(OtherRevocations(store.unix_url, options.rate))
+        world = World(fleet, store, directory, others, options.verifiers)
         for kind in options.only or KINDS:
-            for figures in measure(world, kind, options.rounds):
-                print(figures.line(), flush=True)
-    return 0
+            for found in measure(world, kind, options.rounds):
+                if isinstance(found, Meanwhile):
+                    yield found
+                else:
+                    print(found.line(), flush=True)
 
 
 if __name__ == "__main__":

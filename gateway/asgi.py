@@ -22,7 +22,10 @@ _POLICY_VIOLATION = 1008
 
 
 class AsgiGuard:
-    """Wraps an application, or one that is mounted in another, each with a rule of its own."""
+    """Wraps an application, or one that is mounted in another, each with a rule of its own.
+
+    A CORS middleware goes around it: a preflight has no token, and pages have to read refusals.
+    """
 
     def __init__(
         self,

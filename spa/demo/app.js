@@ -84,9 +84,7 @@ function show(name) {
 session.onChange((state) => {
   switch (state.status) {
     case "restoring":
-      box("#restoring-text").textContent = state.reachable
-        ? "One moment…"
-        : "The server does not answer. Trying again…";
+      box("#restoring-text").textContent = state.reachable ? "" : "The server does not answer. Trying again…";
       show("restoring");
       break;
     case "signedOut":
@@ -103,9 +101,15 @@ session.onChange((state) => {
 });
 
 window.addEventListener("hashchange", () => {
-  if (session.state.status !== "signedIn" || location.hash === "#content") return;
+  if (session.state.status !== "signedIn") return;
   say("");
   show(wanted());
+});
+
+// The address names the view, so the link to the content leaves it alone.
+part(".skip", HTMLAnchorElement).addEventListener("click", (event) => {
+  event.preventDefault();
+  box("main").focus();
 });
 
 signOut.addEventListener("click", () =>
@@ -124,8 +128,10 @@ for (const reveal of document.querySelectorAll("[data-reveals]")) {
     const input = part(`#${reveal.dataset.reveals}`, HTMLInputElement);
     const visible = input.type === "password";
     input.type = visible ? "text" : "password";
+    const label = reveal.getAttribute("aria-label") ?? "";
     reveal.textContent = visible ? "Hide" : "Show";
-    reveal.setAttribute("aria-pressed", `${visible}`);
+    // The name begins with what is to be seen (WCAG 2.5.3).
+    reveal.setAttribute("aria-label", label.replace(/^\w+/, reveal.textContent));
   });
 }
 

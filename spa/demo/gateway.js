@@ -122,7 +122,6 @@ export function watchGateway(session, log) {
 
   pause.addEventListener("click", () => {
     paused = !paused;
-    pause.setAttribute("aria-pressed", `${paused}`);
     pause.textContent = paused ? "Go on" : "Pause";
   });
   button("#call").addEventListener("click", () => void call());

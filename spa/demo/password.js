@@ -6,7 +6,7 @@ import { createJudge } from "./strength.js";
 const WORDS = {
   short: (/** @type {number} */ more) => `${more} more ${more === 1 ? "character" : "characters"}.`,
   long: "That is too long.",
-  blocked: "That is on the list of passwords that are tried first.",
+  blocked: "That is on the list of breached passwords, which are tried first.",
   guessable: "Easily guessed: common words, a pattern, or something repeated.",
   fair: "Acceptable. One more word would make it good.",
   good: "Good.",

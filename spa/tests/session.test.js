@@ -60,11 +60,10 @@ test("idle time ends the session, with a warning first", async () => {
   await world.run(minutes(27.9));
   assert.deepEqual(tab.warnings, []);
   await world.run(minutes(0.2));
-  assert.deepEqual(tab.warnings.map(({ end }) => end), ["idle"]);
-  assert.ok(Math.abs(tab.warnings[0].secondsLeft - 120) <= 2);
+  assert.deepEqual(tab.warnings, [{ end: "idle", secondsLeft: 120 }]);
   assert.equal(tab.state.expiring, "idle");
   await world.run(minutes(1.5));
-  assert.equal(tab.warnings.length, 2);
+  assert.deepEqual(tab.warnings.slice(1), [{ end: "idle", secondsLeft: 30 }]);
   await world.run(minutes(0.5));
   assert.deepEqual(tab.state, { status: "signedOut", reason: "idle" });
 });
@@ -99,6 +98,34 @@ test("a person at work is noticed; an event made by a script is not", async () =
   assert.deepEqual(tab.state, { status: "signedOut", reason: "idle" });
 });
 
+test("a press, a key, a touch, the wheel and a tab brought to the front count, and no more", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const events = ["pointerdown", "keydown", "touchstart", "wheel"];
+  const shown = (/** @type {string} */ visibilityState) => () => {
+    tab.document.visibilityState = visibilityState;
+    tab.document.fire("visibilitychange", { isTrusted: true });
+  };
+  const fire = (/** @type {string} */ name, isTrusted = true) => () => tab.window.fire(name, { isTrusted });
+  const nothing = [
+    shown("hidden"),
+    () => tab.document.fire("visibilitychange", { isTrusted: false }),
+    ...["pointermove", "mousemove", "pointerover", "scroll", "focus", "blur"].map((name) => fire(name)),
+    ...events.map((name) => fire(name, false)),
+  ];
+  for (const something of [...events.map((name) => fire(name)), shown("visible")]) {
+    await world.run(minutes(28.5));
+    assert.equal(tab.state.expiring, "idle");
+    for (const act of nothing) act();
+    await world.run(1000);
+    assert.equal(tab.state.expiring, "idle");
+    something();
+    await world.run(1000);
+    assert.equal(tab.state.expiring, null, String(something));
+    assert.ok(tab.session.remaining().idle > 1790);
+  }
+});
+
 test("activity on the page before counts on the next one", async () => {
   const world = new World();
   const [tab] = await world.signedIn();
@@ -119,9 +146,25 @@ test("the absolute end comes whatever anybody does", async () => {
     await world.run(minutes(1));
   }
   await world.run(minutes(0.1));
-  assert.deepEqual(tab.warnings.map(({ end }) => end), ["absolute"]);
+  assert.deepEqual(tab.warnings, [{ end: "absolute", secondsLeft: 300 }]);
   assert.deepEqual(tab.state, { status: "signedOut", reason: "absolute" });
   assert.ok(world.issuer.refreshes < 30, `${world.issuer.refreshes} refreshes`);
+});
+
+test("the absolute end is warned of at each of its times, once", async () => {
+  const times = [400, 222, 61, 7];
+  for (const presses of [true, false]) {
+    const world = new World({ absolute: 1700 });
+    const [tab] = await world.signedIn(1, { warnBefore: { absolute: times } });
+    for (let spent = 0; spent < 1700; spent += 17) {
+      if (presses) tab.press();
+      await world.run(17_000);
+    }
+    await world.run(5000);
+    const told = times.map((secondsLeft) => ({ end: "absolute", secondsLeft }));
+    assert.deepEqual(tab.warnings.filter(({ end }) => end === "absolute"), told);
+    assert.deepEqual(tab.state, { status: "signedOut", reason: "absolute" });
+  }
 });
 
 test("logout without a network signs out, and tells the issuer later", async () => {
@@ -138,6 +181,19 @@ test("logout without a network signs out, and tells the issuer later", async () 
   await world.run(minutes(2));
   assert.equal(world.issuer.families.size, 0);
   assert.deepEqual(world.tab().state, { status: "signedOut", reason: "none" });
+});
+
+test("a logout without a network is told to the issuer as soon as there is one", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  world.issuer.faultOf = () => "before";
+  await assert.rejects(world.settle(tab.session.logout()), Unreachable);
+  await world.run(minutes(5));
+  assert.equal(world.issuer.families.size, 1);
+  world.issuer.faultOf = () => null;
+  tab.window.fire("online");
+  await world.run(1000);
+  assert.equal(world.issuer.families.size, 0);
 });
 
 test("a password change goes on in a new session, in all tabs", async () => {

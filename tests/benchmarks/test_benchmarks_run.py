@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from harness.processes import short_directory
 
-from benchmarks import denylist_growth, replica, revocation_latency
+from benchmarks import denylist_growth, replica
 from benchmarks.command import GROUPS
 from benchmarks.timing import Contender, Row, Timing, measure
 
@@ -151,14 +151,3 @@ def test_a_replica_is_measured_by_size_and_by_processes(
     assert [row[0] for row in table_of(processes)] == ["1", "2"]
     drawn = ET.parse(picture)
     assert len(drawn.findall(".//{*}polyline")) == len(replica.WAYS)
-
-
-def test_the_way_of_a_revocation_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    """Eight verifiers refuse each revocation, in each way."""
-    assert revocation_latency.main(["--rounds", "2", "--only", "Redis feed"]) == 0
-    rows = table_of(capsys.readouterr().out)
-    assert [row[1:3] for row in rows] == [
-        ["POST /password", "16"],
-        ["POST /logout", "16"],
-        ["POST /revoke", "16"],
-    ]

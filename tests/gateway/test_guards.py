@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import wsgiref.simple_server
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -22,6 +22,8 @@ import pytest
 import uvicorn
 from harness.local_issuer import LocalIssuer, freshen
 from harness.processes import until
+from starlette.middleware.cors import CORSMiddleware
+from werkzeug.test import Client
 
 from gateway import Verifier
 from gateway.asgi import CLAIMS, AsgiGuard
@@ -29,6 +31,7 @@ from gateway.fastapi_guard import FastApiGuard
 from gateway.flask_guard import FlaskGuard, current_claims
 from gateway.guard import Guard
 from gateway.wsgi import WsgiGuard
+from issuer.http.cors import Cors
 from revocation import Denylist, Entry, StalePolicy, open_denylist
 from tokens import AccessClaims
 
@@ -336,6 +339,78 @@ def test_a_websocket_without_a_token_is_not_opened(place: Place) -> None:
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
     assert (b"www-authenticate", b"Bearer") in start["headers"]
     assert body["type"] == "websocket.http.response.body"
+
+
+SHOP = "https://shop.example"
+QUESTION = {"Origin": SHOP, "Access-Control-Request-Method": "GET"}
+Asked = Callable[[str, Mapping[str, str]], tuple[int, dict[str, str]]]
+
+
+def asked_wsgi(application: Any) -> Asked:
+    """One request to a WSGI application: the status and the headers of its answer."""
+
+    def ask(method: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+        answer = Client(application).open("/", method=method, headers=headers)
+        return answer.status_code, {name.lower(): text for name, text in answer.headers.items()}
+
+    return ask
+
+
+def asked_asgi(application: Any) -> Asked:
+    """The same of an ASGI application."""
+
+    def ask(method: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+        messages: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        lines = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
+        scope = {"type": "http", "method": method, "path": "/", "headers": lines}
+        asyncio.run(application(scope, receive, send))
+        start = messages[0]
+        return start["status"], {name.decode(): text.decode() for name, text in start["headers"]}
+
+    return ask
+
+
+async def asgi_ok(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+def wsgi_ok(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return []
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_cors_goes_around_the_guard(place: Place, kind: str) -> None:
+    """Outside it answers a preflight, and pages can read a refusal; inside neither."""
+    verifier = place.verifier
+    shop: dict[str, Any] = {"allow_origins": [SHOP], "allow_headers": ["Authorization"]}
+    if kind == "wsgi":
+        around = asked_wsgi(Cors(WsgiGuard(wsgi_ok, verifier), [SHOP], credentials=False))
+        within = asked_wsgi(WsgiGuard(Cors(wsgi_ok, [SHOP], credentials=False), verifier))
+    else:
+        around = asked_asgi(CORSMiddleware(AsgiGuard(asgi_ok, verifier), **shop))
+        within = asked_asgi(AsgiGuard(CORSMiddleware(asgi_ok, **shop), verifier))
+    named = "access-control-allow-origin"
+    status, headers = around("OPTIONS", QUESTION)
+    assert (status // 100, headers[named]) == (2, SHOP)
+    assert "Authorization" in headers["access-control-allow-headers"]
+    status, headers = around("GET", {"Origin": SHOP})
+    assert (status, headers[named], headers["www-authenticate"]) == (401, SHOP, "Bearer")
+    token = f"Bearer {place.issuer.token()}"
+    status, headers = around("GET", {"Origin": SHOP, "Authorization": token})
+    assert (status, headers[named]) == (200, SHOP)
+    assert named not in around("GET", {"Origin": "https://evil.example"})[1]
+    for method, sent in (("OPTIONS", QUESTION), ("GET", {"Origin": SHOP})):
+        status, headers = within(method, sent)
+        assert (status, named in headers) == (401, False)
 
 
 def test_the_openapi_document_names_the_scheme(place: Place) -> None:

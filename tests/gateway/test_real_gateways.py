@@ -277,6 +277,80 @@ def test_the_trace_goes_through(gateway: RealGateway, world: World) -> None:
             return
 
 
+LISTED, UNLISTED = {"Origin": "https://shop.example"}, {"Origin": "https://evil.example"}
+QUESTION = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization",
+}
+
+
+def cors(answer: Answer) -> dict[str, str]:
+    """What an answer says to a browser of who may read it."""
+    return {
+        name.removeprefix("access-control-"): value
+        for name, value in answer.headers.items()
+        if name.startswith("access-control-")
+    }
+
+
+def test_a_page_of_a_listed_origin_may_ask_and_read(gateway: RealGateway, world: World) -> None:
+    """Its question needs no token; refusals and errors are readable like answers; no cookies."""
+    fine = 200 if gateway.name == "envoy" else 204
+    for path in ("/hello", "/orders/1"):
+        answer = refused(gateway, world, path, fine, method="OPTIONS", headers=LISTED | QUESTION)
+        said = cors(answer)
+        assert said.pop("allow-methods").replace(",", "").split() == [
+            "GET",
+            "POST",
+            "PUT",
+            "PATCH",
+            "DELETE",
+        ]
+        assert said.pop("allow-headers") == "Authorization, Content-Type"
+        assert said.pop("max-age") == "600"
+        assert said["allow-origin"] == LISTED["Origin"]
+        assert "allow-credentials" not in said
+    readable = {
+        "allow-origin": LISTED["Origin"],
+        "expose-headers": "WWW-Authenticate, Retry-After",
+    }
+    token, reader = world.token(), world.token("reader")
+    for path, bearer, status in (
+        ("/hello", token, 200),
+        ("/hello", None, 401),
+        ("/hello", "of.bad.news", 401),
+        ("/orders/1", reader, 403),
+        ("/public/x", None, 200),
+    ):
+        answer = gateway.ask(path, token=bearer, headers=LISTED)
+        assert (answer.status, cors(answer)) == (status, readable), path
+        assert status != 401 or answer.headers["www-authenticate"].startswith("Bearer")
+    world.line.cut()
+    try:
+        answer = gateway.ask("/hello", token=token, headers=LISTED)
+        assert answer.status >= 502
+        assert cors(answer) == readable
+    finally:
+        world.line.mend()
+    for _ in until(10, "the service"):
+        if gateway.ask("/hello", token=token).status == 200:
+            return
+
+
+def test_a_page_of_another_origin_gets_nothing(gateway: RealGateway, world: World) -> None:
+    """Its question is a request without a token; answers that it may not read say nothing of it."""
+    asked = gateway.ask("/hello", method="OPTIONS", headers=UNLISTED | QUESTION)
+    assert (asked.status, cors(asked)) == (401, {})
+    token = world.token()
+    for headers in (UNLISTED, {"Origin": "null"}, {"Origin": "https://shop.example.evil.example"}):
+        answer = gateway.ask("/hello", token=token, headers=headers)
+        assert (answer.status, cors(answer)) == (200, {})
+        assert "Origin" in answer.headers["vary"]
+    # An OPTIONS that is no browser's question is a request like any other.
+    refused(gateway, world, "/hello", 401, method="OPTIONS", headers=LISTED)
+    passed(gateway, world, "/hello", method="OPTIONS", token=token, headers=LISTED)
+
+
 def test_two_authorization_headers_are_none(gateway: RealGateway, world: World) -> None:
     """What one side takes the other could not: neither of them is believed."""
     token = world.token()
@@ -486,6 +560,23 @@ FORGETFUL = [
     ("envoy", "failure_mode_allow: false", "failure_mode_allow: true", lets_the_unchecked_in),
     ("envoy", r" +status_on_error: .*\n", "", test_an_old_copy_is_told_as_503),
     ("envoy", "REJECT_REQUEST", "KEEP_UNCHANGED", lets_others_in),
+    ("nginx", r"origin +always;", "origin;", test_a_page_of_a_listed_origin_may_ask_and_read),
+    (
+        "nginx",
+        r"if \(\$cors_methods",
+        "if ($cookie_x",
+        test_a_page_of_a_listed_origin_may_ask_and_read,
+    ),
+    (
+        "nginx",
+        ' default +"";',
+        " default $http_origin;",
+        test_a_page_of_another_origin_gets_nothing,
+    ),
+    ("nginx", r" +proxy_hide_header .*\n", "", test_a_page_of_another_origin_gets_nothing),
+    ("caddy", r".*respond @question.*\n", "", test_a_page_of_a_listed_origin_may_ask_and_read),
+    ("caddy", r".*-Access-Control.*\n", "", test_a_page_of_another_origin_gets_nothing),
+    ("envoy", r" +response_headers_to_remove.*\n", "", test_a_page_of_another_origin_gets_nothing),
 ]
 
 

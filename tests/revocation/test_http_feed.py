@@ -35,6 +35,7 @@ from revocation import (
     Replica,
     ReplicaStale,
     SnapshotTooLarge,
+    StalePolicy,
     TokenRevoked,
     http_snapshot,
     open_denylist,
@@ -591,8 +592,11 @@ def test_a_snapshot_of_more_than_a_replica_holds_is_not_taken(
     entries = [Entry.session(f"s{n}", EXPIRES) for n in range(12)]
     denylist.add(entries[:10])
     feed._most = 9
+    replica = Replica(feed, policy=StalePolicy.OPEN)
     with pytest.raises(SnapshotTooLarge):
-        feed.snapshot()
+        replica.step(block=0)
+    with pytest.raises(ReplicaStale):
+        replica.check(Token(), KID)
     feed._most = 11
     between.tricks["snapshot"] = lambda _feed, _environ, start: between.replay("snapshot", start)
     denylist.add(entries[10:11])

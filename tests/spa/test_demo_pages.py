@@ -8,22 +8,21 @@ from pathlib import Path
 
 import pytest
 from harness.browser import (
-    ABSOLUTE,
-    DESKTOP,
     IDLE,
     PASSWORD,
-    PHONE,
     BrowserWorld,
     Person,
     Visitor,
     answers_lost,
 )
 from harness.browser_gateway import asks_nobody, in_front_of
+from harness.demo_pages import fill_change, go, near_the_absolute_end
 from harness.forward_auth import RealGateway
 from harness.gatepass_command import run_program
 from harness.processes import monotonic, short_directory, until
 from harness.running_demo import BOUND
-from playwright.sync_api import Page, Response, Route, expect
+from harness.token_probe import Tokens
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
 NEW_PASSWORD = "forty purple lanterns adrift"
 REFRESH = "/refresh"
@@ -64,18 +63,6 @@ def is_out(page: Page, notice: str, timeout: float | None = None) -> None:
     """The page shows the sign-in form, and why."""
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=timeout)
     expect(page.get_by_role("status").filter(has_text=notice)).to_be_visible()
-
-
-def go(page: Page, name: str) -> None:
-    """Follow a link of the navigation."""
-    page.get_by_role("link", name=name).click()
-
-
-def fill_change(page: Page, current: str, new: str) -> None:
-    """Fill in the change of the password, and send it."""
-    page.get_by_label("Current password", exact=True).fill(current)
-    page.get_by_label("New password", exact=True).fill(new)
-    page.get_by_role("button", name="Change password").click()
 
 
 def sid_of(page: Page) -> str:
@@ -255,24 +242,46 @@ def test_without_activity_the_session_ends(ann: Visitor, world: BrowserWorld) ->
 
 
 def test_at_the_absolute_end_the_session_ends(ann: Visitor, world: BrowserWorld) -> None:
-    """Hours of activity end with a warning that cannot be averted, and then the session."""
+    """Hours of activity end with a warning that cannot be averted, and then the session.
+
+    The warning has the keyboard to itself until it is answered.
+    """
     tab = ann.signed_in()
-    dialog = tab.get_by_role("alertdialog")
-    passed = 0
-    while passed < ABSOLUTE - 2 * IDLE:
-        world.moved(IDLE - 60)
-        passed += IDLE - 60
-        dialog.wait_for()
-        tab.keyboard.press("Escape")
-        expect(tab.locator("#idle-left")).to_contain_text("29:")
-    world.moved(ABSOLUTE - passed - 240)
-    # Both ends are near now, the idle one nearer.
-    tab.get_by_role("button", name="Stay signed in").click()
-    expect(dialog).to_contain_text("It has lasted as long as a session may")
-    tab.get_by_role("button", name="Understood").click()
+    near_the_absolute_end(tab, world)
+    dialog, understood = (
+        tab.get_by_role("alertdialog"),
+        tab.get_by_role("button", name="Understood"),
+    )
+    expect(understood).to_be_focused()
+    assert tabbed_through(tab, 6) == {"stay", "leave"}
+    tab_to(tab, understood)
+    tab.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
+    assert tab.evaluate("document.activeElement.closest('dialog')") is None
     world.moved(250)
     is_out(tab, "Your session has reached its end")
+
+
+# Notes what a screen reader is told of the seconds that are left.
+WATCH_NEWS = """() => {
+  window.news = [];
+  const place = document.querySelector("#expiry-news");
+  new MutationObserver(() => place.textContent && window.news.push(place.textContent))
+    .observe(place, {childList: true});
+}"""
+
+
+def test_the_last_seconds_are_spoken(ann: Visitor, world: BrowserWorld) -> None:
+    """A screen reader hears of the last minute, half minute and ten seconds, of none between."""
+    tab = ann.signed_in()
+    go(tab, "Password")
+    tab.evaluate(WATCH_NEWS)
+    world.moved(IDLE - 100)
+    tab.get_by_role("alertdialog").wait_for()
+    ann.hold()
+    tab.route("**" + REFRESH, lambda route: None)  # from here on the page's clock alone counts
+    ann.context.clock.run_for(98 * A_SECOND)
+    assert tab.evaluate("window.news") == [f"{left} seconds left." for left in (60, 30, 10)]
 
 
 # --- devices -----------------------------------------------------------------------------------
@@ -436,7 +445,7 @@ def test_a_new_password_is_judged_while_typing_and_nothing_is_sent(ann: Visitor)
     for text, words in (
         ("passw", "10 more characters."),
         ("passwordpasswor", "Easily guessed"),
-        ("1qaz2wsx3edc4rfv", "on the list of passwords"),
+        ("1qaz2wsx3edc4rfv", "on the list of breached passwords"),
         ("abcdefghijklmnop", "Easily guessed"),
         (NEW_PASSWORD, "Very good."),
     ):
@@ -529,24 +538,77 @@ def test_a_password_change_in_one_tab_reaches_all_within_a_second(ann: Visitor) 
 
 
 def test_no_script_can_read_the_refresh_token(ann: Visitor) -> None:
-    """The cookie is kept from scripts; neither token is in storage, address or document."""
-    tab = ann.tab()
-    with tab.expect_response("**/login") as answer:
-        ann.sign_in(tab)
-    access = answer.value.json()["access_token"]
+    """The cookie is kept from scripts, and shows in no script's list of cookies."""
+    tab = ann.signed_in()
     [cookie] = ann.context.cookies()
     assert cookie["name"] == COOKIE
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
-    visible = tab.evaluate(
-        """async () => JSON.stringify([
-            document.cookie, {...localStorage}, {...sessionStorage}, location.href, history.state,
-            document.documentElement.outerHTML, performance.getEntries(), window.name,
-            await indexedDB.databases(), await caches.keys(),
-        ])"""
-    )
-    assert access not in visible
-    assert cookie["value"] not in visible
     assert tab.evaluate("document.cookie") == ""
+    assert tab.evaluate("async () => (await cookieStore.getAll()).length") == 0
+
+
+def test_no_token_is_ever_in_address_storage_or_document(ann: Visitor, world: BrowserWorld) -> None:
+    """From the login to the logout, whatever the person does, in a second tab as well."""
+    tokens = Tokens(ann)
+    tab = ann.signed_in()
+    tokens.are_not_in(tab)
+    tab.reload()
+    is_in(tab)
+    tokens.are_not_in(tab)
+    other = ann.tab()
+    is_in(other)
+    with ann.context.expect_event("response", lambda answer: answer.url.endswith(REFRESH)):
+        world.moved(290)
+    tokens.are_not_in(tab, other)
+    go(tab, "Devices")
+    expect(tab.locator("#devices li")).to_have_count(1)
+    tokens.are_not_in(tab)
+    go(tab, "Password")
+    fill_change(tab, PASSWORD, NEW_PASSWORD)
+    expect(tab.locator("#notice")).to_contain_text("Your password is changed")
+    tokens.are_not_in(tab, other)
+    tab.get_by_role("button", name="Sign out").click()
+    is_out(tab, "You are signed out")
+    is_out(other, "You are signed out")
+    tokens.are_not_in(tab, other)
+    assert len(tokens.access) >= 4
+    assert len(tokens.refresh) >= 3
+
+
+PLACES = (
+    "location.hash = token",
+    "history.replaceState({token}, '')",
+    "window.name = token",
+    "localStorage.kept = token",
+    "sessionStorage.kept = token",
+    "document.cookie = `kept=${token}`",
+    "document.body.dataset.kept = token",
+    "document.body.append(document.createComment(token))",
+    "document.querySelector('#username').value = token",
+    "await fetch(`/spa/demo/mark.svg?${token}`)",
+    "await (await caches.open('kept')).put('/kept', new Response(token))",
+    """await new Promise((resolve) => {
+      const request = indexedDB.open("kept");
+      request.onupgradeneeded = () => request.result.createObjectStore("kept").put({token}, 1);
+      request.onsuccess = () => { request.result.close(); resolve(); };
+    })""",
+)
+
+
+def test_a_token_in_any_of_these_places_is_found(ann: Visitor) -> None:
+    """The mutants of the test above: the probe sees a token wherever a page may leave it."""
+    tokens = Tokens(ann)
+    tab = ann.signed_in()
+    tokens.are_not_in(tab)
+    [token] = tokens.access
+    signature = tokens.access.copy()
+    for number, place in enumerate(PLACES):
+        mine = f"{token}{number}"
+        tokens.access = {mine}
+        assert tokens.found_in(tab) == set()
+        tab.evaluate(f"async (token) => {{ {place} }}", mine)
+        assert tokens.found_in(tab) == {mine}, place
+    tokens.access = signature
 
 
 ATTACK = """
@@ -632,8 +694,32 @@ def test_the_pages_say_what_they_may_do(world: BrowserWorld, project_root: Path)
 # --- for everybody -----------------------------------------------------------------------------
 
 
-def test_the_pages_work_by_keyboard_alone(ann: Visitor) -> None:
-    """Sign in, move on, and sign out without a pointer; a new view's heading takes the focus."""
+def tab_to(page: Page, target: Locator, key: str = "Tab") -> None:
+    """Press the key until the focus is there."""
+    for _ in range(30):
+        if target.evaluate("part => part === document.activeElement"):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} does not lead to {target}")
+
+
+FOCUSED = """() => {
+  const {id, innerText, tagName} = document.activeElement;
+  return tagName === "BODY" ? "" : id || innerText;
+}"""
+
+
+def tabbed_through(page: Page, presses: int) -> set[str]:
+    """The ids, or else the texts, that Tab leads to; between first and last it leads nowhere."""
+    seen: set[str] = set()
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate(FOCUSED))
+    return seen - {""}
+
+
+def test_a_person_signs_in_moves_on_and_out_by_keyboard(ann: Visitor) -> None:
+    """Without a pointer; a new view's heading takes the focus, a button keeps it."""
     tab = ann.tab()
     expect(tab.get_by_label("User name")).to_be_focused()
     tab.keyboard.type(ann.person.username)
@@ -641,22 +727,85 @@ def test_the_pages_work_by_keyboard_alone(ann: Visitor) -> None:
     tab.keyboard.type(ann.person.password)
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", name="What the gateway says")).to_be_focused()
-    tab.keyboard.press("Shift+Tab")
-    expect(tab.get_by_role("button", name="Sign out")).to_be_focused()
-    tab.get_by_role("link", name="Devices").focus()
+    skip, devices = tab.get_by_role("link", name="Skip"), tab.get_by_role("link", name="Devices")
+    tab_to(tab, devices, "Shift+Tab")
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", name="Your devices")).to_be_focused()
-    expect(tab.get_by_role("link", name="Devices")).to_have_attribute("aria-current", "page")
+    expect(devices).to_have_attribute("aria-current", "page")
     tab.go_back()
     expect(tab.get_by_role("heading", name="What the gateway says")).to_be_focused()
+    tab_to(tab, skip, "Shift+Tab")
+    expect(skip).to_be_in_viewport()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("main")).to_be_focused()
+    assert "content" not in tab.url
+    tab.keyboard.press("Tab")
+    pause = tab.locator("#pause")
+    for text in ("Go on", "Pause"):
+        expect(pause).to_be_focused()
+        tab.keyboard.press("Space")
+        expect(pause).to_have_accessible_name(text)
+    tab_to(tab, tab.get_by_role("button", name="Sign out"), "Shift+Tab")
+    tab.keyboard.press("Enter")
+    is_out(tab, "You are signed out")
+    expect(tab.get_by_label("User name")).to_be_focused()
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_nothing_is_wider_than_the_screen(world: BrowserWorld, viewport: dict[str, int]) -> None:
-    """No page scrolls sideways, at the width of a phone neither."""
-    visitor = world.visitor(viewport=viewport)
-    tab = visitor.signed_in()
-    for name in ("Gateway", "Devices", "Password"):
-        go(tab, name)
-        assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-    world.forget()
+def test_devices_are_signed_out_by_keyboard(ann: Visitor, world: BrowserWorld) -> None:
+    """One of them, then all: the question has the keyboard to itself, and Escape is no."""
+    tab = ann.signed_in()
+    _, other = beside(world, ann.person)
+    tab_to(tab, tab.get_by_role("link", name="Devices"), "Shift+Tab")
+    tab.keyboard.press("Enter")
+    tab_to(tab, tab.locator("#devices li").nth(1).get_by_role("button"))
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#devices li")).to_have_count(1)
+    expect(tab.get_by_role("heading", name="Your devices")).to_be_focused()
+    is_out(other, "This session was ended", timeout=3 * A_SECOND)
+    everywhere = tab.locator("#everywhere")
+    tab_to(tab, everywhere)
+    tab.keyboard.press("Enter")
+    dialog = tab.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    assert tabbed_through(tab, 6) == {"Sign out everywhere", "Cancel"}
+    tab.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(everywhere).to_be_focused()
+    tab.keyboard.press("Enter")
+    tab_to(tab, dialog.get_by_role("button", name="Sign out everywhere"))
+    tab.keyboard.press("Enter")
+    is_out(tab, "You are signed out")
+    expect(tab.get_by_label("User name")).to_be_focused()
+
+
+def test_a_password_is_changed_by_keyboard(ann: Visitor, world: BrowserWorld) -> None:
+    """Look at what was typed, be refused, be asked "still there?", and go on where one was."""
+    tab = ann.signed_in()
+    tab_to(tab, tab.get_by_role("link", name="Password"), "Shift+Tab")
+    tab.keyboard.press("Enter")
+    current, new = (tab.get_by_label(f"{name} password", exact=True) for name in ("Current", "New"))
+    tab_to(tab, current)
+    tab.keyboard.type("not the current one")
+    tab.keyboard.press("Tab")
+    reveal = tab.locator("[data-reveals=current]")
+    for text, kind in (("Hide", "text"), ("Show", "password")):
+        tab.keyboard.press("Space")
+        expect(current).to_have_attribute("type", kind)
+        expect(reveal).to_have_text(text)
+        expect(reveal).to_have_accessible_name(f"{text} current password")
+        expect(reveal).to_be_focused()
+    tab_to(tab, new)
+    tab.keyboard.type(NEW_PASSWORD)
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("alert")).to_have_text("The current password is wrong.")
+    expect(current).to_be_focused()
+    world.moved(IDLE - 60)
+    expect(tab.get_by_role("button", name="Stay signed in")).to_be_focused()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("alertdialog")).to_be_hidden()
+    expect(current).to_be_focused()
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type(PASSWORD)
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#notice")).to_contain_text("Your password is changed")
+    expect(tab.get_by_role("heading", name="Change your password")).to_be_focused()

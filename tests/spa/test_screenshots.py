@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,7 +21,12 @@ GUISES = {
     "light": {"viewport": {"width": 1000, "height": 680}, "color_scheme": "light"},
     "phone": {"viewport": PHONE, "color_scheme": "dark"},
 }
-PICTURES = ("sign-in", "gateway", "devices", "password", "expiry", "revoked")
+PICTURES = ("sign-in", "gateway", "devices", "everywhere", "password", "expiry", "revoked")
+SOURCES = ("*.html", "*.css", "*.js", "*.svg")
+DIGEST = "demo-pages.sha256"
+"""Beside the pictures: of the pages that they were taken of."""
+LISTED = "1qaz2wsx3edc4rfv"
+"""A password that was found in breaches; docs/demo-pages.md says where the list is from."""
 LARGEST = 120_000
 """Bytes of one picture: they are read over slow lines too."""
 
@@ -51,8 +58,13 @@ def take(visitor: Visitor, guise: str, folder: Path) -> None:
     expect(tab.locator("#devices li")).to_have_count(2)
     tab.mouse.move(0, 0)
     picture("devices")
+    tab.locator("#everywhere").click()
+    expect(tab.get_by_role("button", name="Cancel")).to_be_focused()
+    picture("everywhere")
+    tab.get_by_role("button", name="Cancel").click()
     tab.get_by_role("link", name="Password").click()
-    tab.get_by_label("New password", exact=True).press_sequentially("seven brass lem")
+    tab.get_by_label("New password", exact=True).press_sequentially(LISTED)
+    expect(tab.locator("#strength-text")).to_contain_text("on the list of breached passwords")
     picture("password")
     visitor.world.moved(1683)
     expect(tab.get_by_role("alertdialog")).to_be_visible()
@@ -90,3 +102,20 @@ def test_every_picture_of_the_docs_can_be_taken_again(
     committed = project_root / "docs" / "assets"
     assert {path.name for path in committed.glob(f"demo-*-{guise}.png")} == names
     assert all((committed / name).stat().st_size < LARGEST for name in names)
+    if folder != tmp_path:
+        (folder / DIGEST).write_text(digest(project_root) + "\n")
+
+
+def digest(project_root: Path) -> str:
+    """SHA-256 of the pages' sources, names included."""
+    pages = project_root / "spa" / "demo"
+    found = sorted(path for pattern in SOURCES for path in pages.rglob(pattern))
+    sources = [(path.relative_to(pages).as_posix(), path.read_text("utf-8")) for path in found]
+    assert sources
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def test_the_pictures_are_of_these_pages(project_root: Path) -> None:
+    """Pages that have changed need pictures taken anew; the first lines here say how."""
+    written = (project_root / "docs" / "assets" / DIGEST).read_text("utf-8")
+    assert written.strip() == digest(project_root)

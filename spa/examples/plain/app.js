@@ -1,10 +1,13 @@
-// With a bundler, or with the package served beside the page: "./gatepass-spa/src/index.js".
-import { createSession, isSessionFailure } from "gatepass-spa";
+// With a bundler: from "gatepass-spa".
+import { createSession, isSessionFailure } from "../../src/index.js";
 
-const session = createSession({ issuer: location.origin });
-
+/** @param {string} name */
+const setting = (name) => document.querySelector(`meta[name=${name}]`)?.getAttribute("content") ?? "";
 /** @param {string} id */
 const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+const api = setting("api");
+const session = createSession({ issuer: setting("issuer"), apiOrigins: [new URL(api).origin] });
 
 session.onChange((state) => {
   // While it is `restoring` neither the form nor private content is shown.
@@ -30,7 +33,7 @@ part("login").addEventListener("submit", async (event) => {
       password: String(fields.get("password")),
     });
     form.reset();
-    part("answer").textContent = await (await session.fetch("/api")).text();
+    part("answer").textContent = await (await session.fetch(api)).text();
   } catch (error) {
     if (!isSessionFailure(error)) throw error;
     const wrong = error.code === "refused" && error.error === "invalid_grant";

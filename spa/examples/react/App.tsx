@@ -18,7 +18,7 @@ export function App() {
       return <Login ended={state.reason === "idle"} />;
     case "signedIn":
       return (
-        <main>
+        <>
           <Who />
           {state.expiring === "idle" && (
             <p role="alert">
@@ -27,7 +27,7 @@ export function App() {
             </p>
           )}
           <button onClick={() => session.logout()}>Sign out</button>
-        </main>
+        </>
       );
   }
 }

@@ -45,7 +45,7 @@ export default defineComponent({
     return () => {
       if (state.value.status === "restoring") return h("p", "One moment…");
       if (state.value.status === "signedIn") {
-        return h("main", [
+        return h("div", [
           h("p", `You are ${who.value}`),
           h("button", { onClick: () => session.logout() }, "Sign out"),
         ]);

@@ -314,8 +314,12 @@ class BrowserWorld:
         context.set_default_timeout(TIMEOUT_MS)
         context.clock.install()
         visitor = Visitor(self, person or self.person(), context)
-        self._visitors.append(visitor)
+        self.welcome(visitor)
         return visitor
+
+    def welcome(self, visitor: Visitor) -> None:
+        """Let time pass for this one, too, and forget it with the others."""
+        self._visitors.append(visitor)
 
     def forget(self) -> None:
         """Close every profile, and bring time back to now."""

@@ -48,11 +48,15 @@ class EchoBackend:
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                if "Origin" in self.headers:
+                    # As a careless one answers: everybody, with cookies.
+                    self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+                    self.send_header("Access-Control-Allow-Credentials", "true")
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815 - their names
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815 - their names
 
             def _read_body(self) -> int:
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

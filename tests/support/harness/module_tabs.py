@@ -85,9 +85,9 @@ def module_tab(
     return page
 
 
-def comes_true(page: Page, expression: str) -> None:
+def comes_true(page: Page, expression: str, within: float = 10) -> None:
     """Wait for it; Playwright's own waiting evaluates strings, which the pages' policy refuses."""
-    for _ in until(10, expression, pause=0):
+    for _ in until(within, expression, pause=0):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(20)

@@ -187,16 +187,16 @@ GATEWAYS = ("envoy", "haproxy")
 
 @contextmanager
 def guarded(
-    kind: str, directory: Path, issuer: str, denylist: str, backend: int
+    kind: str, directory: Path, issuer: str, denylist: str, backend: int, *, threads: int = 2
 ) -> Iterator[tuple[NativeGateway, Agent]]:
     """A gateway of this kind in front of a backend, and its agent, in step."""
     directory.mkdir(parents=True, exist_ok=True)
     gateway: NativeGateway
     if kind == "haproxy":
-        gateway = Haproxy(directory, backend)
+        gateway = Haproxy(directory, backend, threads=threads)
         options = (*gateway.options, "--keys-interval", "0.5")
     else:
-        gateway = Envoy(directory, backend, issuer)
+        gateway = Envoy(directory, backend, issuer, threads=threads)
         options = gateway.options
     agent = Agent(kind, issuer, denylist, *options)
     agent.prepare()

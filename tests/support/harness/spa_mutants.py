@@ -51,7 +51,7 @@ MUTANTS = {
         "refresh.js",
         "now.token !== before?.token",
         "false",
-        "do not refresh twelve",
+        "twelve tabs that share a channel",
     ),
     "a frozen holder keeps the lock": (
         "lock.js",
@@ -155,6 +155,12 @@ MUTANTS = {
         "{}",
         "staying active",
     ),
+    "a page put away keeps its token": (
+        "holder.js",
+        "if (grant) grant = { ...grant, token: null };",
+        "",
+        "a page from the back",
+    ),
     "a page put away keeps its state": (
         "page.js",
         "holder.doubt();",
@@ -173,6 +179,48 @@ MUTANTS = {
         "",
         "logout without a network",
     ),
+    "a logout is not hurried": (
+        "page.js",
+        "account.hurry();",
+        "",
+        "a logout without a network",
+    ),
+    "online is not noticed": (
+        "page.js",
+        '"online",',
+        '"on-line",',
+        "offline nobody",
+    ),
+    "a tab that resumes asks nobody": (
+        "page.js",
+        "if (holder.grant()) refresher.inBackground();",
+        "",
+        "a tab that resumes",
+    ),
+    "a pointer that moves counts": (
+        "activity.js",
+        'EVENTS = ["pointerdown"',
+        'EVENTS = ["pointermove", "pointerdown"',
+        "a press, a key",
+    ),
+    "a tab that is hidden counts": (
+        "activity.js",
+        'if (env.document?.visibilityState === "visible") happened(event);',
+        "happened(event);",
+        "a press, a key",
+    ),
+    "a tab brought to the front does not count": (
+        "activity.js",
+        'env.document?.addEventListener("visibilitychange", shown);',
+        "",
+        "a press, a key",
+    ),
+    "the wheel does not count": (
+        "activity.js",
+        ', "wheel"]',
+        "]",
+        "a press, a key",
+    ),
     "a reload shows the form first": (
         "session.js",
         "holder.restart();",
@@ -185,11 +233,23 @@ MUTANTS = {
         "seconds * 500);\n      const time",
         "idle time ends",
     ),
+    "the absolute end is warned of when there is time": (
+        "watch.js",
+        "next.push(...warnBefore.absolute.map((seconds) => absolute - seconds * 1000));",
+        "",
+        "the absolute end is warned",
+    ),
+    "the absolute end is not warned of": (
+        "watch.js",
+        'of /** @type {const} */ (["idle", "absolute"])) {',
+        'of /** @type {const} */ (["idle"])) {',
+        "the absolute end is warned",
+    ),
     "the end is left to the next request": (
         "watch.js",
         "if (Math.min(idle, absolute) <= 0) holder.doubt();",
         "",
-        "past the idle end",
+        "a machine that slept past",
     ),
     "the session leads to the token": (
         "session.js",

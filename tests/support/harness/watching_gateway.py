@@ -7,13 +7,14 @@ accepted and first refused, by the clock that every process of the machine share
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +24,7 @@ if __name__ == "__main__":
 
 from harness.altered_issuer import read_shift, write_shift
 from harness.processes import Process, monotonic, until
+from harness.status_client import StatusClient
 
 if TYPE_CHECKING:
     from gateway import Verifier
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 ROUND = 0.002
 """Seconds between two rounds of questions."""
+MEETING = 0.02
+"""Seconds between two of the tokens that it verifies once."""
 SWEEP_INTERVAL = 30.0
 LOOK = 0.01
 """Seconds between two looks at a clock that the test moves."""
@@ -117,6 +121,10 @@ class WatchingGateway:
         """What it has made of a watched token."""
         return Said(**self._ask("said", token))
 
+    def meet(self, tokens: Sequence[str]) -> Met:
+        """Let it verify each of these once, beside; what it has made of earlier ones."""
+        return Met(**self._ask("meet", "", tokens))
+
     def waits_until(self, token: str, verdict: str, timeout: float = 30.0) -> None:
         """Wait until it says this of a watched token."""
         for _ in until(timeout, f"{verdict!r} of a gateway"):
@@ -140,6 +148,14 @@ class Said:
         self.first_refused = first_refused
         """When the first check that refused it ended; 0 for never."""
         self.counts = counts
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Verdicts on tokens that were verified once, and how many wait for that."""
+
+    counts: dict[str, int]
+    waiting: int
 
 
 # --- the program -------------------------------------------------------------------------------
@@ -194,10 +210,13 @@ class _Program:
 
             setattr(Follower, *MUTANTS[orders["mutant"]])
         self._verifier = None if orders["port"] else _verifier(orders)
-        self._proxy = http.client.HTTPConnection("127.0.0.1", orders["port"], timeout=10)
+        self._proxy = StatusClient(orders["port"])
         self._address = orders["address"]
         self._pause = orders["pause"]
         self._tokens: dict[str, dict[str, Any]] = {}
+        self._strangers: deque[str] = deque()
+        self._met: dict[str, int] = {}
+        self._next_meeting = 0.0
 
     def run(self) -> None:
         with self._verifier or nullcontext(), Listener(self._address) as listener:
@@ -207,9 +226,12 @@ class _Program:
                 while True:
                     line.send(self._answer(*line.recv()))
 
-    def _answer(self, what: str, token: str = "") -> Any:
+    def _answer(self, what: str, token: str = "", strangers: Sequence[str] = ()) -> Any:
         if what == "verify":
             return self._verdict(token)
+        if what == "meet":
+            self._strangers.extend(strangers)
+            return {"counts": self._met, "waiting": len(self._strangers)}
         if what == "verify watched":
             return {each: self._verdict(each) for each in list(self._tokens)}
         if what == "forget":
@@ -235,6 +257,10 @@ class _Program:
                     said["first_refused"] = monotonic()
                 said["now"] = verdict
                 said["counts"][verdict] = said["counts"].get(verdict, 0) + 1
+            if self._strangers and monotonic() >= self._next_meeting:
+                self._next_meeting = monotonic() + MEETING
+                verdict = self._verdict(self._strangers.popleft())
+                self._met[verdict] = self._met.get(verdict, 0) + 1
             time.sleep(self._pause)
 
     def _verdict(self, token: str) -> str:
@@ -248,13 +274,10 @@ class _Program:
 
     def _verdict_of_proxy(self, token: str) -> str:
         try:
-            self._proxy.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
-            answer = self._proxy.getresponse()
-            answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._proxy.close()
+            status = self._proxy.ask(token)
+        except (OSError, ValueError) as error:
             return type(error).__name__
-        return "accepted" if answer.status == 200 else str(answer.status)
+        return "accepted" if status == 200 else str(status)
 
 
 def _verifier(orders: Mapping[str, Any]) -> Verifier:
