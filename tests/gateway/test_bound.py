@@ -176,6 +176,7 @@ def the_clock_is_stepped(bound: Bound, store: RedisServer, gateway: WatchingGate
 Fault = Callable[[Bound, RedisServer, WatchingGateway], None]
 FAULTS: list[tuple[Fault, str]] = [
     (redis_is_killed, "Redis"),
+    (redis_is_killed, "HTTP"),
     (redis_is_paused, "Redis"),
     (redis_is_paused, "HTTP"),
     (the_epoch_is_lost, "Redis"),
