@@ -180,7 +180,9 @@ def test_every_option_is_a_documented_variable(project_root: Path) -> None:
             assert default.strip("`") == written.removesuffix(".0")
 
 
-@pytest.mark.parametrize(("mode", "taken"), [(0o600, True), (0o640, True), (0o644, False)])
+@pytest.mark.parametrize(
+    ("mode", "taken"), [(0o600, True), (0o640, True), (0o644, False), (0o660, False)]
+)
 def test_a_password_that_others_can_read_is_refused(
     gatepass: Gatepass, directory: Path, mode: int, *, taken: bool
 ) -> None:
@@ -192,6 +194,16 @@ def test_a_password_that_others_can_read_is_refused(
     text = gatepass("gateway", "--denylist-file", str(path), *given).failed(2)
     assert ("--plain-issuer" in text, "0640" in text) == (taken, not taken)
     assert SECRET not in text
+
+
+def test_a_denylist_file_that_is_no_text_is_told(gatepass: Gatepass, directory: Path) -> None:
+    """In one sentence that names it."""
+    path = directory / "denylist"
+    path.write_bytes(b"\xff\xfe\xff")
+    given = ["--issuer", "https://id.example", "--audience", "api"]
+    assert f"{path} is no text" in gatepass("gateway", "--denylist-file", str(path), *given).failed(
+        2
+    ).replace("\n", " ")
 
 
 def test_settings_are_variables_too(

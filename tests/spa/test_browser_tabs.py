@@ -9,6 +9,7 @@ import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.cutting_proxy import CUTS, CuttingProxy
 from harness.module_tabs import (
+    PLAIN,
     comes_true,
     families_of,
     log_in,
@@ -22,6 +23,7 @@ from playwright.sync_api import Page
 TABS = 12
 ROUNDS = 1000
 FEWER = 30
+FEW = 3
 PAST_REUSE_INTERVAL = 11.0
 STRICT = {"reuse_interval": 0, "retry_window": 0}
 """Settings under which a refresh token is good for one refresh, and nothing is forgiven."""
@@ -167,3 +169,43 @@ def test_an_issuer_that_forgives_nothing_is_caught_losing_a_session(
         assert tab.evaluate("session.stayActive().catch((error) => error.code)") == "signed_out"
         proxy.target = target
     shutil.rmtree(directory)
+
+
+# --- what stands in for locks and channels -----------------------------------------------------
+
+# Notes what the module writes to storage, as another tab hears it.
+WATCH_STORAGE = """
+() => {
+  window.written = [];
+  addEventListener("storage", ({key, newValue}) => written.push([key.split(":").at(-1), newValue]));
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "without", [("locks",), ("openChannel",), ("locks", "openChannel")], ids="-".join
+)
+def test_storage_stands_in_for_locks_and_channels(
+    ann: Visitor, world: BrowserWorld, without: tuple[str, ...]
+) -> None:
+    """A lease takes turns, events bring the news without a token; a logout is one of all tabs."""
+    beside = ann.tab(PLAIN)
+    beside.evaluate(WATCH_STORAGE)
+    tabs, sid = twelve(ann, without=without)
+    [before] = families_of(world, ann.person.sub)
+    rounds = refresh_in_rounds(ann, tabs, FEW, PAST_REUSE_INTERVAL)
+    assert rounds.faults == {}
+    assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
+    [after] = families_of(world, ann.person.sub)
+    assert (after.sid, after.gen - before.gen) == (sid, FEW)
+    # News with a token saves the others their own question; news through storage has none.
+    assert (rounds.asked < TABS * FEW) == ("openChannel" not in without)
+    tabs[5].evaluate("session.logout()")
+    for tab in tabs:
+        comes_true(tab, "session.state.status === 'signedOut'", within=1)
+    assert {status_of(tab) for tab in tabs} == {("signedOut", "logout")}
+    assert families_of(world, ann.person.sub) == []
+    written = beside.evaluate("written")
+    keys = {key for key, _ in written}
+    assert ("lease" in keys, "news" in keys) == ("locks" in without, "openChannel" in without)
+    assert not any('"token"' in (value or "") for _, value in written)

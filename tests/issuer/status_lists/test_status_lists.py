@@ -47,6 +47,16 @@ def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
     return made
 
 
+@stacks.anywhere
+def test_lists_are_made_under_a_slow_heartbeat(make_issuer: Callable[..., IssuerApp]) -> None:
+    """Their replica's bound is two heartbeats where those are longer than the usual one."""
+    clients = default_clients()
+    clients["demo"]["status_list"] = True
+    issuer = make_issuer(clients=clients, heartbeat_interval=60)
+    follow(issuer)
+    assert status_of(issuer, issuer.grant()["access_token"]) == 0
+
+
 def place_of(access_token: str) -> tuple[str, int]:
     """The path of a token's list, and its place there."""
     found = claims_of(access_token)["status"]["status_list"]

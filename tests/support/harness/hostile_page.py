@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 from harness.browser import BrowserWorld
+from playwright.sync_api import Page
 
 from issuer.database import open_engine
 from issuer.database.tables import metadata
@@ -120,6 +122,68 @@ async ({base, targets}) => {
   return heard;
 }
 """
+
+TECHNIQUES = {
+    "form application/x-www-form-urlencoded",
+    "form multipart/form-data",
+    "form text/plain",
+    "image",
+    "frame",
+    "fetch no-cors",
+}
+"""Of all that it does, what has to have reached every path; see `technique`."""
+
+
+def technique(method: str, headers: Mapping[str, str]) -> str | None:
+    """How the page had the browser send a request, by what the browser says of it."""
+    destination = headers.get("sec-fetch-dest")
+    mode = headers.get("sec-fetch-mode")
+    match method, mode, destination:
+        case "POST", "navigate", "iframe":
+            return "form " + headers["content-type"].partition(";")[0]
+        case "GET", "navigate", "iframe":
+            return "frame"
+        case "GET", "no-cors", "image":
+            return "image"
+        case "POST", "no-cors", "empty":
+            return "fetch no-cors"
+    return None
+
+
+@dataclass
+class Sent:
+    """What a page sends, and its frames: the headers as they are on the wire."""
+
+    base: str
+    _urls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _headers: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def follow(self, page: Page) -> None:
+        """Write down what it sends from now on; also what the browser gives it no answer to."""
+        session = page.context.new_cdp_session(page)
+        session.on("Network.requestWillBeSent", self._begins)
+        session.on("Network.requestWillBeSentExtraInfo", self._leaves)
+        session.send("Network.enable")
+
+    def _begins(self, event: dict[str, Any]) -> None:
+        if event["type"] != "Ping":  # a beacon is "no-cors" as well
+            request = event["request"]
+            self._urls[event["requestId"]] = request["method"], request["url"]
+
+    def _leaves(self, event: dict[str, Any]) -> None:
+        headers = {name.lower(): value for name, value in event["headers"].items()}
+        self._headers[event["requestId"]] = headers
+
+    def cookies(self) -> dict[str, dict[str, list[str]]]:
+        """By path and technique, the `Cookie` header of each request to the issuer."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for number, (method, url) in self._urls.items():
+            headers = self._headers.get(number, {})
+            how = technique(method, headers)
+            if how and url.startswith(self.base):
+                path = url.removeprefix(self.base).partition("?")[0]
+                found.setdefault(path, {}).setdefault(how, []).append(headers.get("cookie", ""))
+        return found
 
 
 def state_of(world: BrowserWorld) -> dict[str, Any]:
