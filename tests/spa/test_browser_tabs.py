@@ -9,6 +9,7 @@ import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.cutting_proxy import CUTS, CuttingProxy
 from harness.module_tabs import (
+    PLAIN,
     comes_true,
     families_of,
     log_in,
@@ -22,6 +23,8 @@ from playwright.sync_api import Page
 TABS = 12
 ROUNDS = 1000
 FEWER = 30
+LEASED = 5
+"""Rounds under a lease: each of the tabs waits for it in turn, for some tenths of a second."""
 PAST_REUSE_INTERVAL = 11.0
 STRICT = {"reuse_interval": 0, "retry_window": 0}
 """Settings under which a refresh token is good for one refresh, and nothing is forgiven."""
@@ -43,6 +46,25 @@ def world(proxy: CuttingProxy) -> Iterator[BrowserWorld]:
         proxy.target = int(running.issuer.rpartition(":")[2])
         yield running
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def strict(world: BrowserWorld, proxy: CuttingProxy) -> Iterator[BrowserWorld]:
+    """An issuer that forgives nothing, in the same Chromium and behind the same proxy."""
+    directory = short_directory("gp-strict-")
+    options = (f"--origin=http://127.0.0.1:{proxy.port}",)
+    with BrowserWorld(
+        directory, options=options, absolute=0, changes=STRICT, beside=world
+    ) as running:
+        yield running
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def bob(strict: BrowserWorld) -> Iterator[Visitor]:
+    """A new person at that issuer."""
+    yield strict.visitor()
+    strict.forget()
 
 
 def twelve(visitor: Visitor, *, without: Sequence[str] = ()) -> tuple[list[Page], str]:
@@ -90,22 +112,18 @@ def test_twelve_refreshes_at_once_get_one_successor(
 
 
 def test_where_nothing_is_forgiven_the_lock_alone_keeps_the_session(
-    world: BrowserWorld,
+    bob: Visitor, strict: BrowserWorld
 ) -> None:
     """Single use: with the module's lock no tab is out; without it, the rounds above see one."""
-    directory = short_directory("gp-strict-")
-    with BrowserWorld(directory, changes=STRICT, absolute=0, beside=world) as strict:
-        ann = strict.visitor()
-        tabs, sid = twelve(ann)
-        rounds = refresh_in_rounds(ann, tabs, FEWER, PAST_REUSE_INTERVAL)
-        assert rounds.faults == {}
-        assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
-        bob = strict.visitor()
-        tabs, _ = twelve(bob, without=("locks", "storage"))
-        rounds = refresh_in_rounds(bob, tabs, FEWER, PAST_REUSE_INTERVAL)
-        assert "signed_out" in rounds.faults
-        assert families_of(strict, bob.person.sub) == []
-    shutil.rmtree(directory)
+    tabs, sid = twelve(bob)
+    rounds = refresh_in_rounds(bob, tabs, FEWER, PAST_REUSE_INTERVAL)
+    assert rounds.faults == {}
+    assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
+    eve = strict.visitor()
+    tabs, _ = twelve(eve, without=("locks", "storage"))
+    rounds = refresh_in_rounds(eve, tabs, FEWER, PAST_REUSE_INTERVAL)
+    assert "signed_out" in rounds.faults
+    assert families_of(strict, eve.person.sub) == []
 
 
 @pytest.mark.parametrize("what", CUTS)
@@ -153,17 +171,52 @@ def test_answers_lost_for_an_hour_log_nobody_out(
 
 
 def test_an_issuer_that_forgives_nothing_is_caught_losing_a_session(
-    world: BrowserWorld, proxy: CuttingProxy
+    bob: Visitor, strict: BrowserWorld, proxy: CuttingProxy
 ) -> None:
     """The mutant of the tests above: with strict single use one lost answer is a logout."""
-    directory = short_directory("gp-strict-")
-    origin = f"--origin=http://127.0.0.1:{proxy.port}"
-    with BrowserWorld(directory, changes=STRICT, options=(origin,), beside=world) as strict:
-        target, proxy.target = proxy.target, int(strict.issuer.rpartition(":")[2])
-        bob = strict.visitor()
-        tab = module_tab(bob, f"http://127.0.0.1:{proxy.port}")
-        log_in(tab, bob)
-        proxy.lose("/refresh", 1, "all of it")
-        assert tab.evaluate("session.stayActive().catch((error) => error.code)") == "signed_out"
-        proxy.target = target
-    shutil.rmtree(directory)
+    target, proxy.target = proxy.target, int(strict.issuer.rpartition(":")[2])
+    tab = module_tab(bob, f"http://127.0.0.1:{proxy.port}")
+    log_in(tab, bob)
+    proxy.lose("/refresh", 1, "all of it")
+    assert tab.evaluate("session.stayActive().catch((error) => error.code)") == "signed_out"
+    proxy.target = target
+
+
+# --- what stands in for locks and channels -----------------------------------------------------
+
+# Notes what the module writes to storage, as another tab hears it.
+WATCH_STORAGE = """
+() => {
+  window.written = [];
+  addEventListener("storage", ({key, newValue}) => written.push([key.split(":").at(-1), newValue]));
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "without", [("locks",), ("openChannel",), ("locks", "openChannel")], ids="-".join
+)
+def test_storage_stands_in_for_locks_and_channels(
+    ann: Visitor, world: BrowserWorld, without: tuple[str, ...]
+) -> None:
+    """A lease takes turns, events bring the news without a token; a logout is one of all tabs."""
+    beside = ann.tab(PLAIN)
+    beside.evaluate(WATCH_STORAGE)
+    tabs, sid = twelve(ann, without=without)
+    [before] = families_of(world, ann.person.sub)
+    rounds = refresh_in_rounds(ann, tabs, LEASED, PAST_REUSE_INTERVAL)
+    assert rounds.faults == {}
+    assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
+    [after] = families_of(world, ann.person.sub)
+    assert (after.sid, after.gen - before.gen) == (sid, LEASED)
+    # News with a token saves the others their own question; news through storage has none.
+    assert (rounds.asked < TABS * LEASED) == ("openChannel" not in without)
+    tabs[5].evaluate("session.logout()")
+    for tab in tabs:
+        comes_true(tab, "session.state.status === 'signedOut'", within=1)
+    assert {status_of(tab) for tab in tabs} == {("signedOut", "logout")}
+    assert families_of(world, ann.person.sub) == []
+    written = beside.evaluate("written")
+    keys = {key for key, _ in written}
+    assert ("lease" in keys, "news" in keys) == ("locks" in without, "openChannel" in without)
+    assert not any('"token"' in (value or "") for _, value in written)

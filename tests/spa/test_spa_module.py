@@ -35,7 +35,12 @@ def output(argv: list[str], cwd: Path, **environment: str) -> subprocess.Complet
 
 
 def node_tests(tree: Path, names: list[str], **environment: str) -> tuple[int, str]:
-    files = sorted(f"tests/{path.name}" for path in (tree / "tests").glob("*.test.js"))
+    files = sorted(
+        f"tests/{path.name}"
+        for path in (tree / "tests").glob("*.test.js")
+        if not names or any(name in path.read_text("utf-8") for name in names)
+    )
+    assert files, f"no test has such a name: {names}"
     wanted = [f"--test-name-pattern={name}" for name in names]
     argv = [require_binary("node", "nodejs"), "--test", *wanted, *files]
     done = output(argv, tree, **environment)

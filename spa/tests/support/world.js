@@ -1,7 +1,8 @@
 /**
  * A browser with many tabs in one process, on a clock that only the test moves.
  *
- * Tabs share storage, locks, channels and the cookie, and lack them where a test says so. A frozen tab
+ * Tabs share storage, locks, channels and the cookie, and lack them where a test says so. What one
+ * writes to storage another may see `storageDelay` later, as between a browser's processes. A frozen tab
  * gets no timers, messages or answers until it thaws; its requests and its cookie live on, as they do
  * in a browser.
  */
@@ -41,7 +42,7 @@ export class World {
   /** What the wall clock shows beyond the true time, and what the monotonic clock slept through. */
   wallOffset = 1.79e12;
   asleep = 0;
-  jobs = [];
+  jobs = new Set();
   serial = 0;
   storage = new Map();
   tabs = [];
@@ -49,16 +50,25 @@ export class World {
   queue = [];
   requests = [];
 
-  constructor({ seed = 1, locks = true, channels = true, storage = true, newsDelay = 5, ...issuer } = {}) {
+  constructor({
+    seed = 1,
+    locks = true,
+    channels = true,
+    storage = true,
+    newsDelay = 5,
+    storageDelay = 0,
+    ...issuer
+  } = {}) {
     this.random = seeded(seed);
     this.features = { locks, channels, storage };
     this.newsDelay = newsDelay;
+    this.storageDelay = storageDelay;
     this.issuer = new FakeIssuer(this, issuer);
   }
 
   at(delay, task, tab = null) {
     const job = { due: this.now + Math.max(0, delay), serial: (this.serial += 1), task, tab };
-    this.jobs.push(job);
+    this.jobs.add(job);
     return job;
   }
 
@@ -67,11 +77,13 @@ export class World {
     const until = this.now + ms;
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));
-      const due = this.jobs.filter((job) => job.due <= until && !job.tab?.frozen);
-      if (!due.length) break;
-      due.sort((one, other) => one.due - other.due || one.serial - other.serial);
-      const [job] = due;
-      this.jobs.splice(this.jobs.indexOf(job), 1);
+      let job = null;
+      for (const each of this.jobs) {
+        if (each.due > until || each.tab?.frozen) continue;
+        if (!job || each.due < job.due || (each.due === job.due && each.serial < job.serial)) job = each;
+      }
+      if (!job) break;
+      this.jobs.delete(job);
       this.now = Math.max(this.now, job.due);
       if (!job.tab?.gone) job.task();
     }
@@ -149,10 +161,19 @@ export class World {
   }
 
   store(key, value, from) {
+    const before = this.storage.get(key) ?? null;
+    from.stale.delete(key);
     if (value === null) this.storage.delete(key);
     else this.storage.set(key, value);
     for (const tab of this.tabs) {
       if (tab === from || tab.gone) continue;
+      if (this.storageDelay) {
+        const seen = { value: tab.stale.get(key)?.value ?? before };
+        tab.stale.set(key, seen);
+        this.at(this.random() * this.storageDelay, () => {
+          if (tab.stale.get(key) === seen) tab.stale.delete(key);
+        });
+      }
       this.at(this.random() * this.newsDelay, () => tab.window.fire("storage", { key, newValue: value }), tab);
     }
   }
@@ -165,6 +186,8 @@ class Tab {
   document = Object.assign(new Target(), { visibilityState: "visible" });
   channels = new Set();
   requests = new Set();
+  /** What it still sees in storage in place of what is there, by key. */
+  stale = new Map();
   states = [];
   warnings = [];
 
@@ -190,7 +213,7 @@ class Tab {
       openChannel: channels ? () => this.channel() : null,
       storage: storage
         ? {
-            getItem: (key) => world.storage.get(key) ?? null,
+            getItem: (key) => (this.stale.has(key) ? this.stale.get(key).value : world.storage.get(key)) ?? null,
             setItem: (key, value) => world.store(key, value, this),
             removeItem: (key) => world.store(key, null, this),
           }
@@ -201,7 +224,7 @@ class Tab {
       monotonic: () => world.now - world.asleep,
       wall: () => world.now + world.wallOffset,
       setTimeout: (task, delay) => world.at(delay, task, this),
-      clearTimeout: (job) => job && (job.task = () => {}),
+      clearTimeout: (job) => world.jobs.delete(job),
       random: world.random,
     };
   }

@@ -35,6 +35,18 @@ MUTANTS = {
         "if (1) return task(); if (env.locks) return",
         "twelve tabs refresh one",
     ),
+    "no lease": (
+        "lock.js",
+        "env.storage ? withLease(task, patience) : task()",
+        "task()",
+        "where nothing is forgiven",
+    ),
+    "a lease that is not looked at again": (
+        "lock.js",
+        "while (holder() !== owner) {",
+        "for (let once = 1; once; once = 0) {",
+        "where nothing is forgiven",
+    ),
     "no look whether it is done": (
         "refresh.js",
         "now.token !== before?.token",
