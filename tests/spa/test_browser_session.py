@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from harness.browser import IDLE, BrowserWorld, Visitor
-from harness.module_tabs import comes_true, log_in, module_tab, status_of
-from harness.processes import until
-from harness.running_demo import BOUND
-from harness.web import ask
+from harness.module_tabs import (
+    answers_to,
+    comes_true,
+    log_in,
+    module_tab,
+    status_of,
+    take_back,
+)
 from playwright.sync_api import Page
 
 TOLD = """
@@ -96,24 +100,11 @@ def test_a_token_that_was_taken_back_is_replaced_once(ann: Visitor, world: Brows
     tab = module_tab(ann)
     with tab.expect_response("**/login") as answer:
         sid = log_in(tab, ann)
-    heard: list[tuple[str, int]] = []
     for method in ("GET", "POST"):
-        token = answer.value.json()["access_token"]
-        form = {"token": token, "client_id": "demo"}
-        assert world.demo.site.post("/revoke", form=form).status == 200
-        for _ in until(BOUND, "the gateway's refusal", pause=0.02):
-            if ask("GET", world.api, token=token).status == 401:
-                break
+        take_back(world, answer.value.json()["access_token"])
         heard = answers_to(tab)
         with tab.expect_response("**/refresh") as answer:
             assert tab.evaluate(CALL, method) == 200
         assert heard == [("/api", 401), ("/refresh", 200), ("/api", 200)]
         assert status_of(tab) == ("signedIn", sid)
         ann.context.clock.fast_forward(TWICE_AT_MOST_EVERY * 1000)
-
-
-def answers_to(page: Page) -> list[tuple[str, int]]:
-    """Path and status of each answer that a page gets from now on."""
-    heard: list[tuple[str, int]] = []
-    page.on("response", lambda each: heard.append(("/" + each.url.split("/", 3)[3], each.status)))
-    return heard

@@ -9,6 +9,7 @@ import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.cutting_proxy import CUTS, CuttingProxy
 from harness.module_tabs import (
+    PLAIN,
     comes_true,
     families_of,
     log_in,
@@ -91,19 +92,6 @@ def test_a_thousand_rounds_of_twelve_tabs_end_no_session(ann: Visitor, world: Br
     assert after.gen - before.gen == ROUNDS
     # One for the token, and one or two for those whose activity the first did not tell.
     assert rounds.asked < 4 * ROUNDS
-
-
-def test_without_locks_a_lease_in_storage_keeps_the_session(
-    ann: Visitor, world: BrowserWorld
-) -> None:
-    """The module's own lock, between the processes of a real browser: one family, nobody out."""
-    tabs, sid = twelve(ann, without=["locks"])
-    [before] = families_of(world, ann.person.sub)
-    rounds = refresh_in_rounds(ann, tabs, LEASED, PAST_REUSE_INTERVAL)
-    assert rounds.faults == {}
-    assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
-    [after] = families_of(world, ann.person.sub)
-    assert (after.sid, after.gen - before.gen) == (sid, LEASED)
 
 
 @pytest.mark.parametrize("without", [("locks", "storage"), ("locks", "storage", "openChannel")])
@@ -192,3 +180,43 @@ def test_an_issuer_that_forgives_nothing_is_caught_losing_a_session(
     proxy.lose("/refresh", 1, "all of it")
     assert tab.evaluate("session.stayActive().catch((error) => error.code)") == "signed_out"
     proxy.target = target
+
+
+# --- what stands in for locks and channels -----------------------------------------------------
+
+# Notes what the module writes to storage, as another tab hears it.
+WATCH_STORAGE = """
+() => {
+  window.written = [];
+  addEventListener("storage", ({key, newValue}) => written.push([key.split(":").at(-1), newValue]));
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "without", [("locks",), ("openChannel",), ("locks", "openChannel")], ids="-".join
+)
+def test_storage_stands_in_for_locks_and_channels(
+    ann: Visitor, world: BrowserWorld, without: tuple[str, ...]
+) -> None:
+    """A lease takes turns, events bring the news without a token; a logout is one of all tabs."""
+    beside = ann.tab(PLAIN)
+    beside.evaluate(WATCH_STORAGE)
+    tabs, sid = twelve(ann, without=without)
+    [before] = families_of(world, ann.person.sub)
+    rounds = refresh_in_rounds(ann, tabs, LEASED, PAST_REUSE_INTERVAL)
+    assert rounds.faults == {}
+    assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
+    [after] = families_of(world, ann.person.sub)
+    assert (after.sid, after.gen - before.gen) == (sid, LEASED)
+    # News with a token saves the others their own question; news through storage has none.
+    assert (rounds.asked < TABS * LEASED) == ("openChannel" not in without)
+    tabs[5].evaluate("session.logout()")
+    for tab in tabs:
+        comes_true(tab, "session.state.status === 'signedOut'", within=1)
+    assert {status_of(tab) for tab in tabs} == {("signedOut", "logout")}
+    assert families_of(world, ann.person.sub) == []
+    written = beside.evaluate("written")
+    keys = {key for key, _ in written}
+    assert ("lease" in keys, "news" in keys) == ("locks" in without, "openChannel" in without)
+    assert not any('"token"' in (value or "") for _, value in written)

@@ -20,7 +20,7 @@ from harness.axe import is_accessible
 from harness.browser import PASSWORD, BrowserWorld, Person, Visitor
 from harness.browser_gateway import called_from
 from harness.forward_auth import Line, RealGateway
-from harness.module_tabs import families_of
+from harness.module_tabs import answers_to, families_of, take_back
 from harness.processes import Process, free_port, require_binary, short_directory
 from harness.web import Answer, ask, connect, read
 from playwright.sync_api import Page, expect
@@ -186,6 +186,21 @@ def test_a_front_end_on_the_issuer_s_site_uses_the_cookie(
     page = lives_through_it_all(ann, f"http://127.0.0.1:{ports['cross-site']}")
     assert set(ann.cookies()) == {ISSUER_COOKIE}
     signs_out(page)
+
+
+def test_a_token_that_was_taken_back_is_replaced_once_across_origins(
+    ann: Visitor, world: BrowserWorld, ports: dict[str, int]
+) -> None:
+    """The gateway's refusal can be read there: one refresh, and the call goes through."""
+    page = ann.tab(origin=f"http://127.0.0.1:{ports['cross-site']}")
+    with page.expect_response("**/login") as login:
+        sign_in(page, ann)
+    take_back(world, login.value.json()["access_token"])
+    heard = answers_to(page)
+    with page.expect_response("**/refresh") as refresh:
+        api_answers(page)
+    assert heard == [("/api", 401), ("/refresh", 200), ("/api", 200)]
+    assert refresh.value.json()["session"]["sid"] == login.value.json()["session"]["sid"]
 
 
 def test_a_front_end_on_another_site_gets_no_cookie(ann: Visitor, ports: dict[str, int]) -> None:
@@ -607,6 +622,19 @@ def test_a_preflight_of_another_origin_is_not_answered(
         if headers.get("Origin") != listed:
             assert "access-control-allow-origin" not in bad.headers
     assert world.gate.backend.seen[before:] == []
+
+
+def test_the_demo_s_own_api_takes_no_cookies(world: BrowserWorld, ports: dict[str, int]) -> None:
+    """Listed pages may ask it and read its refusals; credentials are never let along."""
+    page = {"Origin": f"http://127.0.0.1:{ports['cross-site']}"}
+    for method, headers, status in (
+        ("OPTIONS", {**page, **PREFLIGHT}, 204),
+        ("GET", page, 401),
+    ):
+        answer = ask(method, world.demo.described["api_url"], headers=headers)
+        assert answer.status == status
+        assert answer.headers["access-control-allow-origin"] == page["Origin"]
+        assert "access-control-allow-credentials" not in answer.headers
 
 
 def test_a_gateway_that_knows_no_preflight_keeps_every_page_out(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import redis
 from harness.browser import BrowserWorld, Visitor
 from harness.processes import until
+from harness.running_demo import BOUND
+from harness.web import ask
 from playwright.sync_api import Page
 
 from issuer.families import Family
@@ -115,6 +117,22 @@ def refresh_in_rounds(visitor: Visitor, tabs: Sequence[Page], count: int, pass_b
     before = sum(int(tab.evaluate("asked")) for tab in tabs)
     faults = tabs[0].evaluate(LEAD, {"tabs": len(tabs), "count": count})
     return Rounds(faults, sum(int(tab.evaluate("asked")) for tab in tabs) - before)
+
+
+def answers_to(page: Page) -> list[tuple[str, int]]:
+    """Path and status of each answer that a page gets from now on."""
+    heard: list[tuple[str, int]] = []
+    page.on("response", lambda each: heard.append(("/" + each.url.split("/", 3)[3], each.status)))
+    return heard
+
+
+def take_back(world: BrowserWorld, token: str) -> None:
+    """Revoke an access token and nothing else; wait until the gateway refuses it."""
+    form = {"token": token, "client_id": "demo"}
+    assert world.demo.site.post("/revoke", form=form).status == 200
+    for _ in until(BOUND, "the gateway's refusal", pause=0.02):
+        if ask("GET", world.api, token=token).status == 401:
+            return
 
 
 def families_of(world: BrowserWorld, sub: str) -> list[Family]:

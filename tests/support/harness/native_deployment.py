@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +126,19 @@ class Deployment:
             if answer.status == status:
                 return answer
         raise AssertionError("unreachable")
+
+
+def set_delay(deployment: Deployment, seconds: float) -> None:
+    deployment.line.delay = seconds
+
+
+Act = Callable[[Deployment], object]
+OUTAGES: dict[str, tuple[Act, Act]] = {
+    "killed": (lambda each: each.redis.kill(), lambda each: each.redis.start()),
+    "stopped": (lambda each: each.redis.pause(), lambda each: each.redis.resume()),
+    "cut off": (lambda each: set_delay(each, 600), lambda each: set_delay(each, 0)),
+}
+"""How an agent loses its Redis, and has it back."""
 
 
 @contextmanager
