@@ -40,35 +40,39 @@ async ({without, source}) => {
   }, environment);
   session.onChange((state) => states.push([state.status, state.reason ?? state.sid ?? null]));
   await session.ready;
+  // An answer on a channel of its own, so that it wakes the leading tab alone.
+  window.answers = crypto.randomUUID();
   const rounds = new BroadcastChannel("rounds");
-  rounds.onmessage = async ({data}) => {
-    if (data.round === undefined) return;
+  const answers = new BroadcastChannel(window.answers);
+  rounds.onmessage = async ({data: round}) => {
     const fault = await session.stayActive().then(() => null, (error) => error.code);
-    rounds.postMessage({done: data.round, fault});
+    answers.postMessage({round, fault});
   };
 }
 """
 
 # Each round every tab refreshes, this one too: its other end of the channel hears as they all do.
 LEAD = """
-async ({tabs, count}) => {
+async ({answers, count}) => {
   const channel = new BroadcastChannel("rounds");
+  const heard = answers.map((name) => new BroadcastChannel(name));
   const faults = {};
   for (let round = 1; round <= count; round += 1) {
     await window.roundBegins();
     await new Promise((resolve) => {
-      let missing = tabs;
-      channel.onmessage = ({data}) => {
-        if (data.done !== round) return;
+      let missing = heard.length;
+      const note = ({data}) => {
+        if (data.round !== round) return;
         if (data.fault) faults[data.fault] = (faults[data.fault] ?? 0) + 1;
         missing -= 1;
         if (missing === 0) resolve();
       };
-      channel.postMessage({round});
+      for (const each of heard) each.onmessage = note;
+      channel.postMessage(round);
     });
     if (faults.signed_out) break;
   }
-  channel.close();
+  for (const each of [channel, ...heard]) each.close();
   return faults;
 }
 """
@@ -114,8 +118,9 @@ def refresh_in_rounds(visitor: Visitor, tabs: Sequence[Page], count: int, pass_b
     world = visitor.world
     visitor.unwatched()
     visitor.context.expose_binding("roundBegins", lambda _source: world.issuer_moved(pass_by))
+    answers = [tab.evaluate("window.answers") for tab in tabs]
     before = sum(int(tab.evaluate("asked")) for tab in tabs)
-    faults = tabs[0].evaluate(LEAD, {"tabs": len(tabs), "count": count})
+    faults = tabs[0].evaluate(LEAD, {"answers": answers, "count": count})
     return Rounds(faults, sum(int(tab.evaluate("asked")) for tab in tabs) - before)
 
 
