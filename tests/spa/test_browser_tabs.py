@@ -209,8 +209,10 @@ def test_storage_stands_in_for_locks_and_channels(
     assert {status_of(tab) for tab in tabs} == {("signedIn", sid)}
     [after] = families_of(world, ann.person.sub)
     assert (after.sid, after.gen - before.gen) == (sid, LEASED)
-    # News with a token saves the others their own question; news through storage has none.
-    assert (rounds.asked < TABS * LEASED) == ("openChannel" not in without)
+    if "openChannel" in without:
+        # News through storage has no token, so that every tab asks. With a channel most may ask all
+        # the same: under a lease they come one after the other, each with activity to report.
+        assert rounds.asked >= TABS * LEASED
     tabs[5].evaluate("session.logout()")
     for tab in tabs:
         comes_true(tab, "session.state.status === 'signedOut'", within=1)
