@@ -44,6 +44,10 @@ WALL = "(ms) => { const now = Date.now; Date.now = () => now() + ms }"
 A_LOOK = 15
 """Seconds: so often the module looks at its clock."""
 
+# What the browser tells a page that it keeps; nobody could look into one that it has put away.
+PUT_AWAY = "dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))"
+BRING_BACK = "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+
 # Notes, from the moment in which the page is back and at every frame, whether its inside is seen.
 WATCH_INSIDE = """
 (() => {
@@ -119,6 +123,17 @@ def asks_by_itself(asked: int, *pages: Page) -> None:
         if asked_by(*pages) > asked:
             return
         pages[0].wait_for_timeout(20)
+
+
+def memory_of(page: Page) -> str:
+    """Every object and string that the page's scripts can still get at."""
+    session = page.context.new_cdp_session(page)
+    chunks: list[str] = []
+    session.on("HeapProfiler.addHeapSnapshotChunk", lambda event: chunks.append(event["chunk"]))
+    session.send("HeapProfiler.collectGarbage")
+    session.send("HeapProfiler.takeHeapSnapshot", {"reportProgress": False})
+    session.detach()
+    return "".join(chunks)
 
 
 def is_in(page: Page, sid: str) -> None:
@@ -214,6 +229,22 @@ def test_a_page_that_comes_back_from_the_cache_asks(ann: Visitor, ended: bool) -
     else:
         is_in(tab, sid)
     assert tab.evaluate("states[0][0]") == "restoring"
+
+
+def test_a_page_that_was_put_away_or_left_has_no_token_in_memory(ann: Visitor) -> None:
+    """The token is let go before the browser keeps the page, and when the person signs out."""
+    tab = module_tab(ann)
+    with tab.expect_response("**/login") as answer:
+        log_in(tab, ann)
+    for leave in (PUT_AWAY, "session.logout()"):
+        signature = answer.value.json()["access_token"].rpartition(".")[2]
+        assert signature in memory_of(tab)
+        tab.evaluate(leave)
+        assert signature not in memory_of(tab)
+        if leave == PUT_AWAY:
+            with tab.expect_response("**/refresh") as answer:
+                tab.evaluate(BRING_BACK)
+            comes_true(tab, "session.state.status === 'signedIn'")
 
 
 def test_a_page_of_the_demo_comes_back_without_a_look_inside(ann: Visitor) -> None:
