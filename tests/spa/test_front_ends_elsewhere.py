@@ -624,6 +624,19 @@ def test_a_preflight_of_another_origin_is_not_answered(
     assert world.gate.backend.seen[before:] == []
 
 
+def test_the_demo_s_own_api_takes_no_cookies(world: BrowserWorld, ports: dict[str, int]) -> None:
+    """Listed pages may ask it and read its refusals; credentials are never let along."""
+    page = {"Origin": f"http://127.0.0.1:{ports['cross-site']}"}
+    for method, headers, status in (
+        ("OPTIONS", {**page, **PREFLIGHT}, 204),
+        ("GET", page, 401),
+    ):
+        answer = ask(method, world.demo.described["api_url"], headers=headers)
+        assert answer.status == status
+        assert answer.headers["access-control-allow-origin"] == page["Origin"]
+        assert "access-control-allow-credentials" not in answer.headers
+
+
 def test_a_gateway_that_knows_no_preflight_keeps_every_page_out(
     page: Page, ann: Visitor, world: BrowserWorld, gateways: dict[str, RealGateway]
 ) -> None:
