@@ -215,7 +215,7 @@ def test_storage_stands_in_for_locks_and_channels(
         assert rounds.asked >= TABS * LEASED
     tabs[5].evaluate("session.logout()")
     for tab in tabs:
-        comes_true(tab, "session.state.status === 'signedOut'", within=1)
+        comes_true(tab, "session.state.status === 'signedOut'")
     assert {status_of(tab) for tab in tabs} == {("signedOut", "logout")}
     assert families_of(world, ann.person.sub) == []
     written = beside.evaluate("written")
