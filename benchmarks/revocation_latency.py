@@ -14,6 +14,7 @@ import argparse
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -42,8 +43,10 @@ PASSWORD = "eleven wooden comets 5518"
 NEW_PASSWORD = "a patient marble orchard 73"
 PAUSE = 0.005
 """Seconds between two rounds of questions: how exactly a refusal is seen."""
+ROUND = 0.4
+"""Seconds from one measured revocation to the next, at least: logins are work, too."""
 LIVE_SECONDS = 3600
-AHEAD = 100
+AHEAD = 40
 """Tokens that a verifier has before it, at least, when a round begins: two seconds' worth."""
 
 
@@ -229,10 +232,12 @@ def measure(world: World, kind: str, rounds: int) -> Iterator[Figures | Meanwhil
     with ExitStack() as stack:
         gateways = KINDS[kind].start(world, stack)
         traffic = Traffic(gateways, world.token, world.others)
+        pace = Pace(ROUND)
         for way, revoke in WAYS.items():
             figures = Figures(kind, way)
             for number in range(rounds):
                 say(f"{kind}, {way}: {number + 1} of {rounds}")
+                pace.waits()
                 traffic.goes_on()
                 figures.samples += one_round(world, traffic, KINDS[kind].refusal, revoke)
             yield figures
@@ -275,6 +280,19 @@ def moment_of(refusal: str, said: Said) -> float:
     if said.now != refusal or said.last_accepted > moment:
         raise BenchmarkError("a token was accepted after it had been refused")
     return moment
+
+
+class Pace:
+    """Lets a step begin no sooner than so many seconds after the one before."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def waits(self) -> None:
+        """Wait for the turn."""
+        time.sleep(max(0.0, self._next - monotonic()))
+        self._next = monotonic() + self._seconds
 
 
 class Traffic:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock, Thread
 from typing import Any, Self
 
 from keys import Key
@@ -20,6 +21,8 @@ LIFETIME = 300
 LEAST = 0.95
 """The share of the rate asked for without which nothing was measured."""
 START_SECONDS = 60.0
+AT_ONCE = 4
+"""Connections on which they come, as those of several issuers would."""
 BACKLOG = 1.0
 """Seconds of the pace that are made up for after a stall."""
 
@@ -93,14 +96,26 @@ class OtherRevocations:
 
 def _revoke(url: str, rate: int, parent: int, added: Any) -> None:
     denylist = open_denylist(url)
+    turn, count = Lock(), Lock()
     due = time.monotonic()
-    while os.getppid() == parent:
-        now = time.monotonic()
-        due = max(due + 1 / rate, now - BACKLOG)
-        time.sleep(max(0.0, due - now))
-        expires = int(time.time()) + LIFETIME
-        denylist.add([Entry.session(secrets.token_urlsafe(16), expires)])
-        added.value += 1
+
+    def revoke() -> None:
+        nonlocal due
+        while os.getppid() == parent:
+            with turn:
+                now = time.monotonic()
+                due = max(due + 1 / rate, now - BACKLOG)
+                time.sleep(max(0.0, due - now))
+            expires = int(time.time()) + LIFETIME
+            denylist.add([Entry.session(secrets.token_urlsafe(16), expires)])
+            with count:
+                added.value += 1
+
+    threads = [Thread(target=revoke) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def valid_tokens(issuer: str, audience: str, key: Key, lifetime: int) -> Callable[[], str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROUND = 0.002
 """Seconds between two rounds of questions."""
-MEETING = 0.02
+MEETING = 0.05
 """Seconds between two of the tokens that it verifies once."""
 SWEEP_INTERVAL = 30.0
 LOOK = 0.01
