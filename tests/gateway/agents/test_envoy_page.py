@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.forward_auth import block_of, envoy
 from harness.native_gateways import DOCS
 
+from gateway.agents.denylist_source import DenylistSource
 from gateway.agents.envoy_agent import EnvoyAgent
 from gateway.agents.lua_source import Rules
 
@@ -37,7 +38,7 @@ def test_envoy_takes_the_page_with_its_tls_block(tmp_path: Path) -> None:
         max_staleness=5,
         heartbeat_interval=1,
     )
-    EnvoyAgent(tmp_path, rules, denylist="redis://127.0.0.1/0", namespace="gatepass").prepare()
+    EnvoyAgent(tmp_path, rules, DenylistSource("redis://127.0.0.1/0", rules.issuer)).prepare()
     page = block_of(DOCS / "envoy-native.md", "yaml")
     assert page.count("/run/gatepass") == 1
     config = tmp_path / "envoy.yaml"
