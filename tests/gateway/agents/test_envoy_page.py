@@ -38,7 +38,8 @@ def test_envoy_takes_the_page_with_its_tls_block(tmp_path: Path) -> None:
         max_staleness=5,
         heartbeat_interval=1,
     )
-    EnvoyAgent(tmp_path, rules, DenylistSource("redis://127.0.0.1/0", rules.issuer)).prepare()
+    denylist = DenylistSource(url="redis://127.0.0.1/0", issuer=rules.issuer)
+    EnvoyAgent(tmp_path, rules, denylist).prepare()
     page = block_of(DOCS / "envoy-native.md", "yaml")
     assert page.count("/run/gatepass") == 1
     config = tmp_path / "envoy.yaml"
