@@ -164,6 +164,26 @@ def test_it_grows_while_it_is_read(batch: int) -> None:
     assert all(copy.level_of(record.key) for record in told)
 
 
+def test_nobody_waits_for_it_to_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No record has more to move than its share: a gateway would be behind for as long."""
+    copy, moved, made = PackedCopy(), 0, 0
+    take_from = PackedTable.take_from
+
+    def counted(self: PackedTable, other: PackedTable, first: int, last: int) -> None:
+        nonlocal moved
+        moved += last - first
+        take_from(self, other, first, last)
+
+    monkeypatch.setattr(PackedTable, "take_from", counted)
+    for _ in range(10_000):
+        moved, before = 0, copy.table
+        copy.merge([Record(secrets.token_bytes(17), 1, NEVER)])
+        assert moved <= 64
+        made += copy.table is not before
+    assert made >= 3
+    assert len(copy) == 10_000
+
+
 def test_it_stays_small_while_entries_come_and_go() -> None:
     """Expired places are used again: the same number of live entries needs the same memory."""
     copy = PackedCopy()
