@@ -55,11 +55,14 @@ class Copy(Protocol):
 
     @property
     def fresh_at(self) -> float | None:
-        """As `vouch` said; of a shared copy also what brings the rest up to date: ask it first."""
+        """As `vouch` said; of a shared copy also what brings salts and watermark up to date."""
 
     @property
     def changes(self) -> int:
-        """Rises after every change: what was looked up under this number need not be again."""
+        """Rises after every change: what was looked up under this number need not be again.
+
+        It is asked before anything else.
+        """
 
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""
@@ -69,5 +72,8 @@ class Copy(Protocol):
 
     def may_hold_ids(self, ids: bytes) -> bool:
         """The same of `Probe.ids`: of token, session and subject."""
+
+    def go_on_after_fork(self) -> None:
+        """In the child: no other thread is here, wherever one was."""
 
     def __len__(self) -> int: ...

@@ -13,6 +13,7 @@ import operator
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -397,6 +398,7 @@ class SharedReader:
 
     def __init__(self, file: SharedFile) -> None:
         self._file = file
+        self._lock = threading.RLock()
         self._table: PackedTable | None = None
         self._inode: _Inode | None = None
         self._sequence = -1
@@ -406,7 +408,10 @@ class SharedReader:
 
     @property
     def fresh_at(self) -> float | None:
-        """Also takes up what changed in the header; so it is asked first."""
+        """Also takes up what changed in the header: asked before that, and after `changes`.
+
+        Only then it may take a lock.
+        """
         table = self._table
         if table is None or table.words[_SUPERSEDED]:
             table = self._open()
@@ -443,19 +448,26 @@ class SharedReader:
         if self._table is not None and _inode(self._file.path) != self._inode:
             self._open()
 
+    def go_on_after_fork(self) -> None:
+        """In the child: the thread that held the lock is not here."""
+        self._lock = threading.RLock()
+
     def _open(self) -> PackedTable | None:
-        table, inode = self._file.open_with_inode()
-        if table is not None:
-            self._read(table)
-            self._table, self._inode = table, inode
-        return table
+        # One at a time: else a slow thread would put an older table in the place of a newer one.
+        with self._lock:
+            table, inode = self._file.open_with_inode()
+            if table is not None:
+                self._read(table)
+                self._table, self._inode = table, inode
+            return table
 
     def _read(self, table: PackedTable) -> None:
-        sequence = table.words[_SEQUENCE]
-        told = table.told()
-        # In this order: another thread's check in between finds an old salt twice, or refuses
-        # more, but never loses one.
-        self.watermark = max(self.watermark, told.watermark)
-        self.older_salts = told.salts[1:]
-        self.salt = (told.salts or (b"",))[0]
-        self._sequence = sequence
+        with self._lock:
+            sequence = table.words[_SEQUENCE]
+            told = table.told()
+            # In this order: another thread's check in between finds an old salt twice, or refuses
+            # more, but never loses one.
+            self.watermark = max(self.watermark, told.watermark)
+            self.older_salts = told.salts[1:]
+            self.salt = (told.salts or (b"",))[0]
+            self._sequence = sequence

@@ -123,7 +123,9 @@ class Replica:
     def check_candidate(self, candidate: Candidate, policy: StalePolicy | None = None) -> None:
         """As `check`, and cheaper for a candidate that was checked before."""
         copy = self._copy
-        # First: it also brings a shared copy's salts and watermark up to date.
+        # Before all that is looked at, so that what comes in meanwhile has another number.
+        changes = copy.changes
+        # Before the rest: it also brings a shared copy's salts and watermark up to date.
         fresh_at = copy.fresh_at
         stale = fresh_at is None or self._clock() - fresh_at > self._allowed_age
         salt = copy.salt
@@ -136,8 +138,7 @@ class Replica:
         if probe.salt != salt:
             probe = candidate.probe_for(salt)
         # What the copy refuses is refused, however old the copy. What it did not refuse needs no
-        # second look until something changes; the number is read before the look.
-        changes = copy.changes
+        # second look until something changes.
         kind: Kind | None = None
         if candidate.passed_at != changes or candidate.passed_by is not copy:
             if (
@@ -151,7 +152,7 @@ class Replica:
                 kind = refusal(probe, copy.level_of, copy.watermark)
             if kind is None and copy.older_salts:
                 kind = self._refusal_of_older_epochs(candidate)
-            if kind is None:
+            if kind is None and copy.changes == changes:
                 candidate.passed_by, candidate.passed_at = copy, changes
         if kind is None and stale and policy is StalePolicy.ASK:
             kind = self._denylist.lookup(probe, self._furthest)
@@ -167,7 +168,8 @@ class Replica:
             return True
         if len(self._parties_passed_at) >= _MOST_PARTIES:
             self._parties_passed_at = {}
-        self._parties_passed_at[parties] = changes
+        if self._copy.changes == changes:
+            self._parties_passed_at[parties] = changes
         return False
 
     def _tell_if_never_started(self) -> None:
@@ -248,8 +250,7 @@ class Replica:
     def go_on_after_fork(self) -> None:
         """In the child: threads do not survive a fork."""
         self._follower.forget()
-        if isinstance(self._copy, PackedCopy):
-            self._copy.go_on_after_fork()
+        self._copy.go_on_after_fork()
         if self._started:
             self._follower.start()
 
