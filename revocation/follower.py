@@ -36,9 +36,9 @@ suspension_aware_clock: Callable[[], float] = partial(time.clock_gettime, time.C
 
 
 def require_two_heartbeats(max_staleness: float, heartbeat_interval: float) -> None:
-    """Raises `ValueError` where ordinary jitter would make a copy too old."""
-    if max_staleness < 2 * heartbeat_interval:
-        raise ValueError("max_staleness is two heartbeat intervals at the least")
+    """Raises `ValueError` where ordinary jitter would make a copy too old, or nothing would."""
+    if not 0 < 2 * heartbeat_interval <= max_staleness < float("inf"):
+        raise ValueError("max_staleness is two heartbeat intervals at the least, and finite")
 
 
 class Follower:
