@@ -20,6 +20,7 @@ from revocation import (
     StalePolicy,
     open_denylist,
 )
+from revocation.follower import require_two_heartbeats
 from tokens import DEFAULT_LEEWAY, InvalidClaim, Recipient
 
 from .forward_auth import LogRequests
@@ -73,8 +74,12 @@ class ServiceSettings:
         if not self.audience:
             raise BadSetting("audience", "is empty")
         _check_denylist(self.denylist, self.namespace)
-        if self.max_staleness < 2 * self.heartbeat_interval:
-            raise BadSetting("max-staleness", "has to be two heartbeat intervals at the least")
+        try:
+            require_two_heartbeats(self.max_staleness, self.heartbeat_interval)
+        except ValueError:
+            raise BadSetting(
+                "max-staleness", "has to be two heartbeat intervals at the least"
+            ) from None
         if self.replica_file is not None:
             _check_private(self.replica_file.absolute().parent)
         read_recipients(self.recipients)

@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from types import MappingProxyType
 
-from revocation import NO_PROBE, Candidate
+from revocation import NOT_IDENTIFIED, Candidate
 from tokens import AccessClaims, VerificationKey
 
 DEFAULT_CACHE_SIZE = 8192
@@ -16,25 +16,22 @@ DEFAULT_CACHE_SIZE = 8192
 class VerifiedToken(Candidate):
     """What was found out about a token, and when and under which key it holds."""
 
-    __slots__ = ("key", "since", "until")
+    __slots__ = ("key", "started")
 
     claims: AccessClaims
 
-    def __init__(self, claims: AccessClaims, key: VerificationKey, leeway: int) -> None:
+    def __init__(self, claims: AccessClaims, key: VerificationKey) -> None:
         # As `Candidate` does: calling it would cost as much again.
         self.claims = claims
         self.kid = key.kid
-        self.probe = NO_PROBE
+        self.identified = NOT_IDENTIFIED
         self.passed_by = None
         self.passed_at = -1
         self.key = key
-        started = claims.iat if claims.iat >= claims.auth_time else claims.auth_time
+        self.started = claims.iat if claims.iat >= claims.auth_time else claims.auth_time
+        """Seconds: before it, which the clock may be put back to, it does not hold."""
         if claims.extra:
-            started = max(started, claims.extra.get("nbf", 0))
-        self.since = started - leeway
-        """Seconds; the clock may be put back to before the token."""
-        self.until = claims.exp + leeway
-        """Seconds; at this moment it is expired (RFC 7519 section 4.1.4)."""
+            self.started = max(self.started, claims.extra.get("nbf", 0))
 
     def own_claims(self) -> AccessClaims:
         """Claims with `extra` in which a caller can change nothing that another one gets."""

@@ -156,20 +156,22 @@ class Verifier:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
         cache = self._cache
         if cache is None:
-            return VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
+            return VerifiedToken(*tokens.verify_and_find_key(token))
         try:
             # Of the whole token, so that no other spelling or signature passes for it.
             digest = sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
             raise Malformed("a compact token is ASCII") from None
         verified = cache[digest]
+        leeway = self._leeway
         if (
             verified is None
-            or not verified.since <= self._clock() < verified.until
+            # At `exp` it is over (RFC 7519 section 4.1.4).
+            or not verified.started - leeway <= self._clock() < verified.claims.exp + leeway
             # Another key of this `kid`, or none: then this raises.
             or tokens.find_key(verified.kid) is not verified.key
         ):
-            verified = VerifiedToken(*tokens.verify_and_find_key(token), self._leeway)
+            verified = VerifiedToken(*tokens.verify_and_find_key(token))
             cache.put(digest, verified)
         return verified
 

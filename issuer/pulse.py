@@ -68,6 +68,7 @@ class Pulse:
         self._clock = clock
         self._known: Position | None = None
         self._filled = False
+        self._noted = False
         self._without_database = False
         self._housekeeping = _Every(HOUSEKEEPING_INTERVAL)
         self._noting = _Every(HOUSEKEEPING_INTERVAL)
@@ -124,15 +125,20 @@ class Pulse:
 
     def _beat_alone(self) -> bool:
         """False where it went without the database: that is no recovery from its loss."""
-        self._moved = None
-        reached = self._vouch()
+        try:
+            reached = self._vouch()
+        except BaseException:
+            self._moved = None
+            raise
         self._moved = self._known, reached
         return not self._without_database
 
     def _vouch(self) -> Position:
         if not self._filled:
-            # Before the first token of a new lifetime that somebody may have to revoke.
-            self._note_lifetimes()
+            if not self._noted:
+                # Before the first token of a new lifetime that somebody may have to revoke.
+                self._note_lifetimes()
+                self._noted = True
             self._fill()
         try:
             return self._heartbeat()
@@ -162,15 +168,15 @@ class Pulse:
         self._filled = True
 
     def _note_lifetimes(self) -> None:
-        if self._noting.due(self._clock()):
-            for seconds in sorted(self._access_lifetimes):
-                self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
+        for seconds in sorted(self._access_lifetimes):
+            self._journal.note_lifetime(seconds, ahead=2 * int(HOUSEKEEPING_INTERVAL))
 
     def _keep_house(self) -> bool:
         """False where nothing was due that would show a recovery."""
-        # Tokens are issued while the denylist is away, too.
-        self._note_lifetimes()
         moved, now = self._moved, self._clock()
+        if self._noting.due(now):
+            # Tokens are issued while the denylist is away, too.
+            self._note_lifetimes()
         if moved is None:
             return False
         if self._following.due(now):

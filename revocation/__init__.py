@@ -2,7 +2,7 @@
 
 from .copy import Sink
 from .denylist import Denylist, Snapshot, open_denylist
-from .entry import NEVER, NO_PROBE, Candidate, Entry, Kind, Probe, Record, Revocable
+from .entry import NEVER, NOT_IDENTIFIED, Candidate, Entry, Kind, Probe, Record, Revocable
 from .errors import (
     BadDenylistUrl,
     DenylistLost,
@@ -35,7 +35,7 @@ __all__ = [
     "DEFAULT_MAX_STALENESS",
     "MOST_ENTRIES",
     "NEVER",
-    "NO_PROBE",
+    "NOT_IDENTIFIED",
     "BadDenylistUrl",
     "Candidate",
     "Denylist",

@@ -225,11 +225,7 @@ class Probe(NamedTuple):
 
     @classmethod
     def of(cls, claims: Revocable, kid: str, salt: bytes) -> Probe:
-        digest = _keyed(b"u", salt).copy()
-        digest.update(claims.sub.encode())
-        ids = b"%b%b\0\0" % (_random_ids(claims.jti, claims.sid, salt), digest.digest())
-        parties = _keys_of_parties(kid, claims.client_id, claims.aud, salt)
-        return tuple.__new__(cls, (salt, ids, parties, claims.sub_ver, claims.iat))
+        return cls(*_identified(claims, kid, salt), claims.sub_ver, claims.iat)
 
     @classmethod
     def of_keys(cls, salt: bytes, keys: tuple[bytes, ...], sub_ver: int, iat: int) -> Probe:
@@ -244,30 +240,43 @@ class Probe(NamedTuple):
         return (b"t" + ids[:16], b"s" + ids[18:34], b"u" + ids[36:52], *self.parties)
 
 
+Identified = tuple[bytes, bytes, tuple[bytes, ...]]
+"""The first three of a probe."""
+
+
+def _identified(claims: Revocable, kid: str, salt: bytes) -> Identified:
+    digest = _keyed(b"u", salt).copy()
+    digest.update(claims.sub.encode())
+    ids = b"%b%b\0\0" % (_random_ids(claims.jti, claims.sid, salt), digest.digest())
+    return salt, ids, _keys_of_parties(kid, claims.client_id, claims.aud, salt)
+
+
 class Candidate:
     """A token to be held against a denylist, once or again and again."""
 
-    __slots__ = ("claims", "kid", "passed_at", "passed_by", "probe")
+    __slots__ = ("claims", "identified", "kid", "passed_at", "passed_by")
 
     def __init__(self, claims: Revocable, kid: str) -> None:
         self.claims = claims
         self.kid = kid
-        self.probe = NO_PROBE
+        self.identified: Identified = NOT_IDENTIFIED
+        """For the denylist of its salt; a plain tuple, which the garbage collector forgets."""
         self.passed_by: object = None
         """The copy that last let it pass."""
         self.passed_at = -1
         """The number of changes that this copy had taken in by then."""
 
-    def probe_for(self, salt: bytes) -> Probe:
-        """Its probe for a denylist of this salt; kept, as the salt hardly ever changes."""
-        probe = self.probe
-        if probe.salt != salt:
-            probe = self.probe = Probe.of(self.claims, self.kid, salt)
-            self.passed_by = None
-        return probe
+    def identify(self, salt: bytes) -> Identified:
+        """What it is looked up by in a denylist of this salt, which hardly ever changes."""
+        identified = self.identified = _identified(self.claims, self.kid, salt)
+        self.passed_by = None
+        return identified
+
+    def probe(self, identified: Identified) -> Probe:
+        return Probe(*identified, self.claims.sub_ver, self.claims.iat)
 
 
-NO_PROBE = Probe(b"", b"", (), 0, 0)
+NOT_IDENTIFIED: Identified = (b"", b"", ())
 
 
 def refusal(probe: Probe, level_of: Callable[[bytes], int], watermark: int) -> Kind | None:

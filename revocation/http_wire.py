@@ -100,7 +100,7 @@ def state_claims(state: DenylistState) -> dict[str, Any]:
 def read_state(claims: Mapping[str, Any]) -> DenylistState:
     """Raises `BadMessage`."""
     salt, ready = claims.get("salt"), claims.get("ready")
-    if not isinstance(salt, str) or not isinstance(ready, bool) or not 0 < len(salt) <= 128:
+    if not isinstance(salt, str) or not isinstance(ready, bool) or len(salt) != 64:
         raise BadMessage("a state of another form")
     return DenylistState(
         position=read_position(claims),
@@ -149,9 +149,13 @@ def read_lookup(question: Mapping[str, Any]) -> tuple[Probe, Position | None]:
         raise BadMessage("keys of another form")
     if not (known is None or isinstance(known, dict)):
         raise BadMessage("a position of another form")
+    read = tuple(read_hex(text) for text in keys)
+    kinds = b"".join(key[:1] for key in read)
+    if kinds != b"tsuk".ljust(len(read), b"c") or any(len(key) != 17 for key in read):
+        raise BadMessage("keys of another form")
     probe = Probe.of_keys(
         salt=read_hex(str(salt)),
-        keys=tuple(read_hex(text) for text in keys),
+        keys=read,
         sub_ver=_number(question.get("sub_ver")),
         iat=_number(question.get("iat")),
     )

@@ -134,28 +134,29 @@ class Replica:
             if policy is StalePolicy.CLOSED or not salt:
                 self._tell_if_never_started()
                 raise ReplicaStale(self.staleness(), self._max_staleness)
-        probe = candidate.probe
-        if probe.salt != salt:
-            probe = candidate.probe_for(salt)
+        identified = candidate.identified
+        if identified[0] != salt:
+            identified = candidate.identify(salt)
         # What the copy refuses is refused, however old the copy. What it did not refuse needs no
         # second look until something changes.
         kind: Kind | None = None
         if candidate.passed_at != changes or candidate.passed_by is not copy:
+            _, ids, parties = identified
             if (
-                probe.iat <= copy.watermark
-                or copy.may_hold_ids(probe.ids)
+                candidate.claims.iat <= copy.watermark
+                or copy.may_hold_ids(ids)
                 or (
-                    self._parties_passed_at.get(probe.parties) != changes
-                    and self._may_hold_parties(probe.parties, changes)
+                    self._parties_passed_at.get(parties) != changes
+                    and self._may_hold_parties(parties, changes)
                 )
             ):
-                kind = refusal(probe, copy.level_of, copy.watermark)
+                kind = refusal(candidate.probe(identified), copy.level_of, copy.watermark)
             if kind is None and copy.older_salts:
                 kind = self._refusal_of_older_epochs(candidate)
             if kind is None and copy.changes == changes:
                 candidate.passed_by, candidate.passed_at = copy, changes
         if kind is None and stale and policy is StalePolicy.ASK:
-            kind = self._denylist.lookup(probe, self._furthest)
+            kind = self._denylist.lookup(candidate.probe(identified), self._furthest)
         if kind is not None:
             raise TokenRevoked(kind)
 

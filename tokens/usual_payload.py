@@ -39,16 +39,18 @@ def read(raw: bytes) -> AccessClaims | None:
         return None
     iss, sub, parties, iat, exp, jti, sid, auth_time, sub_ver, rights = found.groups()
     iss, aud, client_id, amr, scope, roles = _common(iss, parties, rights)
+    issued_at = int(iat)
     claims: AccessClaims = _thawed(
         iss,
         sub,
         aud,
         client_id,
-        int(iat),
+        issued_at,
         int(exp),
         jti,
         sid,
-        int(auth_time),
+        # At the first token of a login they are one number, which takes no room twice.
+        issued_at if auth_time == iat else int(auth_time),
         int(sub_ver),
         amr,
         scope,

@@ -292,6 +292,9 @@ def _feed_paths() -> Node:
     binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     stream = {"text/event-stream": {"schema": {"type": "string"}}}
     hexadecimal = text("Hexadecimal.", pattern="^[0-9a-f]+$")
+    key = text(
+        "Its kind's letter and 16 bytes, hexadecimal.", pattern="^(7[345]|6b|63)[0-9a-f]{32}$"
+    )
     position = {
         "epoch": text("Its epoch."),
         "seq": seconds("Its number."),
@@ -300,7 +303,7 @@ def _feed_paths() -> Node:
     question = {
         "nonce": text("Comes back in the answer.", pattern=NONCE_PATTERN),
         "salt": hexadecimal,
-        "keys": {"type": "array", "items": hexadecimal, "minItems": 4, "maxItems": 64},
+        "keys": {"type": "array", "items": key, "minItems": 4, "maxItems": 64},
         "sub_ver": {"type": "integer"},
         "iat": seconds("When the token was issued."),
         "known": {"oneOf": [{"type": "null"}, members(position)]},

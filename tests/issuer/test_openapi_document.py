@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from harness import stacks
+from harness.bad_requests import GOOD_KEYS
 from harness.issuer_app import (
     NEW_PASSWORD,
     OTHER_ORIGIN,
@@ -164,7 +165,7 @@ def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     edge = basic("edge")
     here = issuer.services.denylist.state().position
     nonce = "n" * 22
-    question = {"nonce": nonce, "salt": "00", "keys": ["00"] * 5, "sub_ver": 1, "iat": 1}
+    question = {"nonce": nonce, "salt": "00", "keys": GOOD_KEYS, "sub_ver": 1, "iat": 1}
     ways: dict[str, dict[str, Any]] = {
         "/revocations": {},
         f"/revocations/state?nonce={nonce}": {},

@@ -266,6 +266,34 @@ def test_a_database_that_is_away_is_told_once(
     assert {line["work"] for line in lines if "work" in line} == {"housekeeping"}
 
 
+def test_no_beat_comes_before_its_lifetimes_are_noted(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever revokes has to know them; a note that fails keeps the first beat back."""
+    services = issuer.services
+    events: list[str] = []
+    note, heartbeat = services.journal.note_lifetime, services.denylist.heartbeat
+
+    def failing_twice(seconds: int, *, ahead: int) -> None:
+        events.append("note")
+        if events.count("note") <= 2:
+            raise DatabaseUnavailable("away")
+        note(seconds, ahead=ahead)
+
+    def beating(interval: float, known: Position | None = None) -> Position:
+        events.append("beat")
+        return heartbeat(interval, known)
+
+    monkeypatch.setattr(services.journal, "note_lifetime", failing_twice)
+    monkeypatch.setattr(services.denylist, "heartbeat", beating)
+    pulse = issuer.make_pulse(access_lifetimes=frozenset({900}))
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            pulse._beat_alone()
+    pulse._beat_alone()
+    assert events == ["note", "note", "note", "beat"]
+
+
 def test_no_beat_waits_for_a_write(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is slow to write makes no gateway refuse: its replica stays young."""
     services = issuer.services

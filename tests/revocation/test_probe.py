@@ -57,14 +57,16 @@ def test_a_probe_has_the_keys_of_the_entries(
     assert (probe.salt, probe.sub_ver, probe.iat) == (salt, claims.sub_ver, claims.iat)
 
 
-def test_a_candidate_keeps_its_probe_for_as_long_as_the_salt_is_the_same() -> None:
+def test_a_candidate_is_identified_for_one_salt() -> None:
     """Another epoch's salt makes other keys, and going back makes the first again."""
     claims = Claims("A" * 22, "B" * 22)
     candidate = Candidate(claims, "kid")
-    first = candidate.probe_for(b"one")
-    assert candidate.probe_for(b"one") is first == Probe.of(claims, "kid", b"one")
-    assert candidate.probe_for(b"two") == Probe.of(claims, "kid", b"two") != first
-    assert candidate.probe_for(b"one") == first
+    first = candidate.identify(b"one")
+    assert candidate.identified is first
+    assert candidate.probe(first) == Probe.of(claims, "kid", b"one")
+    other = candidate.identify(b"two")
+    assert candidate.probe(other) == Probe.of(claims, "kid", b"two") != candidate.probe(first)
+    assert candidate.identify(b"one") == first
 
 
 keys_of_a_table = st.sets(

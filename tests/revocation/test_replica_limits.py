@@ -119,6 +119,25 @@ def test_a_snapshot_too_large_is_not_read_over_and_over(
 # --- how long a search takes ------------------------------------------------------------------
 
 
+def test_a_busy_feed_is_read_in_batches(near_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that took less than the least time between two is followed by a pause, no other."""
+    clock = HandClock()
+    replica = Replica(near_store.ready(), clock=clock)
+    part = replica._follower
+    assert isinstance(part, follower.Follower)
+    took, waits = [0.0, 0.001, 0.0039, 0.004, 1.0], list[float]()
+
+    def step(block: float) -> None:
+        clock.advance(took.pop(0))
+        if not took:
+            part._stopping.set()
+
+    monkeypatch.setattr(part, "step", step)
+    monkeypatch.setattr(part._stopping, "wait", waits.append)
+    part._follow()
+    assert waits == pytest.approx([0.004, 0.003, 0.0001], abs=1e-5)
+
+
 def test_nobody_makes_a_search_long() -> None:
     """With all ids of one place, which a thief of the signing key could choose, a limit holds."""
     copy = PackedCopy()

@@ -97,6 +97,9 @@ def test_a_limit_below_two_heartbeats_is_refused(denylist: Denylist, tmp_path: P
     for options in ({}, {"shared": tmp_path / "replica"}):
         with pytest.raises(ValueError, match="two heartbeat intervals"):
             Replica(denylist, max_staleness=1.99, heartbeat_interval=1.0, **options)
+        for never in (float("inf"), float("nan")):
+            with pytest.raises(ValueError, match="finite"):
+                Replica(denylist, max_staleness=never, heartbeat_interval=1.0, **options)
         Replica(denylist, max_staleness=2.0, heartbeat_interval=1.0, **options)
 
 

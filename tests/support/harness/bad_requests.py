@@ -108,7 +108,7 @@ def _new(world: World) -> dict[str, Any]:
 
 def _question(world: World) -> dict[str, Any]:
     salt = world.issuer.services.denylist.state().salt.hex()
-    return {"nonce": NONCE, "salt": salt, "keys": ["00" * 17] * 5, "sub_ver": 1, "iat": 1}
+    return {"nonce": NONCE, "salt": salt, "keys": GOOD_KEYS, "sub_ver": 1, "iat": 1}
 
 
 def _cursor(world: World) -> dict[str, str]:
@@ -118,7 +118,12 @@ def _cursor(world: World) -> dict[str, str]:
 
 NONCE = "n" * 22
 BAD_NONCES = ("", "short", "x" * 65, "n" * 21 + "=", "é" * 22, "n" * 22 + "\n", "\0" * 22)
-NOT_KEYS = ([], ["00"], ["00"] * 65, ["0"] * 5, ["zz"] * 5, [1] * 5, [None] * 5, ["0" * 130] * 5)
+GOOD_KEYS = [kind.encode().hex() + "00" * 16 for kind in "tsukc"]
+NOT_KEYS = (
+    [], ["00"], ["00"] * 65, ["0"] * 5, ["zz"] * 5, [1] * 5, [None] * 5, ["0" * 130] * 5,
+    GOOD_KEYS[:3], GOOD_KEYS[::-1], [*GOOD_KEYS, GOOD_KEYS[0]], [key + "00" for key in GOOD_KEYS],
+    [key[:-2] for key in GOOD_KEYS],
+)  # fmt: skip
 NOT_A_POSITION = ({"epoch": "e"}, {"epoch": "e", "seq": "1", "chain": ""}, [], "e.1.", 1, True)
 CHAIN = "0" * 40
 BAD_CURSORS = (
