@@ -293,8 +293,11 @@ def test_the_plain_example_signs_in_and_out(ann: Visitor, ports: dict[str, int])
     expect(page.locator("#answer")).to_contain_text(ann.person.sub)
     assert ann.problems == []
     ann.context.set_offline(True)
-    page.get_by_role("button", name="Sign out").click()
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    # The network's failure is in the console; an error that nobody caught is not.
+    assert [problem for problem in ann.problems if "no answer" in problem] == []
     ann.context.set_offline(False)
     page.reload()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
