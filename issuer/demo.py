@@ -312,7 +312,12 @@ class Demo:
                 " process. Install redis-server or `gatepass[embedded]` to keep them."
             )
         lines += ["", "For the commands of the docs, in another terminal:", "", self._exports()]
-        lines += ["", "Log in, call the API, refresh, change the password, be refused:", ""]
+        lines += [
+            "",
+            "Log in, call the API, refresh, change the password, be refused",
+            "(the fourth line sets the password to NEW; sign in with that afterwards):",
+            "",
+        ]
         lines += self.walk()
         return "\n".join([*lines, ""])
 

@@ -29,9 +29,16 @@ def denylist_url(
         if url is not None:
             raise click.UsageError("--denylist and --denylist-file exclude each other")
         url = _first_line(file)
-        if has_password(url) and _is_open_to_others(file):
+        mode = _mode(file)
+        if mode & 0o022:
             raise click.BadParameter(
-                f"{file.name} holds a password, and others may read it or its group may write it:"
+                f"its group or others may write {file.name}, and so choose another denylist:"
+                " its mode has to be 0644 at the most",
+                param_hint="'--denylist-file'",
+            )
+        if has_password(url) and mode & 0o007:
+            raise click.BadParameter(
+                f"{file.name} holds a password, and others may read it:"
                 " its mode has to be 0640 at the most",
                 param_hint="'--denylist-file'",
             )
@@ -49,7 +56,10 @@ def _first_line(file: IO[str]) -> str:
         ) from None
 
 
-def _is_open_to_others(file: IO[str]) -> bool:
-    """Whether a secret in it is none (OWASP ASVS 13.3.2); a pipe is nobody else's to open."""
+def _mode(file: IO[str]) -> int:
+    """The permissions of a file or named pipe (OWASP ASVS 13.3.2); those of a terminal are none.
+
+    A pipe without a name has mode 0600 on Linux.
+    """
     mode = os.fstat(file.fileno()).st_mode
-    return stat.S_ISREG(mode) and bool(mode & 0o027)
+    return stat.S_IMODE(mode) if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import string
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _MOST_SUBSTITUTIONS = 12
 _COMMON = 1500
 """Words of each list that pages get to know: those that weigh most."""
 _SHORTEST_WORD = 3
+_SIGNS = string.punctuation + string.whitespace
 _LEET = frozenset("4@8({[<369&#!1/|0$5+7%2")
 
 
@@ -81,6 +83,8 @@ class PasswordPolicy:
         own = [word for word in (username, local_part, *self._context) if word]
         if any(folded.strip("0123456789!.-_ ") == word.casefold() for word in own):
             return True
+        if _is_only(folded, own):
+            return True
         names = [word[:_ESTIMATOR_LIMIT] for word in own]
         if not _estimating.acquire(timeout=_ESTIMATE_PATIENCE):
             raise HashingBusy("too many passwords are being checked; try again in a moment")
@@ -92,6 +96,14 @@ class PasswordPolicy:
             )
         finally:
             _estimating.release()
+
+
+def _is_only(folded: str, own: list[str]) -> bool:
+    """Whether own words, however often, signs and spaces are all there is."""
+    rest = folded
+    for word in sorted((word.casefold() for word in own), key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return rest != folded and not rest.strip(_SIGNS)
 
 
 def _pieces(password: str) -> Iterator[str]:

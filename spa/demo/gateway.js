@@ -43,7 +43,7 @@ export function createLog() {
     const heading = { good: "Let through", bad: "Refused", unsure: "Not decided" }[kind];
     // A screen reader hears it when it changes, not every second.
     if (verdict.textContent !== heading) verdict.textContent = heading;
-    verdictText.textContent = `${text} (${status}, ${took})`;
+    verdictText.textContent = status === "–" ? text : `${text} (${status}, ${took})`;
   }
 
   return {

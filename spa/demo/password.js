@@ -1,5 +1,6 @@
 /** Change the password, with a judgement of the new one while it is typed. */
 
+import { isSessionFailure } from "../src/index.js";
 import { box, busy, button, explain, part, tell } from "./dom.js";
 import { createJudge } from "./strength.js";
 
@@ -12,6 +13,10 @@ const WORDS = {
   good: "Good.",
   strong: "Very good.",
 };
+
+const UNKNOWN =
+  "The server does not answer just now. It is not known whether the password was changed:"
+  + " sign in with the new one if the old one fails.";
 
 /**
  * @param {import("../types/index.js").Session} session
@@ -60,6 +65,11 @@ export function changePassword(session, done) {
         box("#password-title").focus();
       } catch (failure) {
         const text = explain(failure, { invalid_grant: "The current password is wrong." });
+        const code = isSessionFailure(failure) ? failure.code : "";
+        if (code !== "refused") {
+          tell(error, code === "unreachable" ? UNKNOWN : text);
+          return;
+        }
         const input = /current/i.test(text) ? current : chosen;
         tell(error, text);
         input.setAttribute("aria-invalid", "true");

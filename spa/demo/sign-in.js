@@ -1,5 +1,6 @@
 /** Sign in. */
 
+import { isSessionFailure } from "../src/index.js";
 import { box, busy, button, explain, part, tell } from "./dom.js";
 
 /** @param {import("../types/index.js").Session} session */
@@ -10,10 +11,13 @@ export function signIn(session) {
   const error = box("#sign-in-error");
   const submit = button("#sign-in [type=submit]");
 
-  /** @param {string} text */
-  function refuse(text) {
+  /**
+   * @param {string} text
+   * @param {boolean} [wrong] what was typed, and not only the line to the server
+   */
+  function refuse(text, wrong = false) {
     tell(error, text);
-    for (const input of [username, password]) input.setAttribute("aria-invalid", `${text !== ""}`);
+    for (const input of [username, password]) input.setAttribute("aria-invalid", `${wrong}`);
   }
 
   form.addEventListener("submit", (event) => {
@@ -26,7 +30,8 @@ export function signIn(session) {
         part("#change-username", HTMLInputElement).value = username.value;
         form.reset();
       } catch (failure) {
-        refuse(explain(failure, { invalid_grant: "User name or password is wrong." }));
+        const text = explain(failure, { invalid_grant: "User name or password is wrong." });
+        refuse(text, isSessionFailure(failure) && failure.code === "refused");
         password.focus();
         password.select();
       }
