@@ -86,6 +86,16 @@ def test_sources_examples_and_types_agree() -> None:
     assert told == "", told
 
 
+def test_the_react_example_is_at_home_in_a_project_of_typescript_alone(tmp_path: Path) -> None:
+    """Where no JavaScript is read, nothing in it is without types."""
+    settings = json.loads((SPA / "tsconfig.json").read_text())["compilerOptions"]
+    options = {**settings, "allowJs": False, "checkJs": False}
+    described = {"compilerOptions": options, "include": [str(SPA / "examples" / "react")]}
+    (tmp_path / "tsconfig.json").write_text(json.dumps(described))
+    told = compile_types(tmp_path)
+    assert told == "", told
+
+
 def test_examples_of_the_docs_are_well_typed(packed: Path) -> None:
     """Each example of README and docs compiles against the packed module."""
     pages = [SPA.parent / "README.md", *(SPA.parent / "docs").rglob("*.md")]
