@@ -167,7 +167,7 @@ def default_state_dir() -> Path:
     "--origin",
     "origins",
     multiple=True,
-    help="Another origin whose pages may log people in, such as http://127.0.0.1:9000; repeatable.",
+    help="Another origin whose pages may log people in, such as http://127.0.0.1:9300; repeatable.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object when ready, instead of text."

@@ -47,3 +47,12 @@ export function pages(folder, connect = [], words = {}) {
     response.end(content.replace(/\{(\w+)\}/g, (whole, word) => (extname(name) === ".html" ? words[word] ?? whole : whole)));
   };
 }
+
+/** Listens on loopback, and says where, or in one line why not. */
+export function listen(server, port) {
+  server.on("error", ({ code, message }) => {
+    console.error(code === "EADDRINUSE" ? `port ${port} is taken: name another as the first argument` : message);
+    process.exitCode = 1;
+  });
+  server.listen(Number(port), "127.0.0.1", () => console.log(`open http://127.0.0.1:${port}/`));
+}

@@ -22,7 +22,10 @@ import { createWatch } from "./watch.js";
  */
 export function createSession(options, environment = browserEnvironment()) {
   const { base, origins, name, clientId, label, warnBefore } = readOptions(options);
-  const env = options.fetch ? { ...environment, fetch: options.fetch } : environment;
+  const { fetch: own } = options;
+  // Called bare: a browser's `fetch` takes no other object than its window as `this`.
+  /** @type {typeof environment} */
+  const env = own ? { ...environment, fetch: (input, init) => own(input, init) } : environment;
   const clock = createClock(env);
   const marks = createMarks(env, name);
   const holder = createHolder();
@@ -147,8 +150,13 @@ export function createSession(options, environment = browserEnvironment()) {
   }
 
   const page = followPage(env, { holder, channel, refresher, watch, account, restore });
-  channel.open();
-  restore();
+  if (env.document) {
+    channel.open();
+    restore();
+  } else {
+    // On a server nobody is known, and nothing may go on by itself: the state stays `restoring`.
+    for (const part of [watch, refresher, account]) part.close();
+  }
 
   /** @type {import("../types/index.js").Session["ready"]} */
   const ready = new Promise((resolve) => {

@@ -193,3 +193,31 @@ test("options that would send a token in the clear or to a vague place are refus
     createSession({ issuer }).close();
   }
 });
+
+test("a mistaken option is named, with what is meant", () => {
+  const issuer = "https://id.example";
+  for (const [options, words] of [
+    [undefined, /issuer/],
+    [null, /issuer/],
+    [issuer, /issuer/],
+    [{ issuer, apiOrigins: "https://api.example" }, /^apiOrigins: a list of origins/],
+    [{ issuer, apiOrigins: null }, /^apiOrigins: a list of origins/],
+    [{ issuer, warnBefore: { idle: undefined } }, /^warnBefore\.idle: a list of seconds/],
+    [{ issuer, warnBefore: { absolute: 300 } }, /^warnBefore\.absolute: a list of seconds/],
+    [{ issuer, warnBefore: { idle: ["120"] } }, /^warnBefore\.idle: seconds above zero/],
+    [{ issuer, warnBefore: null }, /^warnBefore: /],
+    [{ issuer, warnBefore: { idel: [60] } }, /no option warnBefore\.idel; the nearest is warnBefore\.idle$/],
+    [{ issuer, apiOrigin: ["https://api.example"] }, /no option apiOrigin; the nearest is apiOrigins$/],
+    [{ issuer, client_id: "shop" }, /no option client_id; the nearest is clientId$/],
+    [{ issuer, warnbefore: {} }, /no option warnbefore; the nearest is warnBefore$/],
+    [{ issuer, label: "x".repeat(65) }, /^label: at most 64 characters/],
+    [{ issuer, label: 7 }, /^label: /],
+    [{ issuer, fetch: "fetch" }, /^fetch: /],
+  ]) {
+    assert.throws(() => createSession(options), (error) => error instanceof TypeError && words.test(error.message));
+  }
+  // The issuer counts characters, not halves of them.
+  for (const label of ["x".repeat(64), "\u{1f4f1}".repeat(64), undefined]) {
+    createSession({ issuer, label, apiOrigins: undefined, fetch: undefined }).close();
+  }
+});

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
-import { Refused, SignedOutError, Unreachable } from "../src/index.js";
-import { API, FakeIssuer } from "./support/issuer.js";
+import { createSession, Refused, SignedOutError, Unreachable } from "../src/index.js";
+import { API, FakeIssuer, ISSUER } from "./support/issuer.js";
 import { World } from "./support/world.js";
 
 const PERSON = { username: "ann", password: "right" };
@@ -337,4 +337,52 @@ test("a listener's mistake breaks nothing", async () => {
   await world.settle(tab.session.login(PERSON));
   assert.equal(tab.state.status, "signedIn");
   assert.deepEqual(caught, ["mistake"]);
+});
+
+test("a fetch of the app's own is called without a this, as a browser's demands", async () => {
+  const world = new World();
+  const asked = [];
+  const tab = world.tab({
+    fetch(input, init) {
+      if (this !== undefined) throw new TypeError("Illegal invocation");
+      asked.push(`${input}`);
+      return world.issuer.fetch(tab, input, init);
+    },
+  });
+  await world.settle(tab.session.login(PERSON));
+  await world.settle(tab.session.fetch(API));
+  assert.deepEqual(asked, [`${ISSUER}/login`, API]);
+});
+
+test("without a document nothing happens by itself", async () => {
+  const world = new World({ storage: false });
+  const tab = world.tab();
+  tab.session.close();
+  world.jobs.clear();
+  world.issuer.log = [];
+  const server = { ...tab.environment(), locks: null, openChannel: null, window: null, document: null };
+  const session = createSession({ issuer: ISSUER }, server);
+  assert.equal(world.jobs.size, 0);
+  // Nor does a call that fails leave anything behind that goes on.
+  world.issuer.faultOf = () => "before";
+  await assert.rejects(world.settle(session.fetch(API)), Unreachable);
+  await world.run(minutes(5));
+  assert.equal(session.state.status, "restoring");
+  assert.equal(world.issuer.log.length, 1);
+  assert.equal(world.jobs.size, 0);
+});
+
+test("too many attempts are told apart from a server that does not answer", async () => {
+  const world = new World();
+  const tab = world.tab();
+  world.issuer.faults = [FakeIssuer.status(429, { "Retry-After": "7" }), FakeIssuer.status(429), "before"];
+  for (const [status, retryAfter] of [[429, 7], [429, null], [null, null]]) {
+    await assert.rejects(world.settle(tab.session.login(PERSON)), (error) => {
+      assert.ok(error instanceof Unreachable);
+      assert.deepEqual([error.status, error.retryAfter], [status, retryAfter]);
+      return true;
+    });
+  }
+  // A login is the person's to repeat.
+  assert.equal(world.issuer.log.length, 3);
 });

@@ -10,7 +10,7 @@ export interface SessionOptions {
   label?: string;
   /** Seconds before each end at which `onExpiring` fires; by default 120 and 300. */
   warnBefore?: { idle?: readonly number[]; absolute?: readonly number[] };
-  /** Replaces the browser's `fetch`. */
+  /** Replaces the browser's `fetch`; called without a `this`, so `window.fetch` itself will do. */
   fetch?: typeof fetch;
 }
 
@@ -81,7 +81,7 @@ export interface PasswordChange {
 
 export interface Session {
   readonly state: SessionState;
-  /** Settles once it is known whether somebody is signed in. Never rejects. */
+  /** Settles once it is known whether somebody is signed in, so on a server never. Never rejects. */
   readonly ready: Promise<SignedIn | SignedOut>;
   /** Rejects with `Refused` (`invalid_grant`: wrong name or password) or `Unreachable`. */
   login(credentials: Credentials): Promise<SignedIn>;
@@ -117,7 +117,11 @@ export interface Session {
   close(): void;
 }
 
-/** Begins, or takes up again, this browser's session. Call it once, when the page loads. */
+/**
+ * Begins, or takes up again, this browser's session. Call it once, when the page loads. Without a
+ * document (on a server, in a worker) the state stays `restoring`, and nothing happens by itself.
+ * Throws `TypeError` naming the option that is wrong.
+ */
 export function createSession(options: SessionOptions): Session;
 
 /** Root of everything that the module raises. */
@@ -125,11 +129,17 @@ export class SessionError extends Error {
   constructor(message: string);
 }
 
-/** No usable answer: no network, a time-out, or a server's error. Nobody is logged out by it. */
+/**
+ * No usable answer: no network, a time-out, a server's error, or 429 for too many attempts. Nobody is
+ * logged out by it.
+ */
 export class Unreachable extends SessionError {
   constructor(status?: number | null, retryAfter?: number | null);
   readonly code: "unreachable";
-  /** The answer's status, or `null` if there was none. */
+  /**
+   * The answer's status, or `null` if there was none; so also for an origin that is not listed, since
+   * the browser keeps that answer from the page.
+   */
   readonly status: number | null;
   /** Seconds after which the server asks to try again. */
   readonly retryAfter: number | null;

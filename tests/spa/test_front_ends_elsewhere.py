@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ FOREIGN: tuple[dict[str, str], ...] = (
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
     """Where each example's server listens."""
-    return {name: free_port() for name in ("cross-site", "plain", "bff")}
+    return {name: free_port() for name in ("cross-site", "plain", "bff", "dev")}
 
 
 @contextmanager
@@ -63,6 +65,7 @@ def world(ports: dict[str, int]) -> Iterator[BrowserWorld]:
     hosts = ("127.0.0.1", "localhost")
     origins = [f"http://{host}:{ports['cross-site']}" for host in hosts]
     origins.append(f"http://127.0.0.1:{ports['plain']}")
+    origins.append(f"http://localhost:{ports['dev']}")
     listed = tuple(f"--origin={origin}" for origin in origins)
     directory = short_directory("gp-apart-")
     with (
@@ -83,6 +86,40 @@ def confidential(world: BrowserWorld) -> dict[str, str]:
         "CLIENT_ID": described["introspection_client_id"],
         "CLIENT_SECRET": described["introspection_client_secret"],
     }
+
+
+@pytest.mark.parametrize("name", ["cross-site", "plain", "bff"])
+def test_a_port_that_is_taken_is_said_in_one_line(name: str) -> None:
+    """No stack of calls, and an exit code that says so."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        node = require_binary("node", "nodejs")
+        argv = [node, str(EXAMPLES / name / "server.mjs"), port]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    said = f"port {port} is taken: name another as the first argument\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def breaks_off(listening: socket.socket) -> None:
+    """Answer one request with a head and the first letter of a body, and hang up."""
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+
+def test_an_api_that_breaks_off_takes_nobody_s_session_along() -> None:
+    """The back end says 503 and lives on, with all that it holds in memory."""
+    program = EXAMPLES / "bff" / "server.mjs"
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        thread = threading.Thread(target=breaks_off, args=(api,), daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{api.getsockname()[1]}"
+        with served(program, free_port(), address, address) as url:
+            answer = ask("GET", f"{url}/api")
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert ask("GET", url).status == 200
+        thread.join(timeout=10)
 
 
 @dataclass
@@ -213,6 +250,22 @@ def test_a_front_end_on_another_site_gets_no_cookie(ann: Visitor, ports: dict[st
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
+def test_a_development_server_on_localhost_calls_the_issuer_by_that_name(
+    ann: Visitor, world: BrowserWorld, ports: dict[str, int]
+) -> None:
+    """As docs/spa.md has it: both are `localhost`, and a reload keeps the session."""
+    issuer = world.issuer.replace("127.0.0.1", "localhost")
+    program = EXAMPLES / "cross-site" / "server.mjs"
+    with served(program, ports["dev"], issuer, f"{issuer}/api"):
+        page = ann.tab(origin=f"http://localhost:{ports['dev']}")
+        sign_in(page, ann)
+        api_answers(page)
+        page.reload()
+        api_answers(page)
+    assert set(ann.cookies()) == {ISSUER_COOKIE}
+    assert ann.problems == []
+
+
 def test_a_page_of_an_unlisted_origin_gets_nothing(ann: Visitor, ports: dict[str, int]) -> None:
     """Its browser does not even send the login."""
     page = ann.tab(origin=f"http://app.localhost:{ports['cross-site']}")
@@ -235,10 +288,19 @@ def test_the_plain_example_signs_in_and_out(ann: Visitor, ports: dict[str, int])
             is_accessible(page)
     expect(page.locator("#answer")).to_contain_text(ann.person.sub)
     is_accessible(page)
+    expect(page.get_by_role("button", name="Stay signed in")).to_be_hidden()
     page.reload()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.locator("#answer")).to_contain_text(ann.person.sub)
     assert ann.problems == []
-    signs_out(page)
+    ann.context.set_offline(True)
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    # The network's failure is in the console; an error that nobody caught is not.
+    assert [problem for problem in ann.problems if "no answer" in problem] == []
+    ann.context.set_offline(False)
+    page.reload()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
 # --- a back end of its own ---------------------------------------------------------------------

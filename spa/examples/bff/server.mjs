@@ -11,7 +11,7 @@
 
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
-import { pages } from "../serve.mjs";
+import { listen, pages } from "../serve.mjs";
 
 const [port = "9100", issuer = "http://127.0.0.1:8000", api = `${issuer}/api`] = process.argv.slice(2);
 const { CLIENT_ID: clientId, CLIENT_SECRET: secret } = process.env;
@@ -150,13 +150,15 @@ async function callApi(request, response) {
     redirect: "error",
     signal: AbortSignal.timeout(TIMEOUT),
   });
+  // Whole before the first word of ours: an API that breaks off is one that did not answer.
+  const text = await answer.text();
   const passed = ["content-type", "www-authenticate", "retry-after"];
   const headers = passed.map((name) => [name, answer.headers.get(name)]).filter(([, value]) => value);
   response.writeHead(answer.status, { ...Object.fromEntries(headers), "Cache-Control": "no-store" });
-  response.end(await answer.text());
+  response.end(text);
 }
 
-createServer(async (request, response) => {
+const server = createServer(async (request, response) => {
   try {
     if (request.method === "GET" && request.url === "/api") return await callApi(request, response);
     const answer = await respond(request, response);
@@ -164,6 +166,7 @@ createServer(async (request, response) => {
     response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" });
     response.end(JSON.stringify(answer));
   } catch (error) {
+    if (response.headersSent) return response.destroy();
     // Whatever is no refusal is a server that did not answer; it ends no session.
     const known = error instanceof Refusal;
     const headers = { "Content-Type": "application/json", "Cache-Control": "no-store" };
@@ -171,4 +174,5 @@ createServer(async (request, response) => {
     response.writeHead(known ? error.status : 503, headers);
     response.end(JSON.stringify(known ? error.body : { error: "temporarily_unavailable" }));
   }
-}).listen(Number(port), "127.0.0.1", () => console.log(`open http://127.0.0.1:${port}/`));
+});
+listen(server, port);

@@ -9,6 +9,8 @@ const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const api = setting("api");
 const session = createSession({ issuer: setting("issuer"), apiOrigins: [new URL(api).origin] });
 
+let shown = "";
+
 session.onChange((state) => {
   // While it is `restoring` neither the form nor private content is shown.
   part("restoring").hidden = state.status !== "restoring";
@@ -17,10 +19,25 @@ session.onChange((state) => {
   if (state.status === "signedIn") {
     part("stay").hidden = state.expiring !== "idle";
     part("expiring").textContent = state.expiring ? "Your session ends soon." : "";
-  } else {
+  }
+  const sid = state.status === "signedIn" ? state.sid : "";
+  if (sid !== shown) {
+    shown = sid;
     part("answer").textContent = ""; // nothing private outlives the session
+    if (sid) void show(sid);
   }
 });
+
+/** @param {string} sid whose answer it is */
+async function show(sid) {
+  let text;
+  try {
+    text = await (await session.fetch(api)).text();
+  } catch {
+    text = "The API does not answer.";
+  }
+  if (sid === shown) part("answer").textContent = text;
+}
 
 part("login").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -33,13 +50,16 @@ part("login").addEventListener("submit", async (event) => {
       password: String(fields.get("password")),
     });
     form.reset();
-    part("answer").textContent = await (await session.fetch(api)).text();
   } catch (error) {
     if (!isSessionFailure(error)) throw error;
     const wrong = error.code === "refused" && error.error === "invalid_grant";
-    part("trouble").textContent = wrong ? "Wrong name or password." : "Please try again later.";
+    const often = error.code === "unreachable" && error.status === 429;
+    const later = often ? "Too many attempts. Please try again later." : "Please try again later.";
+    part("trouble").textContent = wrong ? "Wrong name or password." : later;
   }
 });
 
-part("stay").addEventListener("click", () => session.stayActive());
-part("logout").addEventListener("click", () => session.logout());
+// Offline: the warning stays, and the module asks again.
+part("stay").addEventListener("click", () => session.stayActive().catch(() => {}));
+// Everybody is signed out here all the same; the issuer is told as soon as it answers.
+part("logout").addEventListener("click", () => session.logout().catch(() => {}));

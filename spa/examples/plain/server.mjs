@@ -6,11 +6,9 @@
  */
 
 import { createServer } from "node:http";
-import { pages } from "../serve.mjs";
+import { listen, pages } from "../serve.mjs";
 
 const [port = "9200", issuer = "http://127.0.0.1:8000", api = `${issuer}/api`] = process.argv.slice(2);
 const origins = [...new Set([issuer, api].map((address) => new URL(address).origin))];
 
-createServer(pages("plain", origins, { issuer, api })).listen(Number(port), "127.0.0.1", () => {
-  console.log(`open http://127.0.0.1:${port}/`);
-});
+listen(createServer(pages("plain", origins, { issuer, api })), port);

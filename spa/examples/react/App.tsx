@@ -9,6 +9,11 @@ const session = createSession({
   apiOrigins: [new URL(API).origin],
 });
 
+/** Offline: the warning stays, and the module asks again. */
+const stay = () => void session.stayActive().catch(() => {});
+/** Offline: everybody is signed out here all the same; the issuer is told as soon as it answers. */
+const leave = () => void session.logout().catch(() => {});
+
 export function App() {
   const state = useSession(session);
   switch (state.status) {
@@ -23,10 +28,10 @@ export function App() {
           {state.expiring === "idle" && (
             <p role="alert">
               Your session ends soon.{" "}
-              <button onClick={() => session.stayActive()}>Stay signed in</button>
+              <button onClick={stay}>Stay signed in</button>
             </p>
           )}
-          <button onClick={() => session.logout()}>Sign out</button>
+          <button onClick={leave}>Sign out</button>
         </>
       );
   }

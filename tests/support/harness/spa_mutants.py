@@ -29,6 +29,18 @@ MUTANTS = {
         "",
         "the token never goes",
     ),
+    "a fetch of the app's own is called as a method": (
+        "session.js",
+        "fetch: (input, init) => own(input, init)",
+        "fetch: own",
+        "a fetch of the app's own",
+    ),
+    "a server's process asks and goes on": (
+        "session.js",
+        "if (env.document) {",
+        "if (1) {",
+        "without a document nothing",
+    ),
     "no lock": (
         "lock.js",
         "if (env.locks) return",
