@@ -69,6 +69,7 @@ function show(name) {
   const beside = name === "sign-in" && log.worthShowing();
   box("#log").hidden = !(name === "gateway" || beside);
   box("main").classList.toggle("beside", beside);
+  log.stand(beside);
   for (const link of pages.querySelectorAll("a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -90,6 +91,8 @@ session.onChange((state) => {
     case "signedOut":
       log.ended(state.reason);
       say(REASONS[state.reason], state.reason === "logout" ? "plain" : "bad");
+      // Whoever is signed in again goes on as the same person.
+      if (["ended", "idle", "absolute"].includes(state.reason)) signInView.remember();
       show("sign-in");
       break;
     case "signedIn":

@@ -35,6 +35,8 @@ export function createLog() {
     if (cell) cell.dataset.kind = kind;
     rows.prepend(row);
     while (rows.rows.length > ROWS) rows.deleteRow(-1);
+    // The session's end in this browser is no answer: the refusal stays the last one.
+    if (status === "–" && kind === "bad") return;
     const bar = document.createElement("li");
     bar.dataset.kind = kind;
     strip.append(bar);
@@ -78,6 +80,11 @@ export function createLog() {
     worthShowing: () => refused,
     begin() {
       refused = false;
+    },
+    /** @param {boolean} beside the sign-in form, for whoever watched a revocation land */
+    stand(beside) {
+      if (beside) box("#log").prepend(answer);
+      else box("#view-gateway .lead").after(answer);
     },
   };
 }

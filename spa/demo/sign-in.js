@@ -39,6 +39,10 @@ export function signIn(session) {
   });
 
   return {
+    /** Fill in the name of whoever was signed in last. */
+    remember() {
+      username.value = part("#change-username", HTMLInputElement).value;
+    },
     enter() {
       refuse("");
       password.value = "";
