@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.processes import Process, free_port, short_directory
+from harness.processes import Process, free_port, require_binary, short_directory
 
 from issuer.settings import Settings, load_settings
 
@@ -178,3 +178,20 @@ def test_every_setting_is_documented() -> None:
 
 def settings_page() -> str:
     return (ROOT / "docs" / "settings.md").read_text("utf-8")
+
+
+def test_the_limit_on_login_attempts_is_one_that_nginx_takes(tmp_path: Path) -> None:
+    """The page says which line belongs where."""
+    (block,) = (text for kind, text in blocks(ROOT / "docs" / "deployment.md") if kind == "nginx")
+    zone, locations = block.split("\n", 1)
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        f"pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log; events {{}}\n"
+        f"http {{ access_log off; {zone}\n"
+        f"server {{ listen 127.0.0.1:{free_port()}; {locations} }} }}"
+    )
+    nginx = require_binary("nginx", "nginx")
+    tried = subprocess.run(
+        [nginx, "-t", "-c", str(configuration)], capture_output=True, text=True, check=False
+    )
+    assert tried.returncode == 0, tried.stderr
