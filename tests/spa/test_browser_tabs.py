@@ -23,7 +23,7 @@ from playwright.sync_api import Page
 TABS = 12
 ROUNDS = 1000
 FEWER = 30
-LEASED = 5
+LEASED = 3
 """Rounds under a lease: each of the tabs waits for it in turn, for some tenths of a second."""
 PAST_REUSE_INTERVAL = 11.0
 STRICT = {"reuse_interval": 0, "retry_window": 0}
