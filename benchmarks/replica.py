@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from revocation import Candidate, Denylist, Entry, Record, Replica, open_denylist
-from revocation.packed_copy import PackedCopy, SharedFile, SharedReader
+from revocation.packed_copy import PackedCopy
 from revocation.packed_table import size_of
+from revocation.shared_reader import SharedReader
+from revocation.table_storage import SharedFile
 
 from .lab import Lab
 from .material import claims, random_id

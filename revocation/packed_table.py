@@ -82,7 +82,8 @@ class Word(IntEnum):
 
 # Plain numbers: an enum's member costs more than the look-up itself.
 _CHANGES, _COUNT, _USED = int(Word.CHANGES), int(Word.COUNT), int(Word.USED)
-_SEQUENCE = int(Word.SEQUENCE)
+_SEQUENCE, _FRESH_AT = int(Word.SEQUENCE), int(Word.FRESH_AT)
+_MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +368,18 @@ class PackedTable:
         self.words[_CHANGES] = changes
         self.identify(*identity)
         self.count_again()
+
+    # --- age ---------------------------------------------------------------------------------
+
+    @property
+    def fresh_at(self) -> float | None:
+        """The moment by CLOCK_BOOTTIME, seconds, for which somebody vouches; None for none."""
+        at = self.words[_FRESH_AT]
+        return (at - 1) / _MICRO if at else None
+
+    @fresh_at.setter
+    def fresh_at(self, moment: float | None) -> None:
+        self.words[_FRESH_AT] = 0 if moment is None else int(moment * _MICRO) + 1
 
     # --- watermark, salts and position -------------------------------------------------------
 

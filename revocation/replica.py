@@ -28,8 +28,10 @@ from .follower import (
     require_two_heartbeats,
     suspension_aware_clock,
 )
-from .packed_copy import MOST_ENTRIES, PackedCopy, SharedFile, SharedReader
+from .packed_copy import MOST_ENTRIES, PackedCopy
 from .shared_follower import SharedFollower
+from .shared_reader import SharedReader
+from .table_storage import SharedFile
 
 log = logging.getLogger("gatepass.revocation")
 

@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable
 
 from .follower import Follower
-from .packed_copy import PackedCopy, SharedFile, SharedReader
+from .packed_copy import PackedCopy
 from .packed_table import PackedTable
+from .shared_reader import SharedReader
+from .table_storage import SharedFile
 
 log = logging.getLogger("gatepass.revocation")
 

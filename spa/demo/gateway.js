@@ -26,7 +26,7 @@ export function createLog() {
    * @param {string} took
    * @param {string} text
    */
-  function add(kind, status, took, text) {
+  function addRow(kind, status, took, text) {
     const row = document.createElement("tr");
     for (const content of [new Date().toLocaleTimeString(), status, took, text]) {
       row.insertCell().textContent = content;
@@ -35,8 +35,16 @@ export function createLog() {
     if (cell) cell.dataset.kind = kind;
     rows.prepend(row);
     while (rows.rows.length > ROWS) rows.deleteRow(-1);
-    // The session's end in this browser is no answer: the refusal stays the last one.
-    if (status === "–" && kind === "bad") return;
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {string} status
+   * @param {string} took
+   * @param {string} text
+   */
+  function add(kind, status, took, text) {
+    addRow(kind, status, took, text);
     const bar = document.createElement("li");
     bar.dataset.kind = kind;
     strip.append(bar);
@@ -74,7 +82,8 @@ export function createLog() {
     },
     /** @param {import("../types/index.js").SignedOutReason} reason */
     ended(reason) {
-      if (reason !== "none" && calls) add("bad", "–", "–", "The session has ended in this browser.");
+      // No answer, so the refusal stays the last one.
+      if (reason !== "none" && calls) addRow("bad", "–", "–", "The session has ended in this browser.");
     },
     /** Whether the end of a session is worth looking at. */
     worthShowing: () => refused,

@@ -76,27 +76,6 @@ function isObject(value) {
 function onlyKnown(options, names, within) {
   for (const given of Object.keys(options)) {
     if (names.includes(given)) continue;
-    const [nearest] = [...names].sort((one, other) => distance(given, one) - distance(given, other));
-    throw new TypeError(`there is no option ${within}${given}; the nearest is ${within}${nearest}`);
+    throw new TypeError(`there is no option ${within}${given}, but ${names.join(", ")}`);
   }
-}
-
-/**
- * How many letters are to be put in, left out or changed (Levenshtein), whatever their case.
- *
- * @param {string} from
- * @param {string} to
- */
-function distance(from, to) {
-  const letters = to.toLowerCase();
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const letter of from.toLowerCase()) {
-    const next = [(row[0] ?? 0) + 1];
-    for (let index = 0; index < to.length; index += 1) {
-      const changed = (row[index] ?? 0) + Number(letters[index] !== letter);
-      next.push(Math.min(changed, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
 }

@@ -61,10 +61,8 @@ def _mended(server: PostgresServer) -> Iterator[None]:
         connection.execute("ALTER ROLE app CONNECTION LIMIT -1")
 
 
-def test_a_database_killed_within_transactions_did_all_or_nothing(
-    deployment: Deployment, server: PostgresServer
-) -> None:
-    """What was under way is 503 and was not done; a retry does it."""
+def kill_within_transactions(deployment: Deployment, server: PostgresServer) -> None:
+    """The database dies while a password change and a logout are under way."""
     scenario = deployment.scenario()
     changing, leaving = scenario.log_in("change"), scenario.log_in("leave")
     first, second = scenario.fleet.issuers
@@ -97,6 +95,21 @@ def test_a_database_killed_within_transactions_did_all_or_nothing(
         first.change_password(changing.access, PASSWORD, NEW_PASSWORD).granted()
         scenario.end(leaving).granted()
         watch.passes()
+
+
+def test_a_database_killed_within_transactions_did_all_or_nothing(
+    deployment: Deployment, server: PostgresServer
+) -> None:
+    """What was under way is 503 and was not done; a retry does it."""
+    kill_within_transactions(deployment, server)
+
+
+def test_a_killed_database_shows_who_acknowledges_what_was_not_written(
+    make: Callable[..., Deployment], server: PostgresServer
+) -> None:
+    """Issuers that answer without the journal's row are found out."""
+    with make("deaf-journal") as altered, pytest.raises(AssertionError, match="status=200"):
+        kill_within_transactions(altered, server)
 
 
 def exhaust(deployment: Deployment, server: PostgresServer) -> None:

@@ -17,7 +17,8 @@ from harness.redis_server import RedisServer
 from harness.watching_gateway import WatchingGateway
 
 from revocation import Replica, open_denylist
-from revocation.packed_copy import SharedFile, SharedReader
+from revocation.shared_reader import SharedReader
+from revocation.table_storage import SharedFile
 
 SIZE = 4
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revocation import NEVER, Position, Record
-from revocation.packed_copy import OwnMemory, PackedCopy
+from revocation.packed_copy import PackedCopy
 from revocation.packed_table import (
     BLOCK_SIZE,
     FULLEST,
@@ -21,6 +21,7 @@ from revocation.packed_table import (
     capacity_for,
     size_of,
 )
+from revocation.table_storage import OwnMemory
 
 MINUTE = 60
 

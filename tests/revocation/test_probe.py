@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from revocation import Candidate, Entry, Kind, Probe, Replica, TokenRevoked, open_denylist
+from revocation import Candidate, Denylist, Entry, Kind, Probe, Replica, TokenRevoked, open_denylist
 from revocation.entry import Record, record_key
 from revocation.packed_copy import PackedCopy
 
@@ -102,15 +102,26 @@ def test_an_empty_copy_holds_nothing() -> None:
     assert not copy.may_hold(tuple(b"t" + secrets.token_bytes(16) for _ in range(100)))
 
 
-def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: str) -> None:
-    """Nothing is asked while nothing changes; one more entry, and everything is."""
-    denylist = open_denylist(redis_url)
+def followed(url: str, *entries: Entry) -> tuple[Denylist, Replica]:
+    """A new denylist of these entries, and a replica in step with it."""
+    denylist = open_denylist(url)
     denylist.initialise(watermark=0)
+    denylist.add(entries)
     denylist.mark_ready()
     replica = Replica(denylist, max_staleness=600)
     replica.step(block=0.01)
     denylist.heartbeat(0)
     replica.step(block=1)
+    return denylist, replica
+
+
+def in_memory() -> str:
+    return f"memory://{secrets.token_hex(8)}"
+
+
+def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: str) -> None:
+    """Nothing is asked while nothing changes; one more entry, and everything is."""
+    denylist, replica = followed(redis_url)
     candidate = Candidate(Claims("A" * 22, "B" * 21 + "A"), "kid")
     replica.check_candidate(candidate)
     passed = candidate.passed_at
@@ -137,13 +148,7 @@ def test_a_candidate_that_passed_is_looked_up_again_after_any_change(redis_url: 
 )
 def test_parties_that_passed_are_looked_up_again_after_any_change(entry: Entry) -> None:
     """Key, client and audiences of many tokens are looked up once, until something changes."""
-    denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
-    denylist.initialise(watermark=0)
-    denylist.mark_ready()
-    replica = Replica(denylist, max_staleness=600)
-    replica.step(block=0.01)
-    denylist.heartbeat(0)
-    replica.step(block=1)
+    denylist, replica = followed(in_memory())
     for _ in range(2):
         replica.check(Claims(secrets.token_urlsafe(16), secrets.token_urlsafe(16)), "kid")
     replica.check(Claims("A" * 22, "B" * 22, client_id="other", aud=("other",)), "other")
@@ -158,13 +163,7 @@ def test_parties_that_passed_are_looked_up_again_after_any_change(entry: Entry) 
 
 def test_the_parties_that_passed_are_kept_in_bounds() -> None:
     """Clients by the thousand take no memory for good."""
-    denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
-    denylist.initialise(watermark=0)
-    denylist.mark_ready()
-    replica = Replica(denylist, max_staleness=600)
-    replica.step(block=0.01)
-    denylist.heartbeat(0)
-    replica.step(block=1)
+    _, replica = followed(in_memory())
     for number in range(3_000):
         replica.check(Claims("A" * 22, "B" * 22, client_id=f"app {number}"), "kid")
     assert len(replica._parties_passed_at) <= 1_024
@@ -177,14 +176,7 @@ def test_a_candidate_that_one_replica_let_pass_is_looked_up_by_another() -> None
         Entry.token("C" * 21 + "A", 4 << 30),
         Entry.session("B" * 21 + "A", 4 << 30),
     ):
-        denylist = open_denylist(f"memory://{secrets.token_hex(8)}")
-        denylist.initialise(watermark=0)
-        denylist.add([entry])
-        denylist.mark_ready()
-        replica = Replica(denylist, max_staleness=600)
-        replica.step(block=0.01)
-        denylist.heartbeat(0)
-        replica.step(block=1)
+        _, replica = followed(in_memory(), entry)
         if entry.kind is Kind.TOKEN:
             replica.check_candidate(candidate)
         else:

@@ -23,8 +23,10 @@ from revocation import (
     suspension_aware_clock,
 )
 from revocation.entry import to_record
-from revocation.packed_copy import PackedCopy, SharedFile, SharedReader
+from revocation.packed_copy import PackedCopy
 from revocation.packed_table import PackedTable
+from revocation.shared_reader import SharedReader
+from revocation.table_storage import SharedFile
 
 LATE = 1 << 33
 SALT = bytes(range(32))

@@ -18,8 +18,10 @@ from harness.denylists import KID, FaultyDenylist, Heart, Store, Token, seconds_
 from harness.processes import Process, short_directory
 
 from revocation import Entry, Record, Replica, ReplicaStale, Snapshot, TokenRevoked
-from revocation.packed_copy import PackedCopy, SharedFile, SharedReader
+from revocation.packed_copy import PackedCopy
 from revocation.packed_table import PackedTable, Word, capacity_for, size_of
+from revocation.shared_reader import SharedReader
+from revocation.table_storage import SharedFile
 
 LATE = 1 << 33
 INTERVAL = 0.1
@@ -209,7 +211,8 @@ _WRITER = """
 import secrets, sys
 from pathlib import Path
 from revocation import Position, Record
-from revocation.packed_copy import PackedCopy, SharedFile
+from revocation.packed_copy import PackedCopy
+from revocation.table_storage import SharedFile
 
 file = SharedFile(Path(sys.argv[1]), bytes(16))
 copy = PackedCopy(file, held=file.open(write=True))
@@ -276,7 +279,8 @@ def test_readers_never_miss_what_is_there_while_it_grows(directory: Path) -> Non
 _READER = """
 import sys
 from pathlib import Path
-from revocation.packed_copy import SharedFile, SharedReader
+from revocation.shared_reader import SharedReader
+from revocation.table_storage import SharedFile
 
 def private():
     return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup")

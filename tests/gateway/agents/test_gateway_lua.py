@@ -17,7 +17,8 @@ from gateway.agents import lua_source
 from gateway.identity import identity_headers
 from revocation import NEVER, Kind, Probe, Record
 from revocation.entry import record_key, refusal
-from revocation.packed_copy import PackedCopy, SharedFile
+from revocation.packed_copy import PackedCopy
+from revocation.table_storage import SharedFile
 from tokens import AccessClaims, AccessVerifier, TokenError, base64url, strict_json
 from tokens.compact import VerificationKey
 

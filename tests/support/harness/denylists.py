@@ -29,9 +29,10 @@ from revocation import (
 )
 from revocation.entry import record_key
 from revocation.memory_denylist import MemoryDenylist
-from revocation.packed_copy import PackedCopy, SharedReader
+from revocation.packed_copy import PackedCopy
 from revocation.redis_client import connect
 from revocation.redis_denylist import RedisDenylist
+from revocation.shared_reader import SharedReader
 
 BUCKET = 60
 """Seconds by which Redis keeps records together; nothing expires before its bucket ends."""
