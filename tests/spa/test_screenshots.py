@@ -63,7 +63,9 @@ def take(visitor: Visitor, guise: str, folder: Path) -> None:
     picture("everywhere")
     tab.get_by_role("button", name="Cancel").click()
     tab.get_by_role("link", name="Password").click()
-    tab.get_by_label("New password", exact=True).press_sequentially(LISTED)
+    new = tab.get_by_label("New password", exact=True)
+    expect(new).to_be_visible()  # keys do not wait for it
+    new.press_sequentially(LISTED)
     expect(tab.locator("#strength-text")).to_contain_text("on the list of breached passwords")
     picture("password")
     visitor.world.moved(1683)
