@@ -494,6 +494,7 @@ def test_an_old_copy_is_told_as_503(gateway: RealGateway, world: World) -> None:
         refused(gateway, world, "/hello", 401, token="of.bad.news")
     finally:
         world.redis.resume()
+        world.service.wait_ready()  # however this ends: the next test asks the same service
     for _ in until(30, "a copy in step"):
         if gateway.ask("/hello", token=token).status == 200:
             return
