@@ -23,7 +23,6 @@ from .openapi_parts import (
     members,
     or_null,
     ref,
-    seconds,
     text,
 )
 

@@ -75,8 +75,9 @@ class Findings:
             for node in nodes:
                 self.checks[node.name] += 1
                 if node.failure_info is not None:
-                    failure = node.failure_info.failure
-                    told = f"{failure.title}: {failure.message}\n{node.failure_info.code_sample}\n{recorder.interactions[case_id].response.text[:300]}"
+                    failure, sample = node.failure_info.failure, node.failure_info.code_sample
+                    answer = recorder.interactions[case_id].response.text[:300]
+                    told = f"{failure.title}: {failure.message}\n{sample}\n{answer}"
                     self.failures.setdefault((node.name, failure.operation), told)
 
 
@@ -101,7 +102,7 @@ def run(
     document = granted(issuer.ask("GET", "/openapi.json"))
     for item in document["paths"].values():
         for method in item.keys() & set(METHODS):
-            # It stands for what comes before any route, and would make every status a documented one.
+            # It is for what comes before a route, and would make every status a documented one.
             del item[method]["responses"]["default"]
     schema = schemathesis.openapi.from_dict(document, config=config)
     schema.app = issuer.app
