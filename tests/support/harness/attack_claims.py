@@ -104,7 +104,7 @@ ODD_TIMES: dict[str, Any] = {
 FORMS: dict[str, tuple[Any, ...]] = {
     "sub": (None, "", 1, ["somebody"], {}, True),
     "client_id": (None, "", 1, ["demo"]),
-    "jti": (None, "", "x", 7, "J" * 21 + "B", "J" * 22 + "=", "J" * 22 + "\n", "J" * 43),
+    "jti": (None, "", "x", 7, "J" * 21 + "B", "J" * 22 + "=", "J" * 21 + "A\n", "J" * 43),
     "sid": (None, "", "x", 7, "S" * 21 + "B", ["S" * 21 + "A"]),
     "sub_ver": (None, "1", 1.0, -1, True, 2**60, [1]),
     "amr": (None, "pwd", [1], [""], {}),

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from harness.jose_oracle import b64u, raw_signature, unb64u
+from harness.jose_oracle import b64u, raw_signature, seal_with_secret, unb64u
 from joserfc import jwe
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
@@ -186,13 +186,20 @@ class Material:
         """A token sealed for our audience."""
         return seal(self.token() if inner is None else inner, self.recipient(suite))
 
-    def encrypted(self, content: str, **changes: Any) -> str:
-        """Something sealed for our audience under a header of one's own."""
+    def encrypted(self, content: str | bytes, **changes: Any) -> str:
+        """Something sealed for our audience, rightly but for a header of one's own."""
         own = self.recipient()
-        header = {"alg": own.alg, "enc": GCM, "cty": "JWT", "kid": own.kid, **changes}
+        recipients = ec.EllipticCurvePublicNumbers(
+            *(int.from_bytes(unb64u(own.key.as_dict()[name]), "big") for name in "xy"),
+            ec.SECP256R1(),
+        )
+        ephemeral = ec.generate_private_key(ec.SECP256R1())
+        epk = ECKey(ephemeral, ephemeral.public_key()).as_dict(private=False)
+        header = {"alg": own.alg, "enc": GCM, "cty": "JWT", "kid": own.kid, "epk": epk, **changes}
         kept = {name: value for name, value in header.items() if value is not ...}
-        allowed = [own.alg, kept["enc"], "DEF"]
-        return jwe.encrypt_compact(kept, content, own.key, algorithms=allowed)
+        secret = ephemeral.exchange(ec.ECDH(), recipients.public_key())
+        raw = content if isinstance(content, bytes) else content.encode()
+        return seal_with_secret(kept, secret, raw)
 
     # --- refresh -----------------------------------------------------------------------------
 

@@ -313,7 +313,13 @@ SIGNATURES: list[Attack] = [
     *attacks(
         "RFC 8725 section 3.1: one key, one algorithm",
         "algorithm_refused",
-        {f"{by} under the kid of the {of} key": _other_key(by, of, by) for by, of in PAIRS},
+        {
+            **{f"{by} under the kid of the {of} key": _other_key(by, of, by) for by, of in PAIRS},
+            **{
+                f"alg {named} over a good signature of {by}": _named(named, by, signed=True)
+                for by, named in PAIRS
+            },
+        },
     ),
     *attacks(
         "RFC 8725 section 3.3",
