@@ -358,7 +358,12 @@ SEALED: list[Attack] = [
             "a sealed token with a deep header": _spelled(
                 _any_sealed, 0, lambda text: b64u(unb64u(text)[:-1] + b',"x":' + b"[" * 300 + b"}")
             ),
-            "a sealed token with no header": _spelled(_any_sealed, 0, lambda _: ""),
+            **{
+                f"a sealed token with a header of {raw!r}": _spelled(
+                    _any_sealed, 0, lambda _, raw=raw: b64u(raw)
+                )
+                for raw in (b"", b"[]", b"null", b"7", b'"x"', b"{", b"\xff")
+            },
         },
     ),
 ]  # fmt: skip
