@@ -25,7 +25,7 @@ DEFAULT_HEARTBEAT_INTERVAL = 1.0
 _SWEEP_INTERVAL = 30.0
 _SWEEP_PAUSE = 0.05
 """Seconds for which the feed is waited for while a sweep is not at its end."""
-_BETWEEN_READS = 0.004
+BETWEEN_READS = 0.004
 """Seconds from one read of the feed to the next, at the least: of hundreds of revocations a second
 several are read at once, which costs a host of many gateways half as much."""
 _FIRST_BACKOFF = 0.05
@@ -54,6 +54,7 @@ class Follower:
         *,
         max_staleness: float = DEFAULT_MAX_STALENESS,
         heartbeat_interval: float = DEFAULT_HEARTBEAT_INTERVAL,
+        between_reads: float = BETWEEN_READS,
         clock: Callable[[], float] = suspension_aware_clock,
         wall_clock: Callable[[], float] = time.time,
         resume: Position | None = None,
@@ -61,6 +62,7 @@ class Follower:
     ) -> None:
         """`max_staleness` and `heartbeat_interval` in seconds; the latter is the issuer's.
 
+        `between_reads`, in seconds, is a pause for a sink to which each merge is a long way.
         `clock` measures staleness, `wall_clock` tells which entries have expired. Where the sink
         holds all up to `resume` already, no snapshot is needed. `reach` is told, now and then, of a
         position up to which all has been merged. Raises `ValueError` where `max_staleness` is less
@@ -71,6 +73,7 @@ class Follower:
         self._sink = sink
         self._max_staleness = max_staleness
         self._heartbeat_interval = heartbeat_interval
+        self._between_reads = between_reads
         self._clock = clock
         self._wall_clock = wall_clock
         self._fresh_at: float | None = None
@@ -135,9 +138,9 @@ class Follower:
                 if told:
                     log.info("the replica follows again")
                     told.clear()
-                left = begun + _BETWEEN_READS - self._clock()
+                left = begun + self._between_reads - self._clock()
                 if left > 0:
-                    self._stopping.wait(min(left, _BETWEEN_READS))
+                    self._stopping.wait(min(left, self._between_reads))
             except RevocationError as error:
                 why = (
                     "the denylist has no epoch; waiting for an issuer, unless this is not the"
@@ -175,8 +178,7 @@ class Follower:
             items = self._denylist.tail(
                 self._position, min(block, _SWEEP_PAUSE) if self._is_sweeping else block
             )
-            for item in items:
-                self._apply(item)
+            self._apply(items)
         except FeedGap as gap:
             log.warning("reading the denylist afresh: %s", gap)
             self._position = None
@@ -241,20 +243,30 @@ class Follower:
         self._mark = asked_at, self._position.seq
         log.info("the replica has read the snapshot in %.1f s", self._clock() - asked_at)
 
-    def _apply(self, item: FeedItem) -> None:
-        position = self._position
-        if position is None or item.seq != position.seq + 1:
-            raise FeedGap("an item is missing")
-        chain = next_chain(position.chain, item.seq, item.records)
-        if chain != item.chain:
-            raise FeedGap("the feed has another history")
-        records = list(unpack(item.records))
-        self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
+    def _apply(self, items: list[FeedItem]) -> None:
+        """Merge what they hold, all at once: a sink may have a way to go for each merge.
+
+        Raises `FeedGap` with all before the gap merged.
+        """
+        position, gap = self._position, None
+        records: list[Record] = []
+        for item in items:
+            try:
+                position = _after(position, item)
+            except FeedGap as error:
+                gap = error
+                break
+            records.extend(unpack(item.records))
+            self._store_time = item.sent / 1000
+        if records:
+            self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
         for record in records:
             if record.kind is Kind.EPOCH:
                 self._sink.raise_watermark(record.level)
-        self._store_time = item.sent / 1000
-        self._position = self._furthest = Position(position.epoch, item.seq, chain)
+        if position is not self._position:
+            self._position = self._furthest = position
+        if gap is not None:
+            raise gap
 
     def _sweep(self) -> None:
         # The earlier of two clocks: a local one that jumps ahead and back must not lose entries.
@@ -274,6 +286,16 @@ class Follower:
         self._sweep()
         while self._is_sweeping:
             self._sweep()
+
+
+def _after(position: Position | None, item: FeedItem) -> Position:
+    """The place of an item that follows on another. Raises `FeedGap`."""
+    if position is None or item.seq != position.seq + 1:
+        raise FeedGap("an item is missing")
+    chain = next_chain(position.chain, item.seq, item.records)
+    if chain != item.chain:
+        raise FeedGap("the feed has another history")
+    return Position(position.epoch, item.seq, chain)
 
 
 class _Telling:

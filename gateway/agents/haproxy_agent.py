@@ -24,6 +24,9 @@ log = logging.getLogger("gatepass.agent")
 
 _TICK = 0.05
 """Seconds after which a HAProxy that has restarted is noticed, at the latest."""
+_BETWEEN_READS = 0.01
+"""Seconds from one read of the feed to the next, at the least: HAProxy is told of all that came
+meanwhile in one line of commands, which it carries out between two requests."""
 _FIRST_KEYS = 2.0
 """Seconds between attempts to fetch the first keys."""
 _RELOAD_EVERY = 10.0
@@ -96,6 +99,7 @@ class HaproxyAgent:
                 self.sink,
                 max_staleness=self._max_staleness,
                 heartbeat_interval=self._heartbeat_interval,
+                between_reads=_BETWEEN_READS,
             )
             follower.start()
             try:
