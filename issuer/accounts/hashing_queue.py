@@ -75,18 +75,27 @@ class FairQueue:
             self._leave(self._clock() - began)
 
     def _enter(self, network: str) -> None:
+        waiter = self._arrive(network)
+        waiter.called.wait(self._patience)
+        self._settle(network, waiter)
+
+    def _arrive(self, network: str) -> _Waiter:
+        """Somebody who has a turn, or waits for one. Raises `HashingBusy`."""
         with self._lock:
+            waiter = _Waiter()
             if self._free:
                 # Then nobody waits: a turn that ends goes to whoever does.
                 self._free -= 1
-                self._count(network)
-                return
+                self._admit(network, waiter)
+                return waiter
             if self._length >= self._waiting:
                 self._make_room(network)
-            waiter = _Waiter()
             self._lines.setdefault(network, deque()).append(waiter)
             self._length += 1
-        waiter.called.wait(self._patience)
+            return waiter
+
+    def _settle(self, network: str, waiter: _Waiter) -> None:
+        """Raise `HashingBusy` unless the wait ended with a turn."""
         with self._lock:
             if waiter.admitted:
                 return
@@ -106,9 +115,12 @@ class FairQueue:
             if line:
                 self._lines[network] = line
             self._length -= 1
-            self._count(network)
-            waiter.admitted = True
-            waiter.called.set()
+            self._admit(network, waiter)
+
+    def _admit(self, network: str, waiter: _Waiter) -> None:
+        self._count(network)
+        waiter.admitted = True
+        waiter.called.set()
 
     def _make_room(self, network: str) -> None:
         """Send the last comer of a network that has more away, or raise `HashingBusy`."""
