@@ -37,6 +37,8 @@ TLS_TIMEOUT = 5.0
 """Seconds for any one step of a TLS connection."""
 ANSWER_TIMEOUT = 10.0
 """Seconds for a client to take one piece of an answer, however it drips."""
+SEND_BUFFER = 256 * 1024
+"""Bytes: the kernel takes any answer whole, and no thread waits for who reads it slowly."""
 LINGER = 2.0
 """Seconds for a client to close its side, once it has its last answer (RFC 9112 section 9.6)."""
 MOST_LINGERING_BYTES = 65_536
@@ -162,6 +164,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return
         self.nr_conns += 1
         sock = TimedSocket(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.enqueue_req(TConn(self.cfg, sock, address, listener.getsockname()))
 
     def _make_room(self, count: int) -> int:

@@ -107,19 +107,19 @@ class SqlAccounts:
         if not account.enabled:
             raise BadCredentials("the account is disabled")
         if self._hasher.needs_rehash(account.password_hash):
-            return self._rehash(account, password, source)
+            return self._rehash(account, password)
         return account
 
     def verify(self, account: Account, password: str, source: str = "") -> None:
         self._hasher.verify(account.password_hash, password, source)
 
-    def _rehash(self, read: Account, password: str, source: str) -> Account:
+    def _rehash(self, read: Account, password: str) -> Account:
         """Store the password under the present parameters; dropped if the row has changed.
 
         Raises no version: the credential is the same.
         """
         try:
-            new_hash = self._hasher.hash(password, source)
+            new_hash = self._hasher.hash(password)
         except HashingBusy:
             return read  # no reason to refuse a right password: the next login does it
         with writing(self._engine) as connection:

@@ -204,7 +204,7 @@ def test_a_rehash_in_between_does_not_lose_a_change(
 
     def overtaken(read: Account, new_password: str, **options: Any) -> Change:
         if not tries:
-            accounts._rehash(read, PASSWORD, "")
+            accounts._rehash(read, PASSWORD)
         tries.append(read.password_hash)
         return change_password(read, new_password, **options)
 

@@ -286,7 +286,7 @@ def test_a_rehash_is_dropped_when_the_row_has_changed(
     stronger = SqlAccounts(engine, hasher, PasswordPolicy(15), clock)
     hash_ = hasher.hash
 
-    def overtaken(password: str, source: str) -> str:
+    def overtaken(password: str) -> str:
         monkeypatch.setattr(hasher, "hash", hash_)
         if what == "password":
             change(directory, alice)
@@ -295,7 +295,7 @@ def test_a_rehash_is_dropped_when_the_row_has_changed(
         else:
             stronger.authenticate("alice", OLD)
         overtaking.append(directory.by_id(alice.id))
-        return hash_(password, source)
+        return hash_(password)
 
     overtaking: list[Account | None] = []
     monkeypatch.setattr(hasher, "hash", overtaken)

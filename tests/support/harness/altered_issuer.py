@@ -216,10 +216,10 @@ def _drop_rehash_condition(_: str) -> None:
     unchanged = sql_accounts._unchanged
     rehash = sql_accounts.SqlAccounts._rehash
 
-    def careless(self: Any, read: Any, password: str, source: str) -> Any:
+    def careless(self: Any, read: Any, password: str) -> Any:
         condition.kept = False
         try:
-            return rehash(self, read, password, source)
+            return rehash(self, read, password)
         finally:
             condition.kept = True
 
