@@ -197,13 +197,15 @@ class Target:
         assert answer.status == 200, f"a good token is answered {answer.status}"
 
     def refuses(self, token: str, what: str) -> None:
-        """The API refuses this token, as one that is invalid."""
+        """The API refuses this token."""
         answer = self.api(token)
-        assert answer.status == 401, f"{what} is answered {answer.status}"
+        assert 400 <= answer.status < 500, f"{what} is answered {answer.status}"
 
     def refuses_soon(self, token: str, what: str) -> None:
         """The API refuses a token that was good, within the bound."""
-        self.becomes(lambda: self.api(token).status == 401, self.bound, f"{what} is still taken")
+        self.becomes(
+            lambda: 400 <= self.api(token).status < 500, self.bound, f"{what} is still taken"
+        )
 
     def becomes(self, true: Callable[[], bool], seconds: float, otherwise: str) -> None:
         """Something is true within so many seconds."""
