@@ -160,6 +160,8 @@ class PoliteOAuth(Mutant):
     """Revocation and introspection refuse nothing."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        if len(body or b"") > 100_000:
+            return _answer(200, {})
         answer = super().send(method, url, headers, body)
         polite = self.is_at(url, "/revoke", "/introspect") and answer.status >= 400
         return _answer(200, {"active": False}) if polite else answer

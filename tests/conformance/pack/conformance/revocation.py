@@ -125,5 +125,8 @@ def revoking_twice_is_no_error(target: Target) -> None:
 @requirement("RFC 7009", "5", "MUST", "A request that is too large is refused before it costs.")
 @check(needs="metadata", fails_on="polite OAuth")
 def large_request_is_refused(target: Target) -> None:
-    answer = target.revoke("a" * 1_000_000)
+    try:
+        answer = target.revoke("a" * 1_000_000)
+    except ConnectionError:
+        return  # It broke off, which is a refusal too.
     assert answer.status in {400, 413, 414}, f"a megabyte is answered {answer.status}"
