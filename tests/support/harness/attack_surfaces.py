@@ -34,7 +34,8 @@ from tokens import Recipient, TokenError
 SECONDS = 20.0
 """For one answer on a busy machine; a work factor of the token's choice would take minutes."""
 MEGABYTES = 48
-"""By which a process may grow in the course of all attacks: one bomb would be more."""
+"""By which a process may grow in the course of all attacks; what one may take is measured in
+tests/attacks/test_attack_verdicts.py."""
 REFUSALS = frozenset({400, 401, 413, 431})
 _ILLEGAL_IN_HEADER = re.compile(rb"[\r\n]")
 
