@@ -20,7 +20,7 @@ def rows() -> list[list[str]]:
 
 def named_there() -> set[str]:
     """The names of the tests of both files."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in HERE.glob("test_*_advisories.py")]
+    trees = [ast.parse(path.read_text("utf-8")) for path in HERE.glob("test_*advisories.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     assert len(trees) == 2
