@@ -30,6 +30,7 @@ from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
 from .journal import Journal
+from .limits import Limits, open_limits
 from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
@@ -56,6 +57,7 @@ class Services:
     journal: Journal
     positions: Positions
     families: FamilyStore
+    limits: Limits
     denylist: Denylist
     revoker: Revoker
     key_store: KeyStore
@@ -103,6 +105,7 @@ class Services:
             self.feed.stop()
         self.denylist.close()
         self.families.close()
+        self.limits.close()
         self.engine.dispose()
 
 
@@ -184,6 +187,7 @@ def build_services(
         journal=journal,
         positions=positions,
         families=families,
+        limits=open_limits(settings),
         denylist=denylist,
         revoker=revoker,
         key_store=key_store,

@@ -12,7 +12,7 @@ from .account import (
     UsernameTaken,
 )
 from .passwords import PasswordHasher, PasswordPolicy, PasswordRefused
-from .sql_accounts import SqlAccounts
+from .sql_accounts import SqlAccounts, normalise_username
 
 __all__ = [
     "Account",
@@ -28,4 +28,5 @@ __all__ = [
     "UnknownAccount",
     "UsernameRefused",
     "UsernameTaken",
+    "normalise_username",
 ]

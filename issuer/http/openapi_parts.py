@@ -22,6 +22,7 @@ REFUSALS = {
     "411": "LengthRequired",
     "413": "TooLarge",
     "415": "UnsupportedType",
+    "429": "TooMany",
     "503": "Unavailable",
 }
 """By status, the name of the response among the components."""
@@ -87,6 +88,7 @@ def _refusals() -> Node:
         "LengthRequired": refusal("The body's length is not given."),
         "TooLarge": refusal("The body is too large."),
         "UnsupportedType": refusal("The body is of another content type."),
+        "TooMany": refusal("Too many attempts; nothing was tried or changed.", Retry_After=again),
         "Unavailable": refusal("A store does not answer in time.", Retry_After=again),
         "Unexpected": refusal("Any other refusal, 405 for another method among them."),
     }

@@ -1,0 +1,121 @@
+"""One limit: some windows of time, each with the number that fits into it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from limits import RateLimitItem, parse_many
+from limits.strategies import FixedWindowRateLimiter
+
+from .storage import SharedStorage
+
+LONGEST_TEXT = 200
+LONGEST_WINDOW = 366 * 86_400
+"""Seconds."""
+
+
+def parse_windows(text: str) -> tuple[RateLimitItem, ...]:
+    """The windows of `5 per minute; 20 per hour`; none of an empty text. Raises `ValueError`."""
+    if not text.strip():
+        return ()
+    if len(text) > LONGEST_TEXT:
+        raise ValueError("is too long")
+    try:
+        found = parse_many(text)
+    except ValueError:
+        raise ValueError('is not of the form "5 per minute; 20 per hour"') from None
+    if any(item.amount < 1 for item in found):
+        raise ValueError("allows nothing; an empty text switches the limit off")
+    if any(not 1 <= item.get_expiry() <= LONGEST_WINDOW for item in found):
+        raise ValueError("has a window that is longer than a year")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A limit by its setting's name."""
+
+    name: str
+    items: tuple[RateLimitItem, ...]
+
+    def counter(self, digest: str) -> Counter:
+        """What is counted for somebody."""
+        return Counter(self, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One limit for one account, address, network or session."""
+
+    windows: Windows
+    digest: str
+
+    def keys(self) -> list[str]:
+        return [item.key_for(self.windows.name, self.digest) for item in self.windows.items]
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A limit that is reached, and in how many seconds its windows have all begun anew."""
+
+    name: str
+    retry_after: int
+
+
+class Tally:
+    """Counts, and tells what is full.
+
+    A window begins with the first thing counted in it and ends a fixed time later, whatever comes
+    meanwhile: who goes on while it is full makes nobody wait longer.
+    """
+
+    def __init__(self, storage: SharedStorage) -> None:
+        self._storage = storage
+        self._strategy = FixedWindowRateLimiter(storage)
+
+    def full(self, counters: Sequence[Counter]) -> Full | None:
+        """The limit of these that is full for longest; None where there is room in all."""
+        keys = [key for counter in counters for key in counter.keys()]
+        counts = dict(zip(keys, self._storage.get_many(keys), strict=True))
+        return self._longest(
+            (counter, item)
+            for counter in counters
+            for item, key in zip(counter.windows.items, counter.keys(), strict=True)
+            if counts[key] >= item.amount
+        )
+
+    def count(self, counters: Sequence[Counter]) -> None:
+        """Count one more in every window."""
+        for counter in counters:
+            for item in counter.windows.items:
+                self._strategy.hit(item, counter.windows.name, counter.digest)
+
+    def take(self, counter: Counter) -> Full | None:
+        """Count one more; which limit that was too many for, if any."""
+        over = [
+            (counter, item)
+            for item in counter.windows.items
+            if not self._strategy.hit(item, counter.windows.name, counter.digest)
+        ]
+        return self._longest(over)
+
+    def forget(self, counter: Counter) -> None:
+        """Begin every window anew."""
+        for item in counter.windows.items:
+            self._strategy.clear(item, counter.windows.name, counter.digest)
+
+    def _longest(self, full: Iterable[tuple[Counter, RateLimitItem]]) -> Full | None:
+        waits = [Full(counter.windows.name, self._wait(counter, item)) for counter, item in full]
+        return max(waits, key=lambda each: each.retry_after, default=None)
+
+    def _wait(self, counter: Counter, item: RateLimitItem) -> int:
+        ends = self._storage.get_expiry(item.key_for(counter.windows.name, counter.digest))
+        return seconds_until(ends)
+
+
+def seconds_until(ends: float) -> int:
+    """Whole seconds from now until a time since the epoch, rounded up; 1 at least."""
+    return max(1, math.ceil(ends - time.time()))
