@@ -235,7 +235,7 @@ class LimitSettings(BaseModel):
     refreshes_refused: Windows = "300 per minute"
     """Worthless refresh tokens from one address."""
     requests: Windows = "1200 per minute"
-    """Requests of one address that bring a password, a reset or a refresh token."""
+    """Requests of one address to `/login` and `/password`."""
     sessions: int = Field(100, ge=0, le=10_000)
     """Live sessions of one account; 0 for any number."""
 

@@ -1,4 +1,4 @@
-"""The outer net: requests of one address that bring something secret, whatever becomes of them."""
+"""The outer net: requests of one address that bring a secret to be checked, whatever comes of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..limits.windows import seconds_until
 from .answers import error_answer, log
 from .current import client_address, services
 
-ENDPOINTS = frozenset({"auth.login", "auth.refresh", "auth.password", "auth.forgot", "auth.reset"})
-"""Not the logout: a person can always end a session. Nor what only a client's secret opens."""
+ENDPOINTS = frozenset({"auth.login", "auth.password", "auth.forgot", "auth.reset"})
+"""Not the logout: a person can always end a session. Not the refresh, which has limits of its own that
+cost half as much; nor what only a client's secret opens."""
 
 
 def limit_requests(app: Flask) -> None:

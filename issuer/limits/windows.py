@@ -53,8 +53,9 @@ class Counter:
     windows: Windows
     digest: str
 
-    def keys(self) -> list[str]:
-        return [item.key_for(self.windows.name, self.digest) for item in self.windows.items]
+    def keys(self) -> dict[str, RateLimitItem]:
+        """Each window by the key of its count."""
+        return {item.key_for(self.windows.name, self.digest): item for item in self.windows.items}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,16 @@ class Tally:
 
     def full(self, counters: Sequence[Counter]) -> Full | None:
         """The limit of these that is full for longest; None where there is room in all."""
-        keys = [key for counter in counters for key in counter.keys()]
-        counts = dict(zip(keys, self._storage.get_many(keys), strict=True))
-        return self._longest(
-            (counter, item)
+        windows = [
+            (counter.windows.name, key, item.amount)
             for counter in counters
-            for item, key in zip(counter.windows.items, counter.keys(), strict=True)
-            if counts[key] >= item.amount
+            for key, item in counter.keys().items()
+        ]
+        counts = self._storage.get_many([key for _, key, _ in windows])
+        return self._longest(
+            (name, key)
+            for (name, key, amount), count in zip(windows, counts, strict=True)
+            if count >= amount
         )
 
     def count(self, counters: Sequence[Counter]) -> None:
@@ -95,25 +99,22 @@ class Tally:
 
     def take(self, counter: Counter) -> Full | None:
         """Count one more; which limit that was too many for, if any."""
-        over = [
-            (counter, item)
-            for item in counter.windows.items
-            if not self._strategy.hit(item, counter.windows.name, counter.digest)
-        ]
-        return self._longest(over)
+        name, digest = counter.windows.name, counter.digest
+        return self._longest(
+            (name, key)
+            for key, item in counter.keys().items()
+            if not self._strategy.hit(item, name, digest)
+        )
 
     def forget(self, counter: Counter) -> None:
         """Begin every window anew."""
         for item in counter.windows.items:
             self._strategy.clear(item, counter.windows.name, counter.digest)
 
-    def _longest(self, full: Iterable[tuple[Counter, RateLimitItem]]) -> Full | None:
-        waits = [Full(counter.windows.name, self._wait(counter, item)) for counter, item in full]
-        return max(waits, key=lambda each: each.retry_after, default=None)
-
-    def _wait(self, counter: Counter, item: RateLimitItem) -> int:
-        ends = self._storage.get_expiry(item.key_for(counter.windows.name, counter.digest))
-        return seconds_until(ends)
+    def _longest(self, windows: Iterable[tuple[str, str]]) -> Full | None:
+        """Of some full windows, each by its limit's name and its key."""
+        waits = [Full(name, seconds_until(self._storage.get_expiry(key))) for name, key in windows]
+        return max(waits, key=lambda full: full.retry_after, default=None)
 
 
 def seconds_until(ends: float) -> int:

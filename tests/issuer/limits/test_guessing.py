@@ -19,6 +19,9 @@ from harness.limits import (
     wait_of,
 )
 
+from issuer.settings import LimitSettings
+
+on_one_redis = pytest.mark.parametrize("stack", ["sqlite-redis"], indirect=True)
 NOBODY = "nobody@example.org"
 Make = Callable[..., IssuerApp]
 
@@ -97,10 +100,11 @@ def test_the_defaults_let_a_person_mistype_and_stop_who_guesses(issuer: IssuerAp
     assert wait_of(log_in(issuer)) <= 60
 
 
-@stacks.on_redis
+@on_one_redis
 def test_the_wait_grows(make_issuer: Make, store_url: str) -> None:
     """Of a minute, then of ten, then of the hour: windows of one limit are a progressive delay."""
-    issuer = make_issuer()
+    day = LimitSettings().guesses_account_network
+    issuer = make_issuer(limits=limits(guesses_account_network=day))
     waits, tried = [], 0
     for _ in range(6):
         while (answer := attempt(issuer, HOME)).status_code == 400:
@@ -109,19 +113,17 @@ def test_the_wait_grows(make_issuer: Make, store_url: str) -> None:
         pass_time(store_url, waits[-1])
     assert tried == 30
     assert waits[0] <= 60 < 400 < waits[1] <= 600
-    assert waits[2] <= 60 and 1800 < waits[3] <= 3600
+    assert waits[2] <= 60
+    assert 1800 < waits[3] <= 3600
     # A day of it stays under the hundred of SP 800-63B-4 section 3.2.2.
-    for _ in range(40):
-        answer = attempt(issuer, HOME)
-        tried += answer.status_code == 400
-        if answer.status_code == 429:
-            pass_time(store_url, wait_of(answer))
-            if wait_of(answer) > 3600:
-                break
-    assert tried <= 60
+    while wait_of(answer) <= 3600:
+        pass_time(store_url, wait_of(answer))
+        while (answer := attempt(issuer, HOME)).status_code == 400:
+            tried += 1
+    assert tried == 60
 
 
-@stacks.on_redis
+@on_one_redis
 def test_retry_after_is_kept(make_issuer: Make, store_url: str) -> None:
     """A second before, it is refused; at the time that was told, it is tried."""
     issuer = make_issuer(limits=limits(guesses_account_network="2 per minute; 3 per hour"))
@@ -134,7 +136,7 @@ def test_retry_after_is_kept(make_issuer: Make, store_url: str) -> None:
     assert wait_of(attempt(issuer, HOME)) > 3500
 
 
-@stacks.on_redis
+@on_one_redis
 def test_hammering_makes_nobody_wait_longer(make_issuer: Make, store_url: str) -> None:
     """What a limit refuses is counted nowhere, and the window ends when it would have ended."""
     issuer = make_issuer()
@@ -199,7 +201,7 @@ def test_a_victim_keeps_only_networks_of_late(issuer: IssuerApp) -> None:
 
 @stacks.both_stores
 def test_an_attacker_next_door_is_judged_like_one_far_away(issuer: IssuerApp) -> None:
-    """In the victim's own network an exhausted address answers alike for names known there or not."""
+    """In the victim's network an exhausted address answers alike for names known there or not."""
     assert log_in(issuer).status_code == 200
     for number in range(20):
         attempt(issuer, HOME, f"person{number}@example.org")
