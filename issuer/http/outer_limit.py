@@ -1,4 +1,4 @@
-"""The outer net: requests of one address that bring a secret to be checked, whatever comes of it."""
+"""The outer net: requests of one address that bring a secret, whatever becomes of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .answers import error_answer, log
 from .current import client_address, services
 
 ENDPOINTS = frozenset({"auth.login", "auth.password", "auth.forgot", "auth.reset"})
-"""Not the logout: a person can always end a session. Not the refresh, which has limits of its own that
-cost half as much; nor what only a client's secret opens."""
+"""Not the logout: a person can always end a session. Not the refresh, which has limits of its own
+and should cost no more; nor what only a client's secret opens."""
 
 
 def limit_requests(app: Flask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ def parse_windows(text: str) -> tuple[RateLimitItem, ...]:
         found = parse_many(text)
     except ValueError:
         raise ValueError('is not of the form "5 per minute; 20 per hour"') from None
-    if any(item.amount < 1 for item in found):
-        raise ValueError("allows nothing; an empty text switches the limit off")
-    if any(not 1 <= item.get_expiry() <= LONGEST_WINDOW for item in found):
+    if any(int(number) == 0 for number in re.findall(r"\d+", text)):
+        raise ValueError("has a zero in it; an empty text switches the limit off")
+    if any(item.get_expiry() > LONGEST_WINDOW for item in found):
         raise ValueError("has a window that is longer than a year")
     return tuple(found)
 

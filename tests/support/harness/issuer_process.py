@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from harness import altered_issuer
 from harness.altered_issuer import read_shift, shifted_clock, write_shift
+from harness.limits import OFF
 from harness.processes import Process, ProcessError, free_port, until
 
 from gateway import Verifier
@@ -244,6 +245,8 @@ class IssuerFleet:
             "GATEPASS_HASHING__CONCURRENCY": "8",
             "GATEPASS_HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
             "GATEPASS_LOG_LEVEL": "WARNING",
+            # Everybody here comes from one address, most with one account, as fast as they can.
+            "GATEPASS_LIMITS": json.dumps(OFF),
             **self.settings,
         }
         alterations = list(self.alterations)
