@@ -113,6 +113,8 @@ def register_headers(app: Flask, *, https: bool) -> None:
         headers = response.headers
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        # For browsers that do not know `frame-ancestors` (RFC 9700 section 4.16).
+        headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")

@@ -46,7 +46,16 @@ def login() -> Response:
         context=context(_label(fields)),
         address=client_address(),
     )
+    if transport == "cookie":
+        _end_session_before(client_id)
     return grant_answer(grant, transport)
+
+
+def _end_session_before(client_id: str) -> None:
+    """End the session whose cookie a new one replaces (ASVS 7.2.4); another client's is its own."""
+    before = refresh_cookie()
+    if before is not None and _client_of(before) == client_id:
+        sessions.logout(services(), refresh_token=before)
 
 
 def _default_client() -> str:
