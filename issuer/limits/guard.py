@@ -34,6 +34,12 @@ class Levels:
     network: Windows
     everybody: Windows
 
+    @property
+    def tell_networks_apart(self) -> bool:
+        """Whether there is a limit from which a known network is free."""
+        others = (self.account, self.address, self.network, self.everybody)
+        return any(windows.items for windows in others)
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -84,7 +90,7 @@ class Guard:
         self._refuse_if(self._tally.full(attempt.judged))
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
         self._tally.forget(attempt.own)
-        if attempt.network:
+        if attempt.network and self._levels.tell_networks_apart:
             self._storage.remember(attempt.account, attempt.network)
 
     def request(self, username: str, address: str) -> bool:
@@ -116,7 +122,8 @@ class Guard:
             places.append(levels.address.counter(digest("address", host)))
             places.append(levels.network.counter(digest("network", net)))
         strangers = levels.account.counter(account)
-        if network and self._storage.is_known(account, network):
+        apart = network and levels.tell_networks_apart
+        if apart and self._storage.is_known(account, network):
             elsewhere = self._tally.full([strangers, *places])
             return _Attempt(account, network, [own], [own, *places], own, elsewhere)
         everything = [own, strangers, *places]

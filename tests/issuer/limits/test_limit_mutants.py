@@ -40,7 +40,7 @@ MUTANTS = {
     "a right password passes whatever failed meanwhile": ("guard", JUDGE + "        # SP", "# SP"),
     "nothing is refused beforehand": ("guard", JUDGE + "        try:", "        try:"),
     "a success does not make up": ("guard", "self._tally.forget(attempt.own)", "pass"),
-    "no network is remembered": ("guard", "if attempt.network:", "if False:"),
+    "no network is remembered": ("guard", "if attempt.network and", "if False and"),
     "a known network is judged by all": ("guard", "network, [own],", "network, [own, strangers],"),
     "a known network tells": ("guard", "before or attempt.elsewhere", "before"),
     "failures at a known network go nowhere else": ("guard", "[own, *places], own,", "[own], own,"),
