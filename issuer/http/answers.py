@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from keys import KeyRingError
 from revocation import RevocationError
 
-from ..accounts.passwords import HashingBusy
+from ..accounts import HashingBusy
 from ..database import DatabaseUnavailable
 from ..errors import OAuthError, too_many_requests, unavailable
 from ..families import FamilyUnavailable
@@ -92,10 +92,14 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(FamilyUnavailable)
     @app.errorhandler(StatusUnavailable)
     @app.errorhandler(KeyRingError)
-    @app.errorhandler(HashingBusy)
     def store_down(error: Exception) -> Response:
         log.warning("unavailable", path=request.path, error=str(error))
         return error_answer(unavailable("the service cannot answer just now; try again"))
+
+    @app.errorhandler(HashingBusy)
+    def busy(error: HashingBusy) -> Response:
+        log.info("busy", path=request.path)
+        return error_answer(unavailable(str(error), error.retry_after))
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

@@ -166,5 +166,7 @@ def reset() -> Response:
     fields = read_json()
     token = fields.text("token", longest=LONGEST_RESET_TOKEN)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
-    sessions.reset_password(services(), token=token, new_password=new_password)
+    sessions.reset_password(
+        services(), token=token, new_password=new_password, source=context().address
+    )
     return jsonify({"changed": True})

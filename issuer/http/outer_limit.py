@@ -8,8 +8,9 @@ from flask import Flask, Response, request
 from flask_limiter import Limiter, RequestLimit
 
 from ..errors import too_many_requests
-from ..limits import SharedStorage, address_of
+from ..limits import SharedStorage
 from ..limits.windows import seconds_until
+from ..networks import host_of
 from .answers import error_answer, log
 from .current import client_address, services
 
@@ -39,11 +40,11 @@ def limit_requests(app: Flask) -> None:
 
 
 def _is_free() -> bool:
-    return request.endpoint not in ENDPOINTS or address_of(client_address()) is None
+    return request.endpoint not in ENDPOINTS or not host_of(client_address())
 
 
 def _key() -> str:
-    return services().limits.digests.of("requests", address_of(client_address()) or "")
+    return services().limits.digests.of("requests", host_of(client_address()))
 
 
 def _refuse(limit: RequestLimit) -> Response:

@@ -1,6 +1,5 @@
 """Limits on guessing and on floods, with counts that all issuers share (docs/limits.md)."""
 
-from .addresses import address_of, network_of
 from .errors import LimitsUnavailable, TooManyRequests
 from .guard import Guard
 from .opening import Limits, open_limits
@@ -17,8 +16,6 @@ __all__ = [
     "SharedStorage",
     "TooManyRequests",
     "Windows",
-    "address_of",
-    "network_of",
     "open_limits",
     "parse_windows",
 ]

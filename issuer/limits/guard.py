@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from ..accounts import BadCredentials
-from .addresses import address_of, network_of
+from ..networks import host_of, network_of
 from .digests import Digests
 from .errors import TooManyRequests
 from .storage import SharedStorage
@@ -112,13 +112,13 @@ class Guard:
 
     def _begin(self, username: str, address: str) -> _Attempt:
         levels, digest = self._levels, self._digests.of
-        host, net = address_of(address), network_of(address)
+        host, net = host_of(address), network_of(address)
         account = digest("account", username)
         # Made with the account, so that the store does not tell whose network is the same.
-        network = "" if net is None else digest("account and network", username, net)
+        network = digest("account and network", username, net) if net else ""
         own = levels.account_network.counter(network or account)
         places = [levels.everybody.counter("everybody")]
-        if host is not None and net is not None:
+        if host:
             places.append(levels.address.counter(digest("address", host)))
             places.append(levels.network.counter(digest("network", net)))
         strangers = levels.account.counter(account)

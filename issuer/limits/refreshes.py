@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from .addresses import address_of
+from ..networks import host_of
 from .digests import Digests
 from .errors import TooManyRequests
 from .storage import SharedStorage
@@ -34,8 +34,8 @@ class RefreshGuard:
 
     def refused(self, address: str) -> None:
         """Count a token that is worth nothing. Raises `TooManyRequests` in place of that answer."""
-        host = address_of(address)
-        if host is not None:
+        host = host_of(address)
+        if host:
             self._take(self._refused.counter(self._digests.of("refused", host)))
 
     def _take(self, counter: Counter) -> None:

@@ -30,8 +30,9 @@ def login(
 ) -> Grant:
     """A new session for the right password (ASVS 7.2.4: a new one at every login).
 
-    `proven_client` is the client that has authenticated, if one did; `address` is what limits count
-    by, empty where nobody knows it. Raises `OAuthError`, `TooManyRequests`.
+    `proven_client` is the client that has authenticated, if one did; `address` is the caller's, for
+    limits and turns at hashing, empty where nobody knows it. Raises `OAuthError` and
+    `TooManyRequests`.
     """
     instant = services.clock()
     require_client(services, client_id, proven_client)
@@ -40,7 +41,7 @@ def login(
     try:
         # The name as accounts compare it: no other spelling has counts of its own.
         with services.limits.passwords.attempt(normalise_username(username), address):
-            account = services.accounts.authenticate(username, password)
+            account = services.accounts.authenticate(username, password, address)
     except BadCredentials as error:
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).

@@ -63,14 +63,18 @@ def change_password(
 
 
 def _change(
-    services: Services, account: Account, current_password: str, new_password: str, address: str
+    services: Services,
+    account: Account,
+    current_password: str,
+    new_password: str,
+    address: str,
 ) -> Change:
     version = account.credential_version
     name = normalise_username(account.username)
     for _ in range(_ATTEMPTS):
         try:
             with services.limits.passwords.attempt(name, address):
-                services.accounts.verify(account, current_password)
+                services.accounts.verify(account, current_password, address)
         except BadCredentials:
             raise invalid_grant("the current password is wrong") from None
         try:
@@ -79,6 +83,7 @@ def _change(
                 new_password,
                 expires=services.revoker.entry_expiry(),
                 reason=str(Reason.PASSWORD_CHANGE),
+                source=address,
             )
         except PasswordRefused as error:
             raise invalid_request(str(error)) from None
@@ -93,11 +98,14 @@ def _change(
     raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
 
 
-def reset_password(services: Services, *, token: str, new_password: str) -> None:
-    """Spend a reset token, set a password and end every session. Raises `OAuthError`."""
+def reset_password(services: Services, *, token: str, new_password: str, source: str) -> None:
+    """Spend a reset token, set a password and end every session. Raises `OAuthError`.
+
+    `source` is the client's address.
+    """
     try:
         change = services.accounts.reset_password(
-            token, new_password, expires=services.revoker.entry_expiry()
+            token, new_password, expires=services.revoker.entry_expiry(), source=source
         )
     except InvalidReset:
         raise invalid_grant("the reset token is not valid any more; ask for a new one") from None
