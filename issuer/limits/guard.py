@@ -35,7 +35,7 @@ class Levels:
     everybody: Windows
 
     @property
-    def tell_networks_apart(self) -> bool:
+    def spare_known_networks(self) -> bool:
         """Whether there is a limit from which a known network is free."""
         others = (self.account, self.address, self.network, self.everybody)
         return any(windows.items for windows in others)
@@ -47,13 +47,17 @@ class _Attempt:
 
     account: str
     network: str
-    judged: Sequence[Counter]
-    """Counters that refuse the attempt."""
-    counted: Sequence[Counter]
-    """Counters that its failure goes to."""
+    known: bool
+    """Whether the account has logged in from the network."""
     own: Counter
-    elsewhere: Full | None
-    """For a known network: what would have refused the attempt anywhere else."""
+    strangers: Counter
+    places: Sequence[Counter]
+
+    @property
+    def counted(self) -> list[Counter]:
+        """What a failure goes to."""
+        everywhere = [self.own, *self.places]
+        return everywhere if self.known else [*everywhere, self.strangers]
 
 
 class Guard:
@@ -64,11 +68,15 @@ class Guard:
     else: whether the account is known there is not to be seen in the answer.
     """
 
-    def __init__(self, storage: SharedStorage, digests: Digests, levels: Levels) -> None:
+    def __init__(
+        self, storage: SharedStorage, digests: Digests, levels: Levels, *, remember: bool
+    ) -> None:
+        """`remember`: whether networks need be told apart at all."""
         self._storage = storage
         self._tally = Tally(storage)
         self._digests = digests
         self._levels = levels
+        self._remember = remember
 
     @contextmanager
     def attempt(self, username: str, address: str) -> Iterator[None]:
@@ -79,19 +87,29 @@ class Guard:
         a hundred at once are not a hundred guesses.
         """
         attempt = self._begin(username, address)
-        self._refuse_if(self._tally.full(attempt.judged))
+        self._refuse_if(self._look(attempt)[0])
         try:
             yield
         except BadCredentials:
-            before = self._tally.full(attempt.judged)
+            _, anywhere = self._look(attempt)
             self._tally.count(attempt.counted)
-            self._refuse_if(before or attempt.elsewhere)
+            self._refuse_if(anywhere)
             raise
-        self._refuse_if(self._tally.full(attempt.judged))
+        self._refuse_if(self._look(attempt)[0])
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
         self._tally.forget(attempt.own)
-        if attempt.network and self._levels.tell_networks_apart:
+        if attempt.network and self._remember:
             self._storage.remember(attempt.account, attempt.network)
+
+    def _look(self, attempt: _Attempt) -> tuple[Full | None, Full | None]:
+        """What refuses the attempt, and what would refuse it if its network were not known.
+
+        As much work for either, since its time can be measured.
+        """
+        own = self._tally.full([attempt.own])
+        others = self._tally.full([attempt.strangers, *attempt.places])
+        anywhere = max((own, others), key=lambda full: full.retry_after if full else 0)
+        return own if attempt.known else anywhere, anywhere
 
     def request(self, username: str, address: str) -> bool:
         """Count one request for something to be sent to an account; whether to send it.
@@ -101,14 +119,17 @@ class Guard:
         where it is sent nevertheless.
         """
         attempt = self._begin(username, address)
-        strangers = [each for each in attempt.counted if each.windows is self._levels.account]
-        places = [each for each in attempt.counted if each not in strangers]
+        places = [attempt.own, *attempt.places]
         self._refuse_if(self._tally.full(places))
-        full = self._tally.full(strangers)
+        full = self._tally.full([attempt.strangers])
+        self._tally.count(places)
+        if attempt.known:
+            return True
         if full is not None:
             log.warning("request_not_served", limit=full.name, retry_after=full.retry_after)
-        self._tally.count(attempt.counted if full is None else places)
-        return full is None
+            return False
+        self._tally.count([attempt.strangers])
+        return True
 
     def _begin(self, username: str, address: str) -> _Attempt:
         levels, digest = self._levels, self._digests.of
@@ -116,18 +137,18 @@ class Guard:
         account = digest("account", username)
         # Made with the account, so that the store does not tell whose network is the same.
         network = digest("account and network", username, net) if net else ""
-        own = levels.account_network.counter(network or account)
         places = [levels.everybody.counter("everybody")]
         if host:
             places.append(levels.address.counter(digest("address", host)))
             places.append(levels.network.counter(digest("network", net)))
-        strangers = levels.account.counter(account)
-        apart = network and levels.tell_networks_apart
-        if apart and self._storage.is_known(account, network):
-            elsewhere = self._tally.full([strangers, *places])
-            return _Attempt(account, network, [own], [own, *places], own, elsewhere)
-        everything = [own, strangers, *places]
-        return _Attempt(account, network, everything, everything, own, None)
+        return _Attempt(
+            account,
+            network,
+            bool(network) and self._remember and self._storage.is_known(account, network),
+            levels.account_network.counter(network or account),
+            levels.account.counter(account),
+            places,
+        )
 
     def _refuse_if(self, full: Full | None) -> None:
         if full is not None:

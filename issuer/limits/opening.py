@@ -55,11 +55,13 @@ def open_limits(settings: Settings) -> Limits:
             everybody=windows(f"{kind}_everybody"),
         )
 
+    guesses, resets = levels("guesses"), levels("resets")
+    remember = guesses.spare_known_networks or resets.spare_known_networks
     return Limits(
         storage,
         digests,
-        passwords=Guard(storage, digests, levels("guesses")),
-        resets=Guard(storage, digests, levels("resets")),
+        passwords=Guard(storage, digests, guesses, remember=remember),
+        resets=Guard(storage, digests, resets, remember=remember),
         refreshes=RefreshGuard(
             storage,
             digests,

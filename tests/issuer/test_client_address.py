@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from harness import stacks
 from harness.issuer_app import IssuerApp, granted
+from harness.limits import OFF
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -163,7 +164,7 @@ def test_session_and_queue_go_by_it(
     make_issuer: Callable[..., IssuerApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session's address and the source in the queue are the proxy's word; nothing is a 500."""
-    issuer = make_issuer(trusted_proxies=1)
+    issuer = make_issuer(trusted_proxies=1, limits=OFF)
     sources: list[str] = []
     turn = PasswordHasher.turn
 

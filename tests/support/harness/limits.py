@@ -19,6 +19,12 @@ OFF: dict[str, Any] = {
 }
 """No limit at all, for tests that make on purpose what limits are there to refuse."""
 
+WIDE: dict[str, Any] = {
+    name: "1000000 per minute" if isinstance(field.default, str) else 10_000
+    for name, field in LimitSettings.model_fields.items()
+}
+"""Limits that count and are never reached, for tests of what an answer costs."""
+
 
 def limits(**changes: Any) -> dict[str, Any]:
     """Settings with these limits and no other."""
