@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import pickle
 import shutil
@@ -27,6 +28,7 @@ from keys import (
     Key,
     KeyRing,
     KeyState,
+    KeyStoreError,
     RotationPolicy,
     UnreadableRing,
     revoke,
@@ -190,19 +192,23 @@ def test_a_revoked_key_is_destroyed_at_once(store: HeldKeyStore, token: Pkcs11To
 
 
 def test_a_failed_update_leaves_ring_and_keys_as_they_were(
-    store: HeldKeyStore, token: Pkcs11Token
+    token: Pkcs11Token, clock: Clock, tmp_path: Path
 ) -> None:
     """Nothing is destroyed before the ring that gives it up has been written."""
+    full = threading.Event()
+
+    def reached(_point: str) -> None:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    inner = DirectoryStore(tmp_path / "keys", SECRET, hold=token.hold, crash_point=reached)
+    store = HeldKeyStore(inner, token, grace=0, clock=clock)
     first = rotated(store, NOW).active("ES256")
-
-    def fails(ring: KeyRing) -> KeyRing:
-        revoke(ring, first.kid, NOW, POLICY, store.generate)
-        raise RuntimeError("no room")
-
-    with pytest.raises(RuntimeError):
-        store.update(fails)
+    full.set()
+    with pytest.raises(KeyStoreError, match="No space"):
+        store.update(lambda ring: revoke(ring, first.kid, NOW, POLICY, store.generate))
     assert store.load().active("ES256") == first
-    assert first.kid in token.kids()
+    assert signed_by(first) == {"sub": "somebody"}
 
 
 def test_keys_of_another_ring_are_left_alone(
@@ -269,6 +275,21 @@ def test_threads_share_the_token(token: Pkcs11Token) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, range(8))) == 160
+
+
+def test_one_call_at_a_time(token: Pkcs11Token) -> None:
+    """The module is initialised without locks of its own (PKCS #11 section 5.4)."""
+    together = threading.Barrier(2)
+
+    def meets_another(_session: object) -> bool:
+        try:
+            together.wait(0.2)
+        except threading.BrokenBarrierError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert not any(pool.map(lambda _: token._use(meets_another), range(2)))
 
 
 def test_forks_share_the_token(token: Pkcs11Token) -> None:
