@@ -172,6 +172,8 @@ class IssuerFleet:
     alterations: Sequence[str] = ()
     shifted: bool = False
     """Whether time can be moved on, with `advance`."""
+    apart: bool = False
+    """Whether each has a clock of its own, which `put_clock` sets."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings that differ from those of tests, by variable."""
     issuer_settings: Sequence[Mapping[str, str]] = ()
@@ -184,6 +186,8 @@ class IssuerFleet:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.shifted:
             write_shift(self.shift_file, 0.0)
+        for number in range(self.size if self.apart else 0):
+            self.put_clock(number, 0.0)
         for attempt in range(1, START_ATTEMPTS + 1):
             self._build()
             try:
@@ -250,10 +254,13 @@ class IssuerFleet:
         if self.shifted:
             alterations.append(f"clock={self.shift_file}")
         own = [*self.issuer_settings, *([{}] * self.size)]
-        self.issuers = [
-            IssuerProcess({**shared, **more}, port, self.directory, alterations)
-            for port, more in zip(ports, own, strict=False)
-        ]
+        self.issuers = []
+        for number, (port, more) in enumerate(zip(ports, own, strict=False)):
+            clock = [f"clock={self._clock_file(number)}"] if self.apart else []
+            settings = {**shared, **more}
+            self.issuers.append(
+                IssuerProcess(settings, port, self.directory, [*alterations, *clock])
+            )
 
     def feed_url(self, number: int = 0) -> str:
         """The HTTP feed of one of them, with a gateway's credentials."""
@@ -274,6 +281,13 @@ class IssuerFleet:
         """Let time pass for every issuer at once."""
         assert self.shifted
         write_shift(self.shift_file, read_shift(self.shift_file) + seconds)
+
+    def put_clock(self, number: int, seconds: float) -> None:
+        """Put the clock of one issuer ahead of the real time, or behind."""
+        write_shift(self._clock_file(number), seconds)
+
+    def _clock_file(self, number: int) -> Path:
+        return self.directory / f"clock-{number}"
 
     # --- what a test needs beside HTTP -------------------------------------------------------
 

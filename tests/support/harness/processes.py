@@ -175,6 +175,15 @@ class Process:
         """Let a paused group go on."""
         os.killpg(self.pid, signal.SIGCONT)
 
+    def members(self) -> list[int]:
+        """The process ids of its group: its own and those of what it has started."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(int(place.name)) == self.pid:
+                    found.append(int(place.name))
+        return found
+
     def stop(self, timeout: float = 10.0) -> int | None:
         """Ask it to end, then kill its group; the exit code, or None if it never started."""
         if self._popen is None:

@@ -220,7 +220,7 @@ class Client:
         sid, ver = (presented["sid"], presented["ver"]) if presented else (None, None)
         by_access = token is not None or operation == "introspect"
         start = time.monotonic()
-        number, status, answer = self.ask_any(
+        number, status, answer, retry_after = self.ask_any(
             method or ("POST" if raw else "GET"), path, raw, headers
         )
         event = {
@@ -237,22 +237,23 @@ class Client:
             "got": granted(answer),
             "active": answer.get("active"),
             "error": answer.get("error_description"),
+            "retry_after": retry_after,
             **more,
         }
         print(json.dumps(event), flush=True)
         return event
 
     def ask_any(self, method, path, raw, headers):
-        """Ask one issuer, or another where it does not listen; its number, status and answer."""
+        """Ask one issuer, or another where it does not listen: which, and what it answers."""
         count = len(self.orders["ports"])
         first = self.random.randrange(count)
         for number in (first, (first + 1) % count):
             try:
-                status, answer = self.ask(number, method, path, raw, headers)
+                answer = self.ask(number, method, path, raw, headers)
             except ConnectionError:  # from connecting alone: `ask` keeps the others
                 continue  # nothing was sent
-            return number, status, answer
-        return first, NO_ANSWER, {}
+            return number, *answer
+        return first, NO_ANSWER, {}, None
 
     def ask(self, number, method, path, raw, headers):
         connection = self.connections.get(number)
@@ -264,11 +265,11 @@ class Client:
         try:
             connection.request(method, path, raw, headers)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, json.loads(answer.read()), answer.headers["Retry-After"]
         except (OSError, http.client.HTTPException):
             connection.close()
             self.connections.pop(number)
-            return NO_ANSWER, {}
+            return NO_ANSWER, {}, None
 
 
 def granted(answer):

@@ -61,6 +61,7 @@ class Event:
     got: Grant | None = None
     active: bool | None = None
     error: str | None = None
+    retry_after: str | None = None
     password: str | None = None
     new: str | None = None
     ends: str | None = None
@@ -133,6 +134,8 @@ class _Person:
         """Everything that may not have happened."""
         yield from self._winners()
         for event in self.events:
+            if event.status == BUSY and event.client >= 0 and not event.retry_after:
+                yield f"nobody was told when to come again: {event}"
             if event.status in UNDECIDED:
                 continue
             if event.status != 200 and event.status not in REFUSALS[event.op]:

@@ -17,7 +17,7 @@ class ClusterNode(RedisServer):
     """One node; `slots` are a master's."""
 
     def __init__(self, slots: range = range(0)) -> None:
-        self.slots = slots
+        self.slots = set(slots)
         self.bus = free_port()
         config = {
             "cluster-enabled": "yes",
@@ -64,7 +64,7 @@ class RedisCluster:
     def _meet(self) -> None:
         for epoch, node in enumerate(self.masters, start=1):
             client = node.client()
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", node.slots[0], node.slots[-1])
+            client.execute_command("CLUSTER", "ADDSLOTS", *node.slots)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
         first, *others = self._nodes
         for node in others:
@@ -89,7 +89,7 @@ class RedisCluster:
     # --- faults ------------------------------------------------------------------------------
 
     def index_of(self, key: str) -> int:
-        """Which of the masters holds a key, as the cluster began."""
+        """Which of the masters holds a key."""
         slot = key_slot(key.encode())
         return next(index for index, node in enumerate(self.masters) if slot in node.slots)
 
@@ -122,6 +122,46 @@ class RedisCluster:
                 client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
             except redis.ResponseError:
                 continue
+
+    def return_master(self, index: int) -> None:
+        """The one that was lost comes back, as a replica of its successor, and is called so."""
+        lost, successor = self.masters[index], self.replicas[index]
+        successor.slots, lost.slots = lost.slots, set()
+        self.masters[index], self.replicas[index] = successor, lost
+        lost.start()
+        client = lost.client()
+        for _ in until(30, "the lost node to follow its successor"):
+            told = client.info("replication")
+            if told["role"] == "slave" and told["master_link_status"] == "up":
+                return
+
+    def slots_beside(self, key: str, most: int) -> list[int]:
+        """The slot of a key, and a few of the same node that hold keys as well."""
+        own = key_slot(key.encode())
+        node = self.masters[self.index_of(key)]
+        client = node.client()
+        held = [
+            slot
+            for slot in sorted(node.slots - {own})
+            if client.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot)
+        ]
+        return [own, *held[:most]]
+
+    def move_slots(self, slots: list[int], home: int, target: int) -> None:
+        """Move slots with all that is in them, one after the other, while they are in use."""
+        source, goal = self.masters[home], self.masters[target]
+        for slot in slots:
+            self._announce(goal, slot, "IMPORTING", _own_id(source))
+            self._announce(source, slot, "MIGRATING", _own_id(goal))
+            while keys := source.client().execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+                source.client().migrate("127.0.0.1", str(goal.port), keys, 0, 5000)
+            for node in (goal, source, *self.masters):
+                self._announce(node, slot, "NODE", _own_id(goal))
+            source.slots.remove(slot)
+            goal.slots.add(slot)
+
+    def _announce(self, node: RedisServer, slot: int, state: str, other: str) -> None:
+        node.client().execute_command("CLUSTER", "SETSLOT", slot, state, other)
 
 
 def _own_id(node: RedisServer) -> str:

@@ -18,7 +18,9 @@ DOWN_AFTER = 500
 class RedisSentinel:
     """One pair on loopback, watched; entered, the replica is in step and known."""
 
-    def __init__(self) -> None:
+    def __init__(self, down_after: int = DOWN_AFTER) -> None:
+        """`down_after` in milliseconds: the longer, the busier the machine may be."""
+        self.down_after = down_after
         self.directory = short_directory("gp-sentinel-")
         self.master = RedisServer(tcp=True)
         self.replica = RedisServer(tcp=True)
@@ -43,7 +45,7 @@ class RedisSentinel:
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {self.down_after}\n"
             f"sentinel failover-timeout {SERVICE} 1000\n"
         )
         binary = require_binary("redis-server", "redis-server")
@@ -79,19 +81,26 @@ class RedisSentinel:
             client.client_kill_filter(laddr=f"127.0.0.1:{self.master.port}")
 
     def wait_promoted(self) -> None:
-        """Wait until the replica is the master."""
+        """Wait until the replica is the master, and the sentinel sends everybody there."""
         asked = self.replica.client()
-        for _ in until(60, "the failover"):
-            try:
-                if asked.info("replication")["role"] == "master":
+        with redis.Redis(port=self.port, socket_timeout=2, decode_responses=True) as sentinel:
+            for _ in until(60, "the failover"):
+                try:
+                    role = asked.info("replication")["role"]
+                except redis.ConnectionError:
+                    continue  # a sentinel cuts every connection of the server that it promotes
+                told = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                if role == "master" and int(told[1]) == self.replica.port:
                     return
-            except redis.ConnectionError:
-                continue  # a sentinel cuts every connection of the server that it promotes
 
     def return_master(self) -> None:
         """The old master comes back, as a replica of its successor."""
         self.master.start()
         _follow(self.master, self.replica)
+
+    def swap(self) -> None:
+        """Call each by what it has become."""
+        self.master, self.replica = self.replica, self.master
 
 
 def _follow(replica: RedisServer, master: RedisServer) -> None:

@@ -1,7 +1,8 @@
 """A soak: steady load on a real deployment while, again and again, one of its servers breaks.
 
 A program and a harness: `python tests/support/harness/soak.py --minutes 60` runs it for an hour
-with one fault a minute and prints the table of docs/durability.md.
+with one fault a minute and prints the table of docs/durability.md; `--on sentinel` and
+`--on cluster` those of the failovers.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -27,8 +28,17 @@ from harness.postgres_server import PostgresServer
 from harness.processes import monotonic
 from harness.race_history import UNDECIDED, Event, Figures
 from harness.race_load import Race
+from harness.redis_cluster import RedisCluster
+from harness.redis_sentinel import RedisSentinel
 from harness.redis_server import RedisServer
-from harness.soak_faults import Fault, Faults
+from harness.soak_faults import (
+    ClusterFaults,
+    Fault,
+    IssuerFaults,
+    RedisFaults,
+    SentinelFaults,
+    SqlFaults,
+)
 
 from gateway import Verifier
 from revocation import ReplicaStale, RevocationError, TokenRevoked
@@ -41,6 +51,46 @@ LOOK = 0.25
 SAMPLE = 4
 RECOVERY = 60.0
 EXPIRED = -1
+DOWN_AFTER = 2000
+"""Milliseconds: a busy machine must not look like a lost one, whose data may be gone."""
+DENYLIST = "gatepass:{denylist}"
+"""A key of the slot in which all of it lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The Redis of a deployment, and what can be done to it."""
+
+    url: str
+    faults: list[Fault]
+
+
+@contextmanager
+def one_redis() -> Iterator[Stores]:
+    """One server."""
+    with RedisServer(tcp=True) as store:
+        yield Stores(store.tcp_url, RedisFaults(store).all())
+
+
+@contextmanager
+def sentinel() -> Iterator[Stores]:
+    """A master, its replica and a sentinel."""
+    with RedisSentinel(DOWN_AFTER) as pair:
+        yield Stores(pair.url, SentinelFaults(pair).all())
+
+
+@contextmanager
+def cluster() -> Iterator[Stores]:
+    """Three masters, each with a replica."""
+    with RedisCluster(replicas=True) as nodes:
+        yield Stores(nodes.url, ClusterFaults(nodes, DENYLIST).all())
+
+
+STORES: dict[str, Callable[[], AbstractContextManager[Stores]]] = {
+    "redis": one_redis,
+    "sentinel": sentinel,
+    "cluster": cluster,
+}
 
 
 @dataclass(slots=True)
@@ -59,6 +109,8 @@ class Soak:
     people: int = 4
     devices: int = 3
     pace: float = 0.25
+    on: str = "redis"
+    """Which of `STORES`; where it is not one Redis, nothing else breaks."""
     alterations: Sequence[str] = ()
     """Deliberate faults in the issuers themselves, see `altered_issuer`."""
     only: str = ""
@@ -71,13 +123,14 @@ class Soak:
         """Strike once in each `every` seconds, for `seconds`, then let everything settle."""
         with ExitStack() as stack:
             sql = stack.enter_context(PostgresServer())
-            store = stack.enter_context(RedisServer(tcp=True))
+            stores = stack.enter_context(STORES[self.on]())
             fleet = stack.enter_context(
                 IssuerFleet(
                     sql.create_database(),
-                    store.tcp_url,
+                    stores.url,
                     directory,
                     alterations=self.alterations,
+                    apart=True,
                     settings={"GATEPASS_REUSE_INTERVAL": "0.05"},
                 )
             )
@@ -95,7 +148,7 @@ class Soak:
                 Verifier(
                     issuer=fleet.url,
                     audience="api",
-                    denylist=store.tcp_url,
+                    denylist=stores.url,
                     max_staleness=MAX_STALENESS,
                 )
                 for _ in range(GATEWAYS)
@@ -112,10 +165,11 @@ class Soak:
                 looker.start()
             begun = monotonic()
             try:
-                faults = [
-                    fault for fault in Faults(fleet, sql, store).all() if self.only in fault.name
-                ]
-                self._strike(race, faults, begun + seconds, every)
+                faults = stores.faults
+                if self.on == "redis":
+                    faults = [*faults, *IssuerFaults(fleet).all(), *SqlFaults(sql).all()]
+                struck = [fault for fault in faults if self.only in fault.name]
+                self._strike(race, struck, begun + seconds, every)
             finally:
                 race.finish()
                 over.set()
@@ -279,9 +333,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (60)")
     parser.add_argument("--every", type=float, default=60.0, help="seconds from fault to fault")
+    parser.add_argument("--on", choices=STORES, default="redis", help="how Redis is set up (redis)")
+    parser.add_argument("--only", default="", help="faults whose name has this in it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        report = Soak().run(Path(directory) / "fleet", options.minutes * 60, options.every)
+        soak = Soak(on=options.on, only=options.only)
+        report = soak.run(Path(directory) / "fleet", options.minutes * 60, options.every)
     print(report)
     for violation in report.violations[:50]:
         print(violation)
