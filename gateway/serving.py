@@ -25,7 +25,7 @@ from ssl import SSLContext
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from .bounded_http import BoundedHttp
+from .bounded_http import BoundedHttp, make_room
 from .fetching import fetch_json
 from .forward_auth import ForwardAuth, Message, Receive, Send
 from .service_log import configure_service_log
@@ -96,6 +96,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
     `announce` is called with the address once it accepts connections; whether the service is ready
     is for `/readyz` to say. Raises `CannotListen`.
     """
+    make_room()
     with listening(settings) as (listener, url), one_replica(settings) as (given, temporary):
         config = uvicorn.Config(
             partial(build_application, given)

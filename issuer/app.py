@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .http import (
     auth,
@@ -16,6 +15,7 @@ from .http import (
 )
 from .http.answers import register_errors, register_headers
 from .http.body import MAX_BODY, refuse_ambiguous_framing
+from .http.client_address import ClientAddress
 from .http.cors import BROWSER_PATHS, Cors
 from .http.current import attach
 from .services import Clock, Services, build_services
@@ -46,9 +46,7 @@ def create_app(
     app.wsgi_app = Cors(  # type: ignore[method-assign]
         app.wsgi_app, settings.origins_of(None), paths=BROWSER_PATHS, credentials=True
     )
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=hops, x_proto=hops
-        )
+    app.wsgi_app = ClientAddress(  # type: ignore[method-assign]
+        app.wsgi_app, settings.trusted_proxies
+    )
     return app

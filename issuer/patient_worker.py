@@ -2,11 +2,14 @@
 
 Stock gthread reads a request's head in a pool thread without a time limit, so that as many
 half-sent requests as there are threads stop the service (measured). Here the kernel keeps the
-bytes until the request has arrived whole, and only then does it take a thread.
+bytes until the request has arrived whole, and only then does it take a thread. Nor does anybody
+hold the main loop: stock gthread waits there, two seconds each, for clients to close. And where
+there are too many connections, those that have been silent for longest make room.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import selectors
@@ -14,16 +17,35 @@ import signal
 import socket
 import ssl
 import time
+from bisect import insort
+from collections import deque
+from concurrent.futures import Future
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ARRIVAL_TIMEOUT = 10
 """Seconds for a whole request to arrive."""
 TLS_TIMEOUT = 5.0
 """Seconds for any one step of a TLS connection."""
+ANSWER_TIMEOUT = 10.0
+"""Seconds for a client to take one piece of an answer, however it drips."""
+SEND_BUFFER = 256 * 1024
+"""Bytes: the kernel takes any answer whole, and no thread waits for who reads it slowly."""
+LINGER = 2.0
+"""Seconds for a client to close its side, once it has its last answer (RFC 9112 section 9.6)."""
+MOST_LINGERING_BYTES = 65_536
+ROOM = 16
+"""Connections that make room where there is no descriptor left: requests need some, too."""
+PAUSE = 0.01
+"""Seconds until the next attempt to accept where nobody can make room."""
 ACCEPT_ON_STOP = 128
 """Queued connections that a stopping worker still takes."""
 MAX_HEAD_BYTES = 32 * 1024
@@ -48,6 +70,7 @@ def _answer(status: str, description: str) -> bytes:
 _HEAD_TOO_LARGE = _answer("431 Request Header Fields Too Large", "the headers are too large")
 _LENGTH_REQUIRED = _answer("411 Length Required", "give the body's length")
 _BODY_TOO_LARGE = _answer("413 Content Too Large", "the request is too large")
+_TOO_SLOW = _answer("408 Request Timeout", "the request did not arrive in time")
 
 
 def refusal_of(seen: bytes) -> bytes | None:
@@ -96,6 +119,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     SO_RCVLOWAT wakes the poller when the missing part is there.
     """
 
+    def init_process(self) -> None:
+        self._lingering: deque[TConn] = deque()
+        """Connections that have had their last answer and may close by themselves."""
+        super().init_process()
+
     def init_signals(self) -> None:
         super().init_signals()
         # A terminal sends SIGINT to the whole group; only the supervisor may act on it.
@@ -120,6 +148,99 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             for listener in self.sockets:
                 listener.close()
 
+    def accept(self, listener: socket.socket) -> None:
+        """Accept one connection; at the limit, one that is silent makes room for it."""
+        if self.nr_conns >= self.worker_connections - 1:
+            self._make_room(1)
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                # It stays in the listener's queue, which wakes the poller at once again.
+                if not self._make_room(ROOM):
+                    time.sleep(PAUSE)
+            elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
+                raise
+            return
+        self.nr_conns += 1
+        sock = TimedSocket(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self.enqueue_req(TConn(self.cfg, sock, address, listener.getsockname()))
+
+    def _make_room(self, count: int) -> int:
+        """Close those that have been silent for longest, `count` at the most; how many it were."""
+        for closed in range(count):
+            silent = [
+                (conns[0].timeout - patience, conns)
+                for conns, patience in (
+                    (self.pending_conns, ARRIVAL_TIMEOUT),
+                    (self.keepalived_conns, self.cfg.keepalive),
+                    (self._lingering, LINGER),
+                )
+                if conns
+            ]
+            if not silent:
+                return closed
+            self._drop(min(silent, key=itemgetter(0))[1].popleft())
+        return count
+
+    def _drop(self, conn: TConn, answer: bytes = b"") -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        if answer:
+            _send_and_drop(conn.sock, answer)
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """As gunicorn's; a request that has begun is told why it ends (RFC 9110 15.5.9)."""
+        now = time.monotonic()
+        while self.pending_conns and self.pending_conns[0].timeout <= now:
+            conn = self.pending_conns.popleft()
+            begun = getattr(conn, "last_seen", -1) > 0
+            self._drop(conn, _TOO_SLOW if begun and not self.cfg.is_ssl else b"")
+        while self._lingering and self._lingering[0].timeout <= now:
+            self._drop(self._lingering.popleft())
+
+    def finish_request(self, conn: TConn, done: Future[object]) -> None:
+        """As gunicorn's, but for a connection that is to be closed: it lingers in the poller."""
+        if not done.cancelled() and done.exception() is None and not done.result():
+            self._linger(conn)
+        else:
+            super().finish_request(conn, done)
+
+    def _linger(self, conn: TConn) -> None:
+        conn.timeout = time.monotonic() + LINGER
+        conn.drained = 0
+        self._lingering.append(conn)
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.settimeout(0.0)
+            self.poller.register(conn.sock, selectors.EVENT_READ, lambda _sock: self._drain(conn))
+        except (OSError, KeyError, ValueError):
+            self._end_lingering(conn)
+        else:
+            self._drain(conn)
+
+    def _drain(self, conn: TConn) -> None:
+        """Read what nobody will, so that no reset overtakes the answer; until the client closes."""
+        try:
+            while conn.drained < MOST_LINGERING_BYTES:
+                piece = conn.sock.recv(4096)
+                if not piece:
+                    break
+                conn.drained += len(piece)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._end_lingering(conn)
+
+    def _end_lingering(self, conn: TConn) -> None:
+        self._lingering.remove(conn)
+        self._drop(conn)
+
     def enqueue_req(self, conn: TConn) -> None:
         """Give the connection a thread if its request is whole, park it if more may come."""
         arrival = self._arrival(conn)
@@ -135,7 +256,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             conn.arrival_deadline = time.monotonic() + ARRIVAL_TIMEOUT
         conn.timeout = conn.arrival_deadline  # never moved: dripping bytes gains no time
         conn.sock.settimeout(0.0)
-        self.pending_conns.append(conn)
+        # In the order of their deadlines: one that drips would else stand behind all that are new.
+        insort(self.pending_conns, conn, key=lambda parked: parked.timeout)
         on_readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, on_readable)
 
@@ -165,7 +287,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if missing and conn.last_seen < 0 and b"\r\n\r\n" in seen and _EXPECT.search(seen):
             # The client waits for leave to send its body (RFC 9110, section 10.1.1); gunicorn's
             # own 100, sent when the body is read, would come too late.
-            conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            with suppress(OSError):  # it is gone: the poller will say so
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         conn.last_seen = len(seen) if missing else -1
         low_water = len(seen) + missing if missing else 1
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
@@ -182,6 +305,19 @@ def _send_and_drop(sock: socket.socket, answer: bytes) -> None:
             pass
 
 
+class TimedSocket(socket.socket):
+    """A socket that waits for no client for longer than a while: one that takes no answer, too."""
+
+    def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001  # socket's own signature
+        self.settimeout(ANSWER_TIMEOUT if flag else 0.0)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        try:
+            super().sendall(data, flags)  # the time limit is that of all of it
+        except TimeoutError:
+            raise BrokenPipeError(errno.EPIPE, "the client does not take its answer") from None
+
+
 class TimedTlsSocket(ssl.SSLSocket):
     """A TLS socket whose handshake, and whose requests, must be over in time.
 
@@ -191,7 +327,7 @@ class TimedTlsSocket(ssl.SSLSocket):
     _deadline: float | None = None
 
     def settimeout(self, value: float | None, /) -> None:
-        super().settimeout(TLS_TIMEOUT if value is None else value)
+        super().settimeout(TLS_TIMEOUT if value is None else min(value, TLS_TIMEOUT))
 
     def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001  # socket's own signature
         # A thread takes the connection: the request that it reads must arrive by then.

@@ -10,6 +10,7 @@ gentle as SIGTERM.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -35,6 +36,10 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 8190
 """One field; a refresh token takes about 400 bytes, an access token below 1,000."""
 MAX_REQUEST_LINE = 4094
+MOST_CONNECTIONS = 2000
+"""In each worker; beyond them, those that have been silent for longest are closed."""
+OWN_DESCRIPTORS = 64
+"""What a worker needs besides its connections, and four for each thread that uses stores."""
 
 AppFactory = Callable[[], "WSGIApplication"]
 Hook = Callable[[], None]
@@ -106,6 +111,19 @@ def _closing(application: WSGIApplication) -> WSGIApplication:
     return wrapped
 
 
+def _room_for_connections(threads: int) -> int:
+    """Raise the limit of descriptors as far as it may be, and tell how many connections fit."""
+    own = OWN_DESCRIPTORS + 4 * threads
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + own
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(2 * threads, min(MOST_CONNECTIONS, soft - own))
+
+
 def run(
     factory: AppFactory,
     *,
@@ -160,7 +178,7 @@ def run(
         "workers": workers,
         "threads": threads,
         "worker_class": PatientWorker,
-        "worker_connections": 2000,
+        "worker_connections": _room_for_connections(threads),
         "backlog": 1024,
         "keepalive": IDLE_TIMEOUT,
         "timeout": 60,  # the worker's main loop silent for this long: replaced. Not per request.

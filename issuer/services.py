@@ -143,9 +143,9 @@ def build_services(
         time_cost=hashing.time_cost,
         memory_cost=hashing.memory_cost,
         parallelism=hashing.parallelism,
-        concurrency=hashing.concurrency,
-        # Half of the threads stay free for requests that hash nothing.
-        waiting=max(1, settings.threads // 2 - hashing.concurrency),
+        # Half of the threads stay free for requests that hash nothing; who waits has an own one.
+        concurrency=min(hashing.concurrency, max(1, settings.threads // 2)),
+        waiting=hashing.waiting,
     )
     policy = PasswordPolicy(settings.password_min_length, context=("gatepass",))
     accounts = SqlAccounts(engine, hasher, policy, now)

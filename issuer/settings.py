@@ -199,7 +199,9 @@ class Hashing(BaseModel):
     """KiB."""
     parallelism: int = Field(1, ge=1)
     concurrency: int = Field(2, ge=1)
-    """Passwords hashed at once in each process."""
+    """Passwords hashed at once in each process; half of its threads at the most."""
+    waiting: int = Field(16, ge=0, le=256)
+    """Passwords that wait for their turn in each process, each on a thread of its own."""
 
 
 class Settings(BaseSettings):
@@ -276,7 +278,7 @@ class Settings(BaseSettings):
     behind_tls_proxy: bool = False
     """A proxy in front terminates TLS."""
     trusted_proxies: int = Field(0, ge=0, le=8)
-    """How many hops of `X-Forwarded-For` and `X-Forwarded-Proto` are the deployment's own."""
+    """How many hops of `X-Forwarded-For` are the deployment's own."""
     graceful_timeout: int = Field(30, ge=1)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -352,8 +354,9 @@ class Settings(BaseSettings):
 
     @property
     def all_threads(self) -> int:
-        """Of each process: a gateway that follows holds one, and takes none from requests."""
-        return self.threads + (self.feed_streams if self.gateways else 0)
+        """Of each process: who follows, or waits to log in, takes none from requests."""
+        streams = self.feed_streams if self.gateways else 0
+        return self.threads + self.hashing.waiting + streams
 
     @property
     def longest_access(self) -> int:

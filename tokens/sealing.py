@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey
@@ -109,10 +110,19 @@ class Recipient:
             if (jwk.get("kty"), jwk.get("crv")) == ("EC", "P-256"):
                 return cls(kid, alg, ECKey.import_key(members))
             if (jwk.get("kty"), jwk.get("crv")) == ("OKP", "X25519"):
+                _require_own_public_half(members)
                 return cls(kid, alg, OKPKey.import_key(members))
-        except (JoseError, ValueError, TypeError, KeyError):
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, Malformed):
             raise InvalidClaim("jwk", "is not a valid encryption key") from None
         raise InvalidClaim("crv", "of an encryption key is neither P-256 nor X25519")
+
+
+def _require_own_public_half(jwk: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for an X25519 key whose `x` is not its `d`'s; for P-256 joserfc looks."""
+    if "d" in jwk:
+        private = X25519PrivateKey.from_private_bytes(base64url.decode(jwk["d"].encode()))
+        if private.public_key().public_bytes_raw() != base64url.decode(jwk["x"].encode()):
+            raise ValueError("the halves of the key are of two keys")
 
 
 def seal(token: str, recipient: Recipient) -> str:

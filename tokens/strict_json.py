@@ -22,7 +22,18 @@ def _no_constant(name: str) -> Any:
     raise Malformed(f"{name} is not JSON")  # RFC 8259 section 6
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in _INFINITIES:
+        # It could be written again only as what is no JSON.
+        raise Malformed("a number beyond all floats")
+    return value
+
+
+_INFINITIES = (float("inf"), float("-inf"))
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)
 
 
 def loads_object(raw: bytes) -> dict[str, Any]:

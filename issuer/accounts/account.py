@@ -42,6 +42,16 @@ class Conflict(AccountError):
     code = "conflict"
 
 
+class HashingBusy(AccountError):
+    """Too many passwords are being hashed at once; `retry_after` seconds say when to try again."""
+
+    code = "hashing_busy"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class InvalidReset(AccountError):
     """A reset token that is unknown, used, expired or overtaken by another change."""
 
@@ -87,23 +97,25 @@ class Accounts(Protocol):
 
     Every write is conditional on the row that was read and raises `Conflict` where it changed.
     What ends access writes its journal row in the same transaction, and returns it to be pushed.
+    What hashes takes turns over the networks of `source`, the client's address, and raises
+    `HashingBusy` under load.
     All raise `DatabaseUnavailable` where the store does not answer.
     """
 
-    def authenticate(self, username: str, password: str) -> Account:
+    def authenticate(self, username: str, password: str, source: str = "") -> Account:
         """The enabled account of this name and password.
 
         Takes the same time for a name that nobody has. Raises `BadCredentials`.
         """
 
-    def verify(self, account: Account, password: str) -> None:
+    def verify(self, account: Account, password: str, source: str = "") -> None:
         """Check a password against the row that was read. Raises `BadCredentials`."""
 
     def standing(self, sub: str, *, sid: str, client_id: str, audience: str) -> Standing:
         """Account, session and client in one query, for a refresh or a request."""
 
     def change_password(
-        self, read: Account, new_password: str, *, expires: int, reason: str
+        self, read: Account, new_password: str, *, expires: int, reason: str, source: str = ""
     ) -> Change:
         """Set a password and raise both versions. Raises `Conflict`, `PasswordRefused`.
 

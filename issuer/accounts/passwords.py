@@ -7,15 +7,17 @@ import string
 import threading
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from itertools import zip_longest
 from typing import ClassVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.low_level import hash_secret_raw
 
-from .account import AccountError, BadCredentials
+from .account import AccountError, BadCredentials, HashingBusy
+from .hashing_queue import FairQueue
 
 MAX_PASSWORD = 256
 """Characters. NIST asks for 64 at least; argon2 does not care, the request's size does."""
@@ -35,12 +37,6 @@ class PasswordRefused(AccountError):
     """A new password that the rules refuse; the text says which one and may be shown."""
 
     code = "password_refused"
-
-
-class HashingBusy(AccountError):
-    """Too many passwords are being hashed at once."""
-
-    code = "hashing_busy"
 
 
 def normalise(password: str) -> str:
@@ -141,6 +137,15 @@ def common_words() -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in ranked if len(word) >= _SHORTEST_WORD))
 
 
+_SALT = bytes(16)
+"""Of hashes that are made for their time alone."""
+
+
+def _cost(parameters: argon2.Parameters) -> int:
+    """What a hash takes, in KiB filled."""
+    return parameters.time_cost * parameters.memory_cost
+
+
 class PasswordHasher:
     """argon2id through argon2-cffi, with bounded concurrency."""
 
@@ -163,43 +168,56 @@ class PasswordHasher:
         self._hasher = argon2.PasswordHasher(
             time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism
         )
-        self._slots = threading.BoundedSemaphore(concurrency)
-        self._places = threading.BoundedSemaphore(concurrency + waiting)
-        self._patience = patience
+        self._queue = FairQueue(running=concurrency, waiting=waiting, patience=patience)
         # Made now, so that the first unknown name takes no longer than the second.
         self._dummy = self._hasher.hash(secrets.token_urlsafe(16))
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
-            raise HashingBusy("too many passwords are being checked; try again in a moment")
-        try:
-            if not self._slots.acquire(timeout=self._patience):
-                raise HashingBusy("too many passwords are being checked; try again in a moment")
-            try:
-                yield
-            finally:
-                self._slots.release()
-        finally:
-            self._places.release()
+    def turn(self, source: str = "") -> AbstractContextManager[None]:
+        """A turn at what is dear; `source` is the client's address. Raises `HashingBusy`."""
+        return self._queue.turn(source)
 
-    def hash(self, password: str) -> str:
+    def hash(self, password: str, source: str = "") -> str:
         """The PHC string of a password under the present parameters. Raises `HashingBusy`."""
-        with self._slot():
+        with self.turn(source):
             return self._hasher.hash(normalise(password))
 
-    def verify(self, password_hash: str, password: str) -> None:
-        """Raise `BadCredentials` unless the password fits, `HashingBusy` under load."""
-        with self._slot():
-            try:
-                self._hasher.verify(password_hash, normalise(password))
-            except (VerifyMismatchError, VerificationError, InvalidHashError):
-                raise BadCredentials("the password does not fit") from None
+    def verify(self, password_hash: str, password: str, source: str = "") -> None:
+        """Raise `BadCredentials` unless the password fits, `HashingBusy` under load.
 
-    def verify_nobody(self, password: str) -> None:
+        Takes the time of a hash under the present parameters, whatever the hash is (ASVS 6.3.8).
+        """
+        with self.turn(source):
+            spent = 0
+            try:
+                spent = _cost(argon2.extract_parameters(password_hash))
+                self._hasher.verify(password_hash, normalise(password))
+            except VerifyMismatchError:
+                raise BadCredentials("the password does not fit") from None
+            except (VerificationError, InvalidHashError):
+                spent = 0  # it was read, and nothing was hashed
+                raise BadCredentials("the account's hash is none") from None
+            finally:
+                self._spend_rest(spent)
+
+    def verify_nobody(self, password: str, source: str = "") -> None:
         """Spend the time of `verify` on a name that nobody has (ASVS 6.3.8). Always raises."""
-        self.verify(self._dummy, password)
+        self.verify(self._dummy, password, source)
         raise BadCredentials("no such account")
+
+    def _spend_rest(self, spent: int) -> None:
+        """Make up for a cheaper hash, or for one that could not be read at all."""
+        own = self._hasher
+        memory = (own.time_cost * own.memory_cost - spent) // own.time_cost
+        if memory >= 8 * own.parallelism:  # the least that argon2 takes
+            hash_secret_raw(
+                b"",
+                _SALT,
+                time_cost=own.time_cost,
+                memory_cost=memory,
+                parallelism=own.parallelism,
+                hash_len=own.hash_len,
+                type=own.type,
+            )
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made under other parameters."""

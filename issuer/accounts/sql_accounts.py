@@ -22,6 +22,7 @@ from .account import (
     BadCredentials,
     Change,
     Conflict,
+    HashingBusy,
     InvalidReset,
     Standing,
     UnknownAccount,
@@ -97,27 +98,30 @@ class SqlAccounts:
 
     # Passwords
 
-    def authenticate(self, username: str, password: str) -> Account:
+    def authenticate(self, username: str, password: str, source: str = "") -> Account:
         account = self.by_username(username)
         if account is None:
-            self._hasher.verify_nobody(password)
+            self._hasher.verify_nobody(password, source)
             raise BadCredentials("no such account")
-        self.verify(account, password)
+        self.verify(account, password, source)
         if not account.enabled:
             raise BadCredentials("the account is disabled")
         if self._hasher.needs_rehash(account.password_hash):
             return self._rehash(account, password)
         return account
 
-    def verify(self, account: Account, password: str) -> None:
-        self._hasher.verify(account.password_hash, password)
+    def verify(self, account: Account, password: str, source: str = "") -> None:
+        self._hasher.verify(account.password_hash, password, source)
 
     def _rehash(self, read: Account, password: str) -> Account:
         """Store the password under the present parameters; dropped if the row has changed.
 
         Raises no version: the credential is the same.
         """
-        new_hash = self._hasher.hash(password)
+        try:
+            new_hash = self._hasher.hash(password)
+        except HashingBusy:
+            return read  # no reason to refuse a right password: the next login does it
         with writing(self._engine) as connection:
             connection.execute(
                 sa.update(accounts).where(_unchanged(read)).values(password_hash=new_hash)
@@ -127,14 +131,19 @@ class SqlAccounts:
         return read
 
     def change_password(
-        self, read: Account, new_password: str, *, expires: int, reason: str
+        self, read: Account, new_password: str, *, expires: int, reason: str, source: str = ""
     ) -> Change:
-        self._policy.check(new_password, read.username)
-        new_hash = self._hasher.hash(new_password)
+        new_hash = self._hash_new(new_password, read.username, source)
         with writing(self._engine) as connection:
             return self._write_credential(
                 connection, _unchanged(read), read.id, {"password_hash": new_hash}, expires, reason
             )
+
+    def _hash_new(self, password: str, username: str, source: str) -> str:
+        """The hash of a new password. Raises `PasswordRefused`, `HashingBusy`."""
+        with self._hasher.turn(source):  # judging it takes as long as hashing it
+            self._policy.check(password, username)
+        return self._hasher.hash(password, source)
 
     def _write_credential(
         self,
@@ -203,16 +212,18 @@ class SqlAccounts:
         reach(CrashPoint.RESET_MADE)
         return account, token
 
-    def reset_password(self, token: str, new_password: str, *, expires: int) -> Change:
+    def reset_password(
+        self, token: str, new_password: str, *, expires: int, source: str = ""
+    ) -> Change:
         """Spend a reset token and set a password, in one transaction.
 
-        Raises `InvalidReset`, `PasswordRefused`. A refused password leaves the token usable.
+        Raises `InvalidReset`, `PasswordRefused`, `HashingBusy`. A refused password leaves the token
+        usable.
         """
         digest = _digest(token)
         with reading(self._engine) as connection:
             account = self._reset_target(connection, digest)
-        self._policy.check(new_password, account.username)
-        new_hash = self._hasher.hash(new_password)
+        new_hash = self._hash_new(new_password, account.username, source)
         with writing(self._engine) as connection:
             spent = connection.execute(
                 sa.delete(password_resets).where(password_resets.c.digest == digest)
@@ -254,8 +265,7 @@ class SqlAccounts:
         name = normalise_username(username)
         if not 0 < len(name) <= LONGEST_USERNAME:
             raise UsernameRefused(f"a name has 1 to {LONGEST_USERNAME} characters")
-        self._policy.check(password, name)
-        password_hash = self._hasher.hash(password)
+        password_hash = self._hash_new(password, name, "")
         sub = secrets.token_urlsafe(16)
         try:
             with writing(self._engine) as connection:

@@ -19,8 +19,7 @@ from rich.text import Text
 from keys import HsmUnavailable, KeyRingError
 from revocation import RevocationError
 
-from ..accounts.account import AccountError, UnknownAccount
-from ..accounts.passwords import HashingBusy
+from ..accounts.account import AccountError, HashingBusy, UnknownAccount
 from ..database import DatabaseUnavailable, SchemaMismatch, open_engine, require_schema
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError

@@ -67,10 +67,10 @@ class _IssuerWorker:
     def build(self) -> WSGIApplication:
         settings = load_settings()
         if settings.all_threads > self._threads:
-            # More streams would take threads from requests.
+            # More of those that hold one would take threads from requests.
             raise SettingsError(
-                f"{variable('threads')} (threads): more threads, or more feed_streams, need a"
-                " restart"
+                f"{variable('threads')} (threads): more threads, or more feed_streams or"
+                " hashing.waiting, need a restart"
             )
         require_certificate(settings)
         self._services = build_services(settings)
@@ -198,7 +198,7 @@ def demo(
             host=running.host,
             port=running.port,
             workers=1,
-            threads=running.settings.threads,
+            threads=running.settings.all_threads,
             tls_certificate=running.settings.tls_certificate,
             tls_key=running.settings.tls_key,
             on_worker_start=worker.start,

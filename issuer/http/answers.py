@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from keys import KeyRingError
 from revocation import RevocationError
 
-from ..accounts.passwords import HashingBusy
+from ..accounts import HashingBusy
 from ..database import DatabaseUnavailable
 from ..errors import OAuthError, unavailable
 from ..families import FamilyUnavailable
@@ -85,10 +85,14 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(FamilyUnavailable)
     @app.errorhandler(StatusUnavailable)
     @app.errorhandler(KeyRingError)
-    @app.errorhandler(HashingBusy)
     def store_down(error: Exception) -> Response:
         log.warning("unavailable", path=request.path, error=str(error))
         return error_answer(unavailable("the service cannot answer just now; try again"))
+
+    @app.errorhandler(HashingBusy)
+    def busy(error: HashingBusy) -> Response:
+        log.info("busy", path=request.path)
+        return error_answer(unavailable(str(error), error.retry_after))
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
@@ -106,6 +110,8 @@ def register_headers(app: Flask, *, https: bool) -> None:
         headers = response.headers
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        # For browsers that do not know `frame-ancestors` (RFC 9700 section 4.16).
+        headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")

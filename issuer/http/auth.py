@@ -44,7 +44,16 @@ def login() -> Response:
         proven_client=proven_client(),
         context=context(_label(fields)),
     )
+    if transport == "cookie":
+        _end_session_before(client_id)
     return grant_answer(grant, transport)
+
+
+def _end_session_before(client_id: str) -> None:
+    """End the session whose cookie a new one replaces (ASVS 7.2.4); another client's is its own."""
+    before = refresh_cookie()
+    if before is not None and _client_of(before) == client_id:
+        sessions.logout(services(), refresh_token=before)
 
 
 def _default_client() -> str:
@@ -148,5 +157,7 @@ def reset() -> Response:
     fields = read_json()
     token = fields.text("token", longest=LONGEST_RESET_TOKEN)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
-    sessions.reset_password(services(), token=token, new_password=new_password)
+    sessions.reset_password(
+        services(), token=token, new_password=new_password, source=context().address
+    )
     return jsonify({"changed": True})

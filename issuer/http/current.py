@@ -43,12 +43,14 @@ def bearer_token() -> str | None:
     header = request.headers.get("Authorization")
     if header is None:
         return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    scheme, _, rest = header.partition(" ")
+    # Spaces alone: a gateway that reads the same header takes no other white space either.
+    token = rest.strip(" ")
+    if scheme.lower() != "bearer" or not token:
         raise token_required()
     if not token.isascii():
         raise invalid_token("the token is not valid here")
-    return token.strip()
+    return token
 
 
 def caller() -> Caller:

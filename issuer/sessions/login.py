@@ -35,7 +35,7 @@ def login(
     if services.clients.is_disabled(client_id):
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     try:
-        account = services.accounts.authenticate(username, password)
+        account = services.accounts.authenticate(username, password, context.address)
     except BadCredentials as error:
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).

@@ -39,7 +39,7 @@ def change_password(
     another change came first.
     """
     instant = services.clock()
-    change = _change(services, account, current_password, new_password)
+    change = _change(services, account, current_password, new_password, context.address)
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)
@@ -54,12 +54,12 @@ def change_password(
 
 
 def _change(
-    services: Services, account: Account, current_password: str, new_password: str
+    services: Services, account: Account, current_password: str, new_password: str, source: str
 ) -> Change:
     version = account.credential_version
     for _ in range(_ATTEMPTS):
         try:
-            services.accounts.verify(account, current_password)
+            services.accounts.verify(account, current_password, source)
         except BadCredentials:
             raise invalid_grant("the current password is wrong") from None
         try:
@@ -68,6 +68,7 @@ def _change(
                 new_password,
                 expires=services.revoker.entry_expiry(),
                 reason=str(Reason.PASSWORD_CHANGE),
+                source=source,
             )
         except PasswordRefused as error:
             raise invalid_request(str(error)) from None
@@ -82,11 +83,14 @@ def _change(
     raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
 
 
-def reset_password(services: Services, *, token: str, new_password: str) -> None:
-    """Spend a reset token, set a password and end every session. Raises `OAuthError`."""
+def reset_password(services: Services, *, token: str, new_password: str, source: str) -> None:
+    """Spend a reset token, set a password and end every session. Raises `OAuthError`.
+
+    `source` is the client's address.
+    """
     try:
         change = services.accounts.reset_password(
-            token, new_password, expires=services.revoker.entry_expiry()
+            token, new_password, expires=services.revoker.entry_expiry(), source=source
         )
     except InvalidReset:
         raise invalid_grant("the reset token is not valid any more; ask for a new one") from None

@@ -72,6 +72,28 @@ def test_a_browser_gets_its_refresh_token_as_a_cookie(issuer: IssuerApp) -> None
     assert issuer.opened(token).sid == answer.get_json()["session"]["sid"]
 
 
+def test_a_login_ends_the_session_that_the_browser_had(issuer: IssuerApp) -> None:
+    """The session whose cookie is replaced would go on unseen; a refused login ends nothing."""
+    answer = cookie_login(issuer)
+    token, _ = cookie_of(answer)
+    wrong = issuer.post("/login", {**CREDENTIALS, "password": "wrong"}, headers=browser(token))
+    refused(wrong, 400, "invalid_grant")
+    granted(issuer.sessions(answer.get_json()["access_token"]))
+    fresh, _ = cookie_of(cookie_login(issuer, browser(token)))
+    refused(issuer.post("/refresh", headers=browser(token)), 400, "invalid_grant")
+    refused(issuer.sessions(answer.get_json()["access_token"]), 401, "invalid_token")
+    granted(issuer.post("/refresh", headers=browser(fresh)))
+
+
+def test_a_login_ends_no_session_of_another_client(issuer: IssuerApp) -> None:
+    """One app's page ends no other app's session, nor does a login in body mode end one."""
+    token, _ = cookie_of(cookie_login(issuer))
+    elsewhere = {**CREDENTIALS, "client_id": "kiosk"}
+    granted(issuer.post("/login", elsewhere, headers=browser(token)))
+    granted(issuer.post("/login", {**CREDENTIALS, "transport": "body"}, headers=browser(token)))
+    granted(issuer.post("/refresh", headers=browser(token)))
+
+
 def test_a_refresh_renews_the_cookie(issuer: IssuerApp) -> None:
     """The renewed cookie holds the next generation and lasts until the absolute end."""
     token, _ = cookie_of(cookie_login(issuer))

@@ -22,8 +22,7 @@ from harness.issuer_app import (
 )
 from structlog.testing import capture_logs
 
-from issuer.accounts import Account, PasswordHasher
-from issuer.accounts.passwords import HashingBusy
+from issuer.accounts import Account, HashingBusy, PasswordHasher
 from issuer.families import Family, NewFamily
 
 WRONG = "user name or password is wrong"
@@ -80,6 +79,7 @@ def test_no_answer_may_be_stored(issuer: IssuerApp) -> None:
     headers = issuer.login().headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "Strict-Transport-Security" not in headers
@@ -121,9 +121,9 @@ def test_a_wrong_login_always_costs_one_hash(
     hashes: list[str] = []
     verify = PasswordHasher.verify
 
-    def counted(self: PasswordHasher, password_hash: str, password: str) -> None:
+    def counted(self: PasswordHasher, password_hash: str, password: str, source: str) -> None:
         hashes.append(password_hash)
-        verify(self, password_hash, password)
+        verify(self, password_hash, password, source)
 
     monkeypatch.setattr(PasswordHasher, "verify", counted)
     issuer.services.accounts.add("bob", "quite another phrase 17")
@@ -185,7 +185,7 @@ def test_too_many_logins_at_once_are_told_to_come_back(
 ) -> None:
     """A hasher without a free slot answers 503 with Retry-After."""
 
-    def busy(account: Account, password: str) -> None:
+    def busy(account: Account, password: str, source: str) -> None:
         raise HashingBusy("busy")
 
     monkeypatch.setattr(issuer.services.accounts, "verify", busy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from harness import stacks
 from harness.issuer_app import (
@@ -177,8 +179,8 @@ def test_of_two_changes_from_one_password_one_wins(
     mine, other = issuer.grant(), issuer.grant()
     verify = issuer.services.accounts.verify
 
-    def overtaken(account: Account, password: str) -> None:
-        verify(account, password)
+    def overtaken(account: Account, password: str, source: str) -> None:
+        verify(account, password, source)
         monkeypatch.setattr(issuer.services.accounts, "verify", verify)
         granted(
             issuer.change_password(other["access_token"], new_password="a winner's phrase 5512")
@@ -200,11 +202,11 @@ def test_a_rehash_in_between_does_not_lose_a_change(
     change_password = accounts.change_password
     tries = []
 
-    def overtaken(read: Account, new_password: str, *, expires: int, reason: str) -> Change:
+    def overtaken(read: Account, new_password: str, **options: Any) -> Change:
         if not tries:
             accounts._rehash(read, PASSWORD)
         tries.append(read.password_hash)
-        return change_password(read, new_password, expires=expires, reason=reason)
+        return change_password(read, new_password, **options)
 
     monkeypatch.setattr(accounts, "change_password", overtaken)
     granted(issuer.change_password(token))

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from issuer.accounts import (
     BadCredentials,
+    HashingBusy,
     PasswordHasher,
     PasswordPolicy,
     PasswordRefused,
     passwords,
 )
-from issuer.accounts.passwords import MAX_PASSWORD, HashingBusy
+from issuer.accounts.passwords import MAX_PASSWORD
 
 USERNAME = "margarethe.huber@example.org"
 GOOD = "seven violet otters juggle 91"
@@ -283,7 +284,7 @@ def test_a_busy_hasher_says_so() -> None:
         time_cost=1, memory_cost=8, parallelism=1, concurrency=2, patience=0.001
     )
     made = hasher.hash(GOOD)
-    with hasher._slot(), hasher._slot():
+    with hasher.turn(), hasher.turn():
         for busy in (lambda: hasher.hash(GOOD), lambda: hasher.verify(made, GOOD)):
             with pytest.raises(HashingBusy):
                 busy()
@@ -298,7 +299,7 @@ def test_a_flood_is_told_at_once() -> None:
         time_cost=1, memory_cost=8, parallelism=1, concurrency=1, waiting=0, patience=3600
     )
     made = hasher.hash(GOOD)
-    with hasher._slot(), pytest.raises(HashingBusy):
+    with hasher.turn(), pytest.raises(HashingBusy):
         hasher.verify(made, GOOD)
     hasher.verify(made, GOOD)
 

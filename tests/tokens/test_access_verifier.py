@@ -1,10 +1,11 @@
-"""Access tokens: what is required, where the boundaries lie, and which attacks are refused."""
+"""Access tokens: what is required, and where the boundaries lie.
+
+Which attacks are refused: tests/attacks.
+"""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from freezegun import freeze_time
 from joserfc.jwk import ECKey
@@ -95,13 +95,6 @@ def signed(payload: dict[str, Any], header: dict[str, Any] | None = None, key: K
     """Any payload under any header, with a signature that is right."""
     given = header or HEADER
     return jwt.encode(payload, key.private, algorithm=key.alg, headers=given)
-
-
-def raw_signed(header: str, payload: str, key: Key = KEY) -> str:
-    """Header and payload as they are written, with a signature that is right."""
-    signing_input = f"{b64(header)}.{b64(payload)}"
-    algorithm = jwt.get_algorithm_by_name(key.alg)
-    return f"{signing_input}.{b64(algorithm.sign(signing_input.encode(), key.private))}"
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -256,135 +249,14 @@ def test_the_type_may_be_spelt_as_the_rfc_lets_it(typ: str) -> None:
     verifier().verify(signed(PAYLOAD, {**HEADER, "typ": typ}))
 
 
-PUBLIC_PEM = KEY.public.public_bytes(  # type: ignore[union-attr]
-    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-)
 OWN_KEY = generate("ES256", NOW)
-OWN_JWK = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}
 
 
 def forged(header: dict[str, Any], signature: bytes = b"") -> str:
     return f"{b64(header)}.{b64(PAYLOAD)}.{b64(signature)}"
 
 
-def hs256(header: dict[str, Any], secret: bytes) -> str:
-    signing_input = f"{b64(header)}.{b64(PAYLOAD)}"
-    mac = hmac.new(secret, signing_input.encode(), hashlib.sha256).digest()
-    return f"{signing_input}.{b64(mac)}"
-
-
 GOOD = sign(CLAIMS, KEY)
-HEAD, BODY, SIGNATURE = GOOD.split(".")
-SIGNATURE_OCTETS = base64.urlsafe_b64decode(SIGNATURE + "==")
-
-ATTACKS: dict[str, tuple[str, str]] = {
-    **{
-        f"alg {spelling!r}": (forged({**HEADER, "alg": spelling}), "algorithm_refused")
-        for spelling in ("none", "None", "NONE", "nOnE", "", " none", None, [], {}, True, 0)
-    },
-    "no alg": (forged({"typ": "at+jwt", "kid": KEY.kid}), "algorithm_refused"),
-    "HS256 under the public key": (
-        hs256({**HEADER, "alg": "HS256"}, PUBLIC_PEM),
-        "algorithm_refused",
-    ),
-    "HS256 declared as the key's own": (hs256(HEADER, PUBLIC_PEM), "bad_signature"),
-    "another algorithm of the allow-list": (
-        forged({**HEADER, "alg": "EdDSA"}, SIGNATURE_OCTETS),
-        "algorithm_refused",
-    ),
-    "ES384": (forged({**HEADER, "alg": "ES384"}, bytes(96)), "algorithm_refused"),
-    "a zero signature": (forged(HEADER, bytes(64)), "bad_signature"),
-    "an empty signature": (forged(HEADER), "bad_signature"),
-    "a DER signature": (
-        forged(HEADER, b"\x30\x44\x02\x20" + SIGNATURE_OCTETS[:32] + b"\x02\x20"),
-        "bad_signature",
-    ),
-    "somebody's own key under our kid": (signed(PAYLOAD, HEADER, OWN_KEY), "bad_signature"),
-    "an unknown kid": (signed(PAYLOAD, {**HEADER, "kid": OWN_KEY.kid}, OWN_KEY), "unknown_kid"),
-    "no kid": (raw_signed('{"alg":"ES256","typ":"at+jwt"}', json.dumps(PAYLOAD)), "unknown_kid"),
-    **{
-        f"kid {kid!r}": (forged({**HEADER, "kid": kid}), "unknown_kid")
-        for kid in ("../../etc/passwd", "' OR 1=1 --", "", None, 7, ["k"], "\x00")
-    },
-    "a huge kid": (forged({**HEADER, "kid": "k" * 2000}), "too_large"),
-    **{
-        f"header member {name}": (forged({**HEADER, name: value}), "header_refused")
-        for name, value in {
-            "jwk": OWN_JWK,
-            "jku": "https://evil.example/jwks",
-            "x5u": "https://evil.example/x5u",
-            "x5c": ["MII"],
-            "crit": ["exp"],
-            "b64": False,
-            "zip": "DEF",
-            "p2c": 10**9,
-        }.items()
-    },
-    **{
-        f"typ {typ!r}": (forged({**HEADER, "typ": typ}), "wrong_type")
-        for typ in ("JWT", "rt+jwt", "at+jwt ", "application/jwt", "", None, ["at+jwt"])
-    },
-    "no typ": (
-        raw_signed(json.dumps({"alg": "ES256", "kid": KEY.kid}), json.dumps(PAYLOAD)),
-        "wrong_type",
-    ),
-    "a duplicate header member": (
-        raw_signed(
-            f'{{"alg":"none","alg":"ES256","typ":"at+jwt","kid":"{KEY.kid}"}}', json.dumps(PAYLOAD)
-        ),
-        "malformed",
-    ),
-    "a duplicate claim": (
-        raw_signed(json.dumps(HEADER), '{"sub":"admin",' + json.dumps(PAYLOAD)[1:]),
-        "malformed",
-    ),
-    "NaN": (
-        raw_signed(json.dumps(HEADER), json.dumps(PAYLOAD)[:-1] + ',"x":NaN}'),
-        "malformed",
-    ),
-    "an unpaired surrogate": (
-        raw_signed(json.dumps(HEADER), json.dumps(PAYLOAD)[:-1] + ',"x":"\\ud800"}'),
-        "malformed",
-    ),
-    "deep nesting": (
-        raw_signed(
-            json.dumps(HEADER), json.dumps(PAYLOAD)[:-1] + ',"x":' + "[" * 900 + "]" * 900 + "}"
-        ),
-        "malformed",
-    ),
-    "a huge number": (
-        raw_signed(json.dumps(HEADER), json.dumps(PAYLOAD)[:-1] + ',"x":' + "9" * 5000 + "}"),
-        "malformed",
-    ),
-    "an array as payload": (raw_signed(json.dumps(HEADER), "[]"), "malformed"),
-    "broken JSON": (raw_signed(json.dumps(HEADER), "{"), "malformed"),
-    "padding": (f"{HEAD}.{BODY}.{SIGNATURE}==", "malformed"),
-    "white space": (f" {GOOD}", "malformed"),
-    "a newline at the end": (f"{GOOD}\n", "malformed"),
-    "plain base64": (f"{HEAD}.{BODY}.{SIGNATURE[:-1]}+", "malformed"),
-    "four parts": (f"{GOOD}.", "malformed"),
-    "two parts": (f"{HEAD}.{BODY}", "malformed"),
-    "detached": (f"{HEAD}..{SIGNATURE}", "bad_signature"),
-    "JSON serialisation": (
-        json.dumps({"payload": BODY, "protected": HEAD, "signature": SIGNATURE}),
-        "malformed",
-    ),
-    "not ASCII": (f"{HEAD}.{BODY}.{SIGNATURE[:-1]}é", "malformed"),
-    "nothing": ("", "malformed"),
-    "a swapped payload": (
-        f"{HEAD}.{b64({**PAYLOAD, 'sub': 'admin'})}.{SIGNATURE}",
-        "bad_signature",
-    ),
-    "a token above the cap": (f"{HEAD}.{'A' * MAX_TOKEN}.{SIGNATURE}", "too_large"),
-    "a signature above the cap": (f"{HEAD}.{BODY}.{'A' * 704}", "too_large"),
-}
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_is_refused(attack: str) -> None:
-    """Each known way of steering a verifier is refused, for its own reason."""
-    token, code = ATTACKS[attack]
-    assert code_of(lambda: verifier().verify(token)) == code
 
 
 def test_every_flipped_character_is_refused() -> None:

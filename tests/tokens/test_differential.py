@@ -18,8 +18,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from freezegun import freeze_time
 from harness import jose_oracle as oracle
 from hypothesis import Phase, given, settings
@@ -50,14 +49,7 @@ class Signer:
     joserfc: Any
 
     def signature(self, data: bytes) -> bytes:
-        if self.alg == "ES256":
-            r, s = decode_dss_signature(self.der(data))
-            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-        if self.alg == "EdDSA":
-            return bytes(self.private.sign(data))
-        if self.alg == "PS256":
-            return bytes(self.private.sign(data, padding.PSS(padding.MGF1(SHA256), 32), SHA256))
-        return bytes(self.private.sign(data, padding.PKCS1v15(), SHA256))
+        return oracle.raw_signature(self.alg, self.private, data)
 
     def der(self, data: bytes) -> bytes:
         return bytes(self.private.sign(data, ec.ECDSA(SHA256)))

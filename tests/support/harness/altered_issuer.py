@@ -1,6 +1,7 @@
 """`gatepass serve` with one thing changed: run as a program, it takes the changes as arguments.
 
 `clock=FILE`      time is the real one plus the seconds that the file holds
+`own-clock=FILE`  the same of the issuer alone (`put_mapped_clock`): its stores go by theirs
 `die-once=FILE`   the first process to complete a revocation dies by SIGKILL instead, while FILE is
                   there: between the SQL commit and the denylist
 `kill-at=FILE`    SIGKILL for its whole process group at the crash point that FILE names, once
@@ -25,16 +26,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
+import struct
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Timer, local
+from types import SimpleNamespace
 from typing import Any
 
+_SHIFT = struct.Struct("d")
 DELAY = 0.2
 """Seconds by which `late-denylist` is late."""
 
@@ -56,12 +61,31 @@ def write_shift(path: Path, seconds: float) -> None:
     fresh.replace(path)
 
 
+def put_mapped_clock(path: Path, seconds: float) -> None:
+    """Set, in place, what a clock that maps this file is off by."""
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(_SHIFT.pack(seconds))
+
+
+def _mapped_clock(path: Path) -> Callable[[], float]:
+    # Mapped, since a process may have no descriptor left to read a file with.
+    with path.open("rb") as file:
+        shift = mmap.mmap(file.fileno(), _SHIFT.size, prot=mmap.PROT_READ)
+    return lambda: time.time() + _SHIFT.unpack(shift[:])[0]
+
+
 def _follow_clock(path: str) -> None:
     """Let whatever this process builds, server or command, live in the file's time."""
     from issuer.cli import output, serving
 
     for module in (serving, output):
         module.build_services = partial(module.build_services, clock=shifted_clock(Path(path)))
+
+
+def _shift_own_clock(path: str) -> None:
+    from issuer import services
+
+    services.time = SimpleNamespace(time=_mapped_clock(Path(path)))
 
 
 def _die_once(path: str) -> None:
@@ -318,6 +342,7 @@ def trusting_any_primary(load: Callable[[str, str], str]) -> Callable[[str, str]
 
 _ALTERATIONS = {
     "clock": _follow_clock,
+    "own-clock": _shift_own_clock,
     "die-once": _die_once,
     "kill-at": _kill_at,
     "stop-at": _stop_at,

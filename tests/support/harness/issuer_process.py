@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import altered_issuer
-from harness.altered_issuer import read_shift, shifted_clock, write_shift
+from harness.altered_issuer import put_mapped_clock, read_shift, shifted_clock, write_shift
 from harness.processes import Process, ProcessError, free_port, until
 
 from gateway import Verifier
@@ -260,7 +260,7 @@ class IssuerFleet:
         own = [*self.issuer_settings, *([{}] * self.size)]
         self.issuers = []
         for number, (port, more) in enumerate(zip(ports, own, strict=False)):
-            clock = [f"clock={self._clock_file(number)}"] if self.apart else []
+            clock = [f"own-clock={self._clock_file(number)}"] if self.apart else []
             settings = {**shared, **more}
             self.issuers.append(
                 IssuerProcess(settings, port, self.directory, [*alterations, *clock])
@@ -288,7 +288,7 @@ class IssuerFleet:
 
     def put_clock(self, number: int, seconds: float) -> None:
         """Put the clock of one issuer ahead of the real time, or behind."""
-        write_shift(self._clock_file(number), seconds)
+        put_mapped_clock(self._clock_file(number), seconds)
 
     def _clock_file(self, number: int) -> Path:
         return self.directory / f"clock-{number}"

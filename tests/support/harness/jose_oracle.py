@@ -11,6 +11,8 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
@@ -30,6 +32,25 @@ def b64u(data: bytes) -> str:
 
 def unb64u(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+_SHA256 = hashes.SHA256()
+_ECDSA: dict[str, tuple[hashes.HashAlgorithm, int]] = {
+    "ES256": (_SHA256, 32),
+    "ES384": (hashes.SHA384(), 48),
+}
+
+
+def raw_signature(alg: str, private: Any, data: bytes) -> bytes:
+    """A signature as RFC 7518 section 3 and RFC 8037 write it, by `cryptography` alone."""
+    if alg in _ECDSA:
+        digest, size = _ECDSA[alg]
+        halves = decode_dss_signature(private.sign(data, ec.ECDSA(digest)))
+        return b"".join(half.to_bytes(size, "big") for half in halves)
+    if alg == "EdDSA":
+        return bytes(private.sign(data))
+    scheme = padding.PSS(padding.MGF1(_SHA256), 32) if alg == "PS256" else padding.PKCS1v15()
+    return bytes(private.sign(data, scheme, _SHA256))
 
 
 @contextmanager

@@ -1,0 +1,178 @@
+"""What is measured of a refused login tells nobody which accounts there are (ASVS 6.3.8).
+
+Measured is the processor's time of the thread that answers, in process: what others do on the
+machine is not in it, while everything that an answer costs is, the database included. What the
+network and a queue add is the same for all. Cases take turns in random order, so that whatever
+drifts drifts for each alike.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from statistics import median
+
+import argon2
+import pytest
+import sqlalchemy as sa
+from harness import stacks
+from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, basic
+
+from issuer.accounts import BadCredentials, PasswordHasher
+from issuer.database.tables import accounts
+
+ROUNDS = 60
+"""Of each case: enough to find a fifth of the time in 95 of 100 measurements (tested below)."""
+SHIFT = 0.10
+"""The share of the time that a difference must have to be one that travels over a network."""
+CERTAIN = 4.4
+"""Standard deviations of the rank sum: by chance once in a hundred thousand comparisons."""
+HASHING = {"time_cost": 2, "memory_cost": 2560, "parallelism": 1, "concurrency": 2}
+OLDER = argon2.PasswordHasher(time_cost=1, memory_cost=1280, parallelism=1)
+STRONGER = argon2.PasswordHasher(time_cost=2, memory_cost=2560, parallelism=1, hash_len=24)
+
+Case = Callable[[], object]
+
+
+def measured(cases: dict[str, Case], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Processor seconds of each case, whose turns come in random order."""
+    order = random.Random(7)
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds + 2):
+        for name in order.sample(list(cases), len(cases)):
+            began = time.thread_time()
+            cases[name]()
+            times[name].append(time.thread_time() - began)
+    return {name: found[2:] for name, found in times.items()}  # without what is first of all
+
+
+def told_apart(one: list[float], other: list[float]) -> bool:
+    """Whether two cases differ: surely (Mann and Whitney's rank sum), and by enough to matter."""
+    ranked = sorted([(value, 0) for value in one] + [(value, 1) for value in other])
+    ranks = sum(place for place, (_, which) in enumerate(ranked, 1) if which == 0)
+    m, n = len(one), len(other)
+    expected = m * (m + n + 1) / 2
+    deviations = abs(ranks - expected) / math.sqrt(m * n * (m + n + 1) / 12)
+    shift = abs(median(one) - median(other)) / max(median(one), median(other))
+    return deviations > CERTAIN and shift > SHIFT
+
+
+def revealing(cases: dict[str, Case]) -> list[str]:
+    """The cases that are told apart from the first; measured again before it is believed."""
+    first, *others = cases
+    found = others
+    for _ in range(2):
+        times = measured({name: cases[name] for name in (first, *found)})
+        found = [name for name in found if told_apart(times[first], times[name])]
+        if not found:
+            break
+    return found
+
+
+@pytest.fixture
+def cases(make_issuer: Callable[..., IssuerApp]) -> dict[str, Case]:
+    """Logins that are refused: for a name that nobody has, and for each kind of account."""
+    issuer = make_issuer(hashing=HASHING)
+    directory = issuer.services.accounts
+    hashes = {
+        "older parameters": OLDER.hash(PASSWORD),
+        "other length": STRONGER.hash(PASSWORD),
+        "no password": "",
+        "no hash": "!",
+        "a broken hash": "$argon2id$v=19$m=2560,t=2,p=1$AAAA$",
+    }
+    with issuer.services.engine.begin() as connection:
+        for number, (name, text) in enumerate(hashes.items()):
+            row = {"id": f"id-{number}", "username": name, "password_hash": text, "roles": []}
+            counters = {"credential_version": 1, "sub_ver": 1, "enabled": True, "created": 0}
+            connection.execute(sa.insert(accounts).values(**row, **counters))
+    disabled = directory.add("disabled", PASSWORD)
+    directory.set_enabled(disabled.id, False, expires=0)
+
+    def case(username: str, password: str = "wrong password") -> Case:
+        def ask() -> None:
+            assert (
+                issuer.app.test_client()
+                .post(
+                    "/login", json={"username": username, "password": password, "transport": "body"}
+                )
+                .status_code
+                == 400
+            )
+
+        return ask
+
+    made = {"nobody": case("nobody"), "wrong password": case(USERNAME)}
+    made |= {name: case(name) for name in hashes}
+    made["disabled"] = case("disabled")
+    made["disabled, right password"] = case("disabled", PASSWORD)
+    return made
+
+
+@stacks.anywhere
+def test_no_refused_login_tells_whether_the_name_is_known(cases: dict[str, Case]) -> None:
+    """Unknown, known, disabled, without a password, under older parameters: one time for all."""
+    assert revealing(cases) == []
+
+
+@stacks.anywhere
+def test_an_issuer_that_skips_hashing_is_caught(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hashes nothing for unknown names, or less for older accounts, is told apart."""
+    monkeypatch.setattr(PasswordHasher, "_spend_rest", lambda *_: None)
+    some = {
+        name: cases[name] for name in ("nobody", "wrong password", "older parameters", "no hash")
+    }
+    assert revealing(some) == ["older parameters", "no hash"]
+
+    def skips(*_: object) -> None:
+        raise BadCredentials("no such account")
+
+    monkeypatch.setattr(PasswordHasher, "verify_nobody", skips)
+    assert revealing({name: some[name] for name in ("wrong password", "nobody")}) == ["nobody"]
+
+
+@stacks.anywhere
+def test_the_measurement_finds_a_fifth_of_a_hash(cases: dict[str, Case]) -> None:
+    """Its power: of a hundred draws with a fifth more time for one case, 95 or more are found;
+    of a hundred without, none."""
+    times = measured({"nobody": cases["nobody"]}, 2 * ROUNDS)["nobody"]
+    chance = random.Random(11)
+
+    def draw() -> list[float]:
+        return chance.choices(times, k=ROUNDS)
+
+    found = [told_apart(draw(), [1.2 * value for value in draw()]) for _ in range(100)]
+    assert found.count(True) >= 95
+    assert not any(told_apart(draw(), draw()) for _ in range(100))
+
+
+@stacks.anywhere
+def test_nothing_else_tells_who_is_known(make_issuer: Callable[..., IssuerApp]) -> None:
+    """Asking for a reset, and a wrong secret, take as long for names that nobody has."""
+    issuer = make_issuer()
+    client = issuer.app.test_client()
+
+    def forgot(username: str) -> Case:
+        return lambda: client.post("/password/forgot", json={"username": username})
+
+    def introspect(client_id: str) -> Case:
+        headers = basic(client_id, "wrong")
+        return lambda: client.post("/introspect", data={"token": "x"}, headers=headers)
+
+    def revoke(token: str) -> Case:
+        return lambda: client.post("/revoke", data={"token": token, "client_id": "demo"})
+
+    header, payload, signature = issuer.grant()["access_token"].split(".")
+    _, foreign, _ = issuer.grant()["access_token"].split(".")
+    # Nobody is told more for having guessed the identifiers of a session: the signature is wrong.
+    forged = [f"{header}.{each}.{signature[:-4]}AAAA" for each in (payload, foreign)]
+    for pair in (
+        {"nobody": forgot("nobody"), "somebody": forgot(USERNAME)},
+        {"no client": introspect("nobody"), "a client": introspect("rs")},
+        {"a session": revoke(forged[0]), "another": revoke(forged[1])},
+    ):
+        assert revealing(pair) == []
