@@ -26,6 +26,10 @@ _CONTROLLER = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to watch, before any test module is imported."""
+    config.addinivalue_line(
+        "markers",
+        "foreign_log(whose): what the test's process logs is of a program that is not ours",
+    )
     config.stash[FOUND] = []
     if not hasattr(config, "workerinput"):
         config.stash[_CONTROLLER] = True
@@ -38,7 +42,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep what each test's own process has logged."""
     report = yield
-    if report.when == "teardown":
+    if report.when == "teardown" and not item.get_closest_marker("foreign_log"):
         for title, text in report.sections:
             if "log" in title or "stderr" in title:
                 logged.keep(f"{item.nodeid} ({title})", text.encode(errors="replace"))
