@@ -274,6 +274,14 @@ class Settings(BaseSettings):
     """The key ring's directory."""
     keys_secret: SecretStr | None = None
     """Passphrase of the key ring; required in production."""
+    hsm_module: Path | None = None
+    """The PKCS#11 library of a token that holds the signing keys."""
+    hsm_token: str | None = None
+    """The token's label."""
+    hsm_pin: SecretStr | None = None
+    """Its user PIN."""
+    hsm_label: str = Field("gatepass", min_length=1, max_length=32)
+    """The label of our keys in it."""
     algorithms: tuple[str, ...] = ("ES256",)
     """The first signs; a further one is published and kept ready."""
     signing_period: int = Field(30 * 86_400, ge=1)
@@ -332,6 +340,9 @@ class Settings(BaseSettings):
             raise ValueError(f"algorithms: not a list out of {', '.join(SIGNING_ALGORITHMS)}")
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
+        hsm = (self.hsm_module, self.hsm_token, self.hsm_pin)
+        if any(hsm) and not all(hsm):
+            raise ValueError("hsm_module: give it, hsm_token and hsm_pin, or none of them")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate: give it and tls_key, or neither")
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}

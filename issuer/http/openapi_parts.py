@@ -145,6 +145,10 @@ def _schemas() -> Node:
     absolute_left = seconds("Until it ends, whatever happens.")
     ends = {"idle_expires_in": idle_left, "absolute_expires_in": absolute_left}
     scope = {"type": "string", "description": "Space-separated (RFC 6749 section 3.3)."}
+    place = {
+        "idx": {"type": "integer", "minimum": 0, "description": "Its place in the list."},
+        "uri": text("Its Token Status List."),
+    }
     refresh_token = text("Only with transport `body`; otherwise it is in the cookie.")
     return {
         "Error": members(
@@ -196,8 +200,9 @@ def _schemas() -> Node:
                 "amr": {"type": "array", "items": {"type": "string"}},
                 "scope": scope,
                 "roles": {"type": "array", "items": {"type": "string"}},
+                "status": members({"status_list": members(place)}),
             },
-            optional=("roles",),
+            optional=("roles", "status"),
         ),
         "ActiveRefreshToken": members(
             {

@@ -44,7 +44,7 @@ MUTANTS = {
     "a known network is judged by all": ("guard", "own if attempt.known else", "own if 0 else"),
     "a known network tells": ("guard", "_, anywhere = self", "anywhere, _ = self"),
     "failures at a known network go nowhere": ("guard", "[self.own, *self.places]", "[self.own]"),
-    "failures at known networks go to all": ("guard", "everywhere if self.known", "everywhere if 0"),
+    "what fails at home counts elsewhere": ("guard", "everywhere if self.known", "everywhere if 0"),
     "all accounts are one": ("guard", 'digest("account", username)', 'digest("account")'),
     "all networks of an account are one": ("guard", NETWORK, NETWORK.replace(", net)", ")")),
     "all resets are sent": ("guard", "return False", "return True"),

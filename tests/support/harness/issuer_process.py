@@ -23,7 +23,7 @@ from harness.processes import Process, ProcessError, free_port, until
 from gateway import Verifier
 from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.database import open_engine
-from keys import DirectoryStore, KeyRing
+from keys import DirectoryStore, KeyRing, KeyRingError
 from revocation import Position, Replica
 from revocation.http_connection import with_credentials
 from tokens import RefreshClaims, RefreshSealer
@@ -217,6 +217,10 @@ class IssuerFleet:
         for issuer in self.issuers:
             if issuer.process.running:
                 issuer.process.kill()
+        with contextlib.suppress(KeyRingError):
+            DirectoryStore(
+                self.directory / "keys", None, development=True
+            ).load()  # no log may show
 
     def _build(self) -> None:
         ports: list[int] = []
