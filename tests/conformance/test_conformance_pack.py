@@ -148,6 +148,7 @@ def test_an_issuer_that_believes_every_page_is_found_out() -> None:
     assert set(results.values()) == {NOT_MET}
 
 
+@pytest.mark.foreign_log("flask-jwt-extended's development server")
 def test_a_foreign_service_is_told_what_it_lacks(peer_url: str) -> None:
     """Against flask-jwt-extended as documented the command tells met from not met, and why."""
     code, report = report_on(
@@ -169,6 +170,7 @@ def test_a_foreign_service_is_told_what_it_lacks(peer_url: str) -> None:
     assert "Traceback" not in report
 
 
+@pytest.mark.foreign_log("flask-jwt-extended's development server")
 def test_whatever_a_service_answers_is_a_finding(peer_url: str) -> None:
     """A service that knows none of the addresses is no reason for the command to fail."""
     code, report = report_on(f"{peer_url}/nowhere")
