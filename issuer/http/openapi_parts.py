@@ -10,6 +10,9 @@ Node = dict[str, Any]
 
 SID_PATTERN = "^[A-Za-z0-9_-]{22}$"
 NONCE_PATTERN = "^[A-Za-z0-9_-]{16,64}$"
+LINE_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+"""Without control characters."""
+MOST_WHOLE = (1 << 53) - 1
 
 REFUSALS = {
     "400": "BadRequest",
@@ -34,6 +37,17 @@ def ref(kind: str, name: str) -> Node:
 def text(description: str, longest: int | None = None, **more: Any) -> Node:
     node: Node = {"type": "string", "description": description, "minLength": 1, **more}
     return node if longest is None else {**node, "maxLength": longest}
+
+
+def line(description: str, longest: int) -> Node:
+    return text(description, longest, pattern=LINE_PATTERN)
+
+
+def or_null(schema: Node) -> Node:
+    """The same or null, which says as much as leaving a member out."""
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
 
 
 def seconds(description: str, **more: Any) -> Node:

@@ -107,9 +107,9 @@ def test_a_foreign_service_is_told_what_it_lacks(peer_url: str) -> None:
     )
     assert code == 1
     (none,) = _rows(report, "jwt_practices.none_is_refused", "3.1")
-    assert none.endswith(f"| {NOT_MET}: a token under 'none' is answered 422 |")
-    (changed,) = _rows(report, "jwt_practices.changed_token_is_refused", "3.3")
-    assert f"| {NOT_MET}: a changed token is answered 422 |" in changed
+    assert none.endswith(f"| {MET} |")
+    (challenge,) = _rows(report, "jwt_access_tokens.refusal_is_a_challenge", "4")
+    assert challenge.endswith(f"| {NOT_MET}: answered 422 |")
     (audience,) = _rows(report, "jwt_access_tokens.aud_is_there", "2.2")
     assert audience.endswith(f"| {NOT_MET}: aud is None |")
     (rotation,) = _rows(report, "oauth_security.refresh_rotates", "2.2.2")

@@ -91,6 +91,10 @@ _shown(
     *("RFC 9068", "2.2.3.1", "SHOULD", "Roles are in `roles`."),
     "tests/issuer/test_login.py::test_the_access_token_says_who_where_and_until_when",
 )
+_shown(
+    *("RFC 9068", "3", "MUST NOT", "No token leaves open for which resource its scope is meant."),
+    "tests/issuer/test_login.py::test_the_access_token_says_who_where_and_until_when",
+)
 _idle(
     *("RFC 9068", "3", "SHOULD", "`aud` is the `resource` that was asked for."),
     "no request takes one: a client has one audience",
@@ -108,7 +112,7 @@ _shown(
     "tests/gateway/test_guards.py::test_a_token_that_is_not_enough_is_forbidden",
 )
 _idle(
-    *("RFC 9068", "5", "SHOULD", "No client chooses a `sub` that is a person's."),
+    *("RFC 9068", "5", "advice", "No client chooses a `sub` that is a person's."),
     "every token is a person's, and `sub` is a random identifier",
 )
 _shown(
@@ -138,9 +142,14 @@ for _number, _level, _what in (
 for _number, _what in (
     ("2.2.1", "Access tokens are sender-constrained."),
     ("4.9.3", "A resource server cannot use a token elsewhere: it is sender-constrained."),
-    ("4.10.1", "Stolen access tokens are of no use: they are sender-constrained."),
+    ("4.10", "Stolen access tokens are of no use: they are sender-constrained."),
 ):
     _without("RFC 9700", _number, "SHOULD", _what, f"not built: {NO_DPOP}")
+_without(
+    *("RFC 9700", "2.4", "MUST NOT", "An app does not see the person's password."),
+    "not met: there is no password grant, but a first party's app posts the password to `/login`"
+    " itself",
+)
 _without(
     *("RFC 9700", "2.5", "RECOMMENDED", "Clients authenticate with asymmetric cryptography."),
     "not met: confidential clients have a secret (`client_secret_basic`)",
@@ -190,6 +199,10 @@ _idle(
     "`Origin` and `Sec-Fetch-Site` are the defence",
 )
 _shown(
+    *("RFC 10017", "6.1.3.3", "MUST", "A request that names no origin cannot use the cookie."),
+    "tests/issuer/test_cookie_mode.py::test_only_own_pages_use_cookie_mode",
+)
+_shown(
     *("RFC 10017", "6.2.3.1", "MUST", "A token-mediating back end is a confidential client."),
     "tests/spa/test_front_ends_elsewhere.py::test_the_back_end_proves_which_client_it_is",
 )
@@ -231,7 +244,7 @@ _idle(
     "the module has none",
 )
 _shown(
-    *("RFC 10017", "8.4", "MAY", "The access token is kept in memory, and nowhere else."),
+    *("RFC 10017", "8.4", "advice", "The access token is kept in memory, and nowhere else."),
     "tests/spa/test_demo_pages.py::test_no_token_is_ever_in_address_storage_or_document",
 )
 _idle(
@@ -239,11 +252,11 @@ _idle(
     "there are no ID tokens",
 )
 _without(
-    *("RFC 10017", "9.2", "RECOMMENDED", "Tokens are sender-constrained."),
+    *("RFC 10017", "9.2", "advice", "Tokens are sender-constrained."),
     f"not built: {NO_DPOP}",
 )
 _shown(
-    *("RFC 10017", "9.4", "RECOMMENDED", "Apps of different origins cannot use each other's."),
+    *("RFC 10017", "9.4", "advice", "Apps of different origins cannot use each other's."),
     "tests/issuer/test_cross_origin.py::test_a_client_s_origin_uses_that_client_s_sessions_alone",
 )
 
@@ -258,12 +271,12 @@ _idle(
     "in production nothing answers over http",
 )
 _shown(
-    *("RFC 7009", "2.1", "MUST", "A confidential client proves who it is."),
+    *("RFC 7009", "2.1", "says", "A confidential client proves who it is."),
     "tests/issuer/test_revoke_endpoint.py"
     "::test_the_token_of_a_confidential_client_needs_its_secret",
 )
 _shown(
-    *("RFC 7009", "2.2.1", "MUST", "A kind that cannot be revoked is `unsupported_token_type`."),
+    *("RFC 7009", "2.2.1", "says", "A kind that cannot be revoked is `unsupported_token_type`."),
     "tests/issuer/test_sealed_audience.py::test_what_the_issuer_cannot_read_is_never_acknowledged",
 )
 _shown(
