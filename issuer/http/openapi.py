@@ -169,7 +169,7 @@ def _session_paths() -> Node:
         "/login": {
             "post": _operation(
                 "sessions", "login", "Start a session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
                 security=(_OPEN, _BASIC),
                 body=_json_body(login, optional=("client_id", "transport", "label")),
             )
@@ -177,7 +177,7 @@ def _session_paths() -> Node:
         "/refresh": {
             "post": _operation(
                 "sessions", "refresh", "Renew a session's tokens",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
                 security=(_COOKIE, _OPEN, _BASIC),
                 body=_json_body(rotate, optional=tuple(rotate), required=False),
             )
@@ -239,7 +239,7 @@ def _password_paths() -> Node:
         "/password": {
             "post": _operation(
                 "passwords", "changePassword", "Change the password and end every session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "429", "503",
                 security=(_BEARER,),
                 body=_json_body(change, optional=("transport", "label")),
             )
@@ -256,14 +256,14 @@ def _password_paths() -> Node:
         "/password/forgot": {
             "post": _operation(
                 "passwords", "forgotPassword", "Have a reset token delivered",
-                {"202": heard}, *_OF_A_BODY, "404", "503",
+                {"202": heard}, *_OF_A_BODY, "404", "429", "503",
                 body=_json_body({"username": _USERNAME}),
             )
         },
         "/password/reset": {
             "post": _operation(
                 "passwords", "resetPassword", "Set a password by reset token, end every session",
-                {"200": _done("The password is set.", changed=_TRUE)}, *_OF_A_BODY, "503",
+                {"200": _done("The password is set.", changed=_TRUE)}, *_OF_A_BODY, "429", "503",
                 body=_json_body(reset),
             )
         },

@@ -25,6 +25,7 @@ REFUSALS = {
     "411": "LengthRequired",
     "413": "TooLarge",
     "415": "UnsupportedType",
+    "429": "TooMany",
     "503": "Unavailable",
 }
 """By status, the name of the response among the components."""
@@ -101,6 +102,7 @@ def _refusals() -> Node:
         "LengthRequired": refusal("The body's length is not given."),
         "TooLarge": refusal("The body is too large."),
         "UnsupportedType": refusal("The body is of another content type."),
+        "TooMany": refusal("Too many attempts; nothing was tried or changed.", Retry_After=again),
         "Unavailable": refusal("A store does not answer in time.", Retry_After=again),
         "Unexpected": refusal("Any other refusal, 405 for another method among them."),
     }
@@ -143,6 +145,10 @@ def _schemas() -> Node:
     absolute_left = seconds("Until it ends, whatever happens.")
     ends = {"idle_expires_in": idle_left, "absolute_expires_in": absolute_left}
     scope = {"type": "string", "description": "Space-separated (RFC 6749 section 3.3)."}
+    place = {
+        "idx": {"type": "integer", "minimum": 0, "description": "Its place in the list."},
+        "uri": text("Its Token Status List."),
+    }
     refresh_token = text("Only with transport `body`; otherwise it is in the cookie.")
     return {
         "Error": members(
@@ -194,8 +200,9 @@ def _schemas() -> Node:
                 "amr": {"type": "array", "items": {"type": "string"}},
                 "scope": scope,
                 "roles": {"type": "array", "items": {"type": "string"}},
+                "status": members({"status_list": members(place)}),
             },
-            optional=("roles",),
+            optional=("roles", "status"),
         ),
         "ActiveRefreshToken": members(
             {

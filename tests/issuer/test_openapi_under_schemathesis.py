@@ -9,6 +9,7 @@ import pytest
 from flask import jsonify, request
 from harness import stacks
 from harness.issuer_app import IssuerApp
+from harness.limits import OFF
 from harness.openapi_engine import Findings, run
 from schemathesis.checks import CHECKS
 
@@ -27,6 +28,12 @@ NEVER_WELL = {
     "GET /revocations/events": "a cursor is another one after each change",
 }
 """Why no request of the engine succeeds at these."""
+
+
+@pytest.fixture
+def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
+    """One without limits: the engine asks hundreds of times, all from one address."""
+    return make_issuer(limits=OFF)
 
 
 @stacks.anywhere

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness.issuer_app import PASSWORD, USERNAME, migrated_sqlite
+from harness.limits import OFF
 from harness.processes import until
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
@@ -41,6 +42,7 @@ def issuer(redis_server: RedisServer, module_directory: Path) -> Iterator[Served
         threads=8,
         hashing=HASHING,
         trusted_proxies=1,
+        limits=OFF,  # a flood is to reach the queue
     )
     with running:
         running.add_account()
