@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.altered_issuer import put_mapped_clock, read_shift, shifted_clock, write_shift
+from harness.gatepass_command import PROGRAM
 from harness.limits import OFF
-from harness.processes import ProcessError, free_port, until
+from harness.processes import Process, ProcessError, free_port, until
 from harness.warm_process import WarmProcess
 
 from gateway import Verifier
@@ -75,12 +76,13 @@ class IssuerProcess:
         """`alterations` are those of `altered_issuer`."""
         self.port = port
         self.url = f"http://{HOST}:{port}"
-        # No .env and no gatepass.toml of whoever runs the tests is read from here.
-        self.process = WarmProcess(
-            ["serve"],
-            cwd=directory,
-            env={**settings, "GATEPASS_HOST": HOST, "GATEPASS_PORT": str(port)},
-            alterations=alterations,
+        env = {**settings, "GATEPASS_HOST": HOST, "GATEPASS_PORT": str(port)}
+        # No .env and no gatepass.toml of whoever runs the tests is read from `directory`. Where the
+        # environment says which code to load, a fork would be of ours.
+        self.process = (
+            Process([PROGRAM, "serve"], cwd=directory, env=env)
+            if "PYTHONPATH" in settings
+            else WarmProcess(["serve"], cwd=directory, env=env, alterations=alterations)
         )
 
     def wait_ready(self) -> None:
