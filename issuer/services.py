@@ -30,12 +30,14 @@ from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
 from .journal import Journal
+from .metrics import Metrics
 from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
 from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings
 from .sql_key_store import SqlKeyStore
+from .state_metrics import StateMetrics
 from .status_lists import StatusLists, open_status_store
 
 Clock = Callable[[], float]
@@ -72,6 +74,8 @@ class Services:
     gateways: Gateways
     feed: Feed | None
     """None where no gateway may follow it."""
+    metrics: Metrics
+    state_metrics: StateMetrics
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -130,6 +134,7 @@ def build_services(
     """
     now = clock or time.time
     engine = open_engine(settings.database_url, pool_size=settings.threads)
+    metrics = Metrics()
     hashing = settings.hashing
     hasher = PasswordHasher(
         time_cost=hashing.time_cost,
@@ -138,6 +143,7 @@ def build_services(
         # Half of the threads stay free for requests that hash nothing; who waits has an own one.
         concurrency=min(hashing.concurrency, max(1, settings.threads // 2)),
         waiting=hashing.waiting,
+        watch=metrics.hashing,
     )
     policy = PasswordPolicy(settings.password_min_length, context=("gatepass",))
     accounts = SqlAccounts(engine, hasher, policy, now)
@@ -164,6 +170,7 @@ def build_services(
         withdraw_key=lambda kid: key_store.update(
             lambda ring: _without(ring, kid, int(now()), rotation)
         ),
+        acknowledged=metrics.revoked,
     )
     keys = RotationScheduler(key_store, rotation, clock=now, interval=KEY_RING_INTERVAL)
     keys.tick()
@@ -212,6 +219,8 @@ def build_services(
         status_lists=_status_lists(settings, denylist, keys, now),
         gateways=Gateways(settings.gateways),
         feed=_feed(settings, denylist, keys, now),
+        metrics=metrics,
+        state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
     )
 
 

@@ -37,12 +37,17 @@ def login(
     try:
         account = services.accounts.authenticate(username, password, context.address)
     except BadCredentials as error:
+        services.metrics.login("refused")
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
     services.revoker.complete_subject(account.id)
-    return start_session(services, account, client_id=client_id, instant=instant, context=context)
+    started = start_session(
+        services, account, client_id=client_id, instant=instant, context=context
+    )
+    services.metrics.login("granted")
+    return started
 
 
 def require_client(services: Services, client_id: str, proven_client: str | None) -> None:
