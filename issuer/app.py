@@ -19,6 +19,7 @@ from .http.body import MAX_BODY, refuse_ambiguous_framing
 from .http.client_address import ClientAddress
 from .http.cors import BROWSER_PATHS, Cors
 from .http.current import attach
+from .http.outer_limit import limit_requests
 from .services import Clock, Services, build_services
 from .settings import Settings
 
@@ -43,6 +44,7 @@ def create_app(
     parts = (auth, password_rules, session_list, oauth, discovery, status, revocations, metrics)
     for module in parts:
         app.register_blueprint(module.blueprint)
+    limit_requests(app)
     register_errors(app)
     register_headers(app, https=settings.issuer.startswith("https://"))
     app.wsgi_app = Cors(  # type: ignore[method-assign]

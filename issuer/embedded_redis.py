@@ -25,6 +25,8 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .children import environment_of_children
+
 log = structlog.get_logger("gatepass.issuer")
 
 START_TIMEOUT = 30.0
@@ -133,6 +135,7 @@ class EmbeddedRedis:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=environment_of_children(),
             # A Ctrl-C at the terminal is for us; we stop the child when we are done with it.
             start_new_session=True,
             umask=0o077,

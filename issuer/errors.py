@@ -51,6 +51,16 @@ def invalid_client(description: str) -> OAuthError:
     return OAuthError(401, "invalid_client", description, challenge)
 
 
+def too_many_requests(retry_after: int) -> OAuthError:
+    """RFC 6585 section 4. The same for every limit: which one it was is nobody's business."""
+    return OAuthError(
+        429,
+        "too_many_requests",
+        "too many attempts; wait, then try again",
+        {"Retry-After": str(retry_after)},
+    )
+
+
 def unavailable(description: str, retry_after: int = 1) -> OAuthError:
     return OAuthError(
         503, "temporarily_unavailable", description, {"Retry-After": str(retry_after)}

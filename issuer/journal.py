@@ -57,6 +57,7 @@ class Reason(StrEnum):
     RFC7009 = "rfc7009"
     OPERATOR = "operator"
     RESTORE = "restore"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)

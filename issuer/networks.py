@@ -8,6 +8,8 @@ IPV4_PREFIX = 24
 IPV6_PREFIX = 56
 """What one site is given at the least (RFC 6177 section 2): a single address is no one's own."""
 
+IPV6_HOST = 64
+
 
 def normalised(address: str) -> str:
     """An address in its one spelling; empty for what is none.
@@ -30,3 +32,11 @@ def network_of(address: str) -> str:
         return ""
     prefix = IPV6_PREFIX if ":" in spelled else IPV4_PREFIX
     return str(ipaddress.ip_network((spelled, prefix), strict=False))
+
+
+def host_of(address: str) -> str:
+    """What one host has: an IPv4 address, or the /64 of an IPv6 one (RFC 7421); empty for none."""
+    spelled = normalised(address)
+    if ":" not in spelled:
+        return spelled
+    return str(ipaddress.ip_network((spelled, IPV6_HOST), strict=False))

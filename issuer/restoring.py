@@ -16,7 +16,16 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from keys import KeyRing, RotationPolicy, UnknownKey, revoke, rotate
+from keys import (
+    Generate,
+    HeldKeyStore,
+    KeyRing,
+    RotationPolicy,
+    UnknownKey,
+    generate,
+    revoke,
+    rotate,
+)
 from revocation import (
     Denylist,
     DenylistLost,
@@ -49,7 +58,7 @@ from .journal import Journal, Reason, append_row
 from .lost_time import Restored, Seen, highest_of, look, look_at_replaced, report_on, values_of
 from .positions import Positions
 from .revoker import Revoker
-from .services import open_key_store
+from .services import key_maker, open_key_store, open_ring_store, open_token
 from .settings import LONGEST_ACCESS_LIFETIME, Settings
 from .sql_key_store import SqlKeyStore
 
@@ -257,15 +266,17 @@ def keep_revoked(connection: sa.Connection, kids: set[str], now: int) -> None:
 
 def replace_ring(connection: sa.Connection, settings: Settings, now: int) -> None:
     """A ring in SQL may hold a key that was revoked since: all of them go, new ones sign."""
-    store = open_key_store(settings, connection.engine)
+    token = open_token(settings)
+    store = open_ring_store(settings, connection.engine, token)
     if not isinstance(store, SqlKeyStore):
         return
+    make = generate if token is None else HeldKeyStore(store, token, grace=0).generate
     policy = settings.rotation_policy()
     gone: set[str] = set()
 
     def renewed(old: KeyRing) -> KeyRing:
         gone.update(old.verification_keys())
-        return rotate(KeyRing(), now, policy)
+        return rotate(KeyRing(), now, policy, make)
 
     store.update_in(connection, renewed)
     keep_revoked(connection, gone, now)
@@ -354,11 +365,13 @@ def take_out_revoked(engine: sa.Engine, settings: Settings, now: int) -> None:
     policy = settings.rotation_policy()
     store = open_key_store(settings, engine)
     if kids & store.load().verification_keys().keys():
-        store.update(lambda ring: _without(ring, kids, now, policy))
+        store.update(lambda ring: _without(ring, kids, now, policy, key_maker(store)))
 
 
-def _without(ring: KeyRing, kids: set[str], now: int, policy: RotationPolicy) -> KeyRing:
+def _without(
+    ring: KeyRing, kids: set[str], now: int, policy: RotationPolicy, make: Generate
+) -> KeyRing:
     for kid in kids:
         with suppress(UnknownKey):
-            ring = revoke(ring, kid, now, policy)
+            ring = revoke(ring, kid, now, policy, make)
     return ring

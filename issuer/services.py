@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from keys import (
     DirectoryStore,
+    Generate,
+    HeldKeyStore,
+    KeyHolder,
     KeyRing,
     KeyStore,
     NoActiveKey,
     RotationPolicy,
     RotationScheduler,
     UnknownKey,
+    generate,
 )
 from keys import Key as RingKey
 from keys import revoke as without_key
@@ -30,15 +35,19 @@ from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
 from .journal import Journal
+from .limits import Limits, open_limits
 from .metrics import Metrics
 from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
-from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings
+from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings, SettingsError, variable
 from .sql_key_store import SqlKeyStore
 from .state_metrics import StateMetrics
 from .status_lists import StatusLists, open_status_store
+
+if TYPE_CHECKING:
+    from keys.pkcs11_token import Pkcs11Token
 
 Clock = Callable[[], float]
 
@@ -58,6 +67,7 @@ class Services:
     journal: Journal
     positions: Positions
     families: FamilyStore
+    limits: Limits
     denylist: Denylist
     revoker: Revoker
     key_store: KeyStore
@@ -107,6 +117,7 @@ class Services:
             self.feed.stop()
         self.denylist.close()
         self.families.close()
+        self.limits.close()
         self.engine.dispose()
 
 
@@ -157,7 +168,7 @@ def build_services(
     )
     journal = Journal(engine, now)
     positions = Positions(engine)
-    key_store = open_key_store(settings, engine)
+    key_store = open_key_store(settings, engine, now)
     rotation = settings.rotation_policy()
     revoker = Revoker(
         journal,
@@ -168,11 +179,17 @@ def build_services(
         margin=settings.entry_margin,
         clock=now,
         withdraw_key=lambda kid: key_store.update(
-            lambda ring: _without(ring, kid, int(now()), rotation)
+            lambda ring: _without(ring, kid, int(now()), rotation, key_maker(key_store))
         ),
         acknowledged=metrics.revoked,
     )
-    keys = RotationScheduler(key_store, rotation, clock=now, interval=KEY_RING_INTERVAL)
+    keys = RotationScheduler(
+        key_store,
+        rotation,
+        clock=now,
+        interval=KEY_RING_INTERVAL,
+        generate=key_maker(key_store),
+    )
     keys.tick()
     pulse = Pulse(
         denylist,
@@ -191,6 +208,7 @@ def build_services(
         journal=journal,
         positions=positions,
         families=families,
+        limits=open_limits(settings),
         denylist=denylist,
         revoker=revoker,
         key_store=key_store,
@@ -253,25 +271,72 @@ def _status_lists(
     )
 
 
-def open_key_store(settings: Settings, engine: sa.Engine | None = None) -> KeyStore:
+def open_key_store(
+    settings: Settings, engine: sa.Engine | None = None, clock: Clock = time.time
+) -> KeyStore:
     """The key store of these settings; `engine` is the database's if one is open already.
 
-    Raises `keys.KeyStoreError`.
+    Raises `keys.KeyStoreError`, `SettingsError`.
     """
+    token = open_token(settings)
+    store = open_ring_store(settings, engine, token)
+    if token is None:
+        return store
+    return HeldKeyStore(store, token, grace=settings.rotation_policy().handover, clock=clock)
+
+
+def open_token(settings: Settings) -> Pkcs11Token | None:
+    """The token that holds the signing keys, if one does; it is asked nothing yet.
+
+    Raises `SettingsError`.
+    """
+    if settings.hsm_module is None or settings.hsm_token is None or settings.hsm_pin is None:
+        return None
+    try:
+        from keys.pkcs11_token import Pkcs11Token
+    except ModuleNotFoundError:
+        raise SettingsError(
+            f"{variable('hsm_module')} (hsm_module): needs pip install 'gatepass[hsm]'"
+        ) from None
+    return Pkcs11Token(
+        settings.hsm_module,
+        settings.hsm_token,
+        settings.hsm_pin.get_secret_value(),
+        settings.hsm_label,
+    )
+
+
+def key_maker(store: KeyStore) -> Generate:
+    """What makes the keys of a store's ring."""
+    return store.generate if isinstance(store, HeldKeyStore) else generate
+
+
+def open_ring_store(
+    settings: Settings, engine: sa.Engine | None, holder: KeyHolder | None
+) -> SqlKeyStore | DirectoryStore:
+    """Where the ring itself lies, wherever its private halves are. Raises `keys.KeyStoreError`."""
+    hold = None if holder is None else holder.hold
     secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
     development = settings.mode is Mode.DEVELOPMENT
     if settings.keys_dir is None or settings.key_store == "database":
         return SqlKeyStore(
-            engine or open_engine(settings.database_url), secret, development=development
+            engine or open_engine(settings.database_url),
+            secret,
+            development=development,
+            hold=hold,
         )
     return DirectoryStore(
-        settings.keys_dir, secret, development=development, crash_point=reach_in_directory_store
+        settings.keys_dir,
+        secret,
+        development=development,
+        hold=hold,
+        crash_point=reach_in_directory_store,
     )
 
 
-def _without(ring: KeyRing, kid: str, now: int, policy: RotationPolicy) -> KeyRing:
+def _without(ring: KeyRing, kid: str, now: int, policy: RotationPolicy, make: Generate) -> KeyRing:
     try:
-        return without_key(ring, kid, now, policy)
+        return without_key(ring, kid, now, policy, make)
     except UnknownKey:
         return ring  # whoever tries again finds it gone
 

@@ -204,6 +204,44 @@ class Hashing(BaseModel):
     """Passwords that wait for their turn in each process, each on a thread of its own."""
 
 
+def _windows(text: str) -> str:
+    from .limits import parse_windows
+
+    parse_windows(text)
+    return text
+
+
+Windows = Annotated[str, AfterValidator(_windows)]
+"""`5 per minute; 20 per hour`; empty for no limit."""
+
+
+class LimitSettings(BaseModel):
+    """How much is allowed to whom (ASVS 6.3.1; SP 800-63B-4 section 3.2.2); docs/limits.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    guesses_account_network: Windows = "5 per minute; 10 per 10 minutes; 20 per hour; 60 per day"
+    """Wrong passwords for one account from one network."""
+    guesses_account: Windows = "10 per minute; 30 per hour; 60 per day"
+    """And from all networks on which it has never logged in."""
+    guesses_address: Windows = "20 per minute; 100 per hour"
+    guesses_network: Windows = "60 per minute; 300 per hour"
+    guesses_everybody: Windows = "600 per minute"
+    resets_account_network: Windows = "3 per hour; 10 per day"
+    resets_account: Windows = "5 per hour; 20 per day"
+    resets_address: Windows = "20 per hour"
+    resets_network: Windows = "60 per hour"
+    resets_everybody: Windows = "600 per hour"
+    refreshes_session: Windows = "120 per minute"
+    """Refreshes of one session."""
+    refreshes_refused: Windows = "300 per minute"
+    """Worthless refresh tokens from one address."""
+    requests: Windows = "1200 per minute"
+    """Requests of one address to `/login` and `/password`."""
+    sessions: int = Field(100, ge=0, le=10_000)
+    """Live sessions of one account; 0 for any number."""
+
+
 class Settings(BaseSettings):
     """Everything that an issuer is told. Durations in seconds."""
 
@@ -236,6 +274,14 @@ class Settings(BaseSettings):
     """The key ring's directory."""
     keys_secret: SecretStr | None = None
     """Passphrase of the key ring; required in production."""
+    hsm_module: Path | None = None
+    """The PKCS#11 library of a token that holds the signing keys."""
+    hsm_token: str | None = None
+    """The token's label."""
+    hsm_pin: SecretStr | None = None
+    """Its user PIN."""
+    hsm_label: str = Field("gatepass", min_length=1, max_length=32)
+    """The label of our keys in it."""
     algorithms: tuple[str, ...] = ("ES256",)
     """The first signs; a further one is published and kept ready."""
     signing_period: int = Field(30 * 86_400, ge=1)
@@ -259,6 +305,7 @@ class Settings(BaseSettings):
     password_min_length: int = Field(15, ge=8, le=64)
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
+    limits: LimitSettings = LimitSettings()
     reset_sender: str = ""
     """`module:function` called with a `ResetMessage`; without one there is no reset."""
     host: str = "127.0.0.1"
@@ -298,6 +345,9 @@ class Settings(BaseSettings):
             raise ValueError("metrics_token_sha256: is not 64 lower-case hexadecimal digits")
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
+        hsm = (self.hsm_module, self.hsm_token, self.hsm_pin)
+        if any(hsm) and not all(hsm):
+            raise ValueError("hsm_module: give it, hsm_token and hsm_pin, or none of them")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate: give it and tls_key, or neither")
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}
@@ -340,6 +390,11 @@ class Settings(BaseSettings):
         )
         own = (origin for client in clients for origin in client.origins)
         return frozenset((*self.allowed_origins, *own))
+
+    @property
+    def knows_addresses(self) -> bool:
+        """Whether a request's address is its client's, not that of a proxy in front."""
+        return self.trusted_proxies > 0 or not self.behind_tls_proxy
 
     @property
     def denylist(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from keys import Envelope, KeyRing, KeyStoreError
+from keys import Envelope, Hold, KeyRing, KeyStoreError
 
 from .crash_points import CrashPoint, reach
 from .database import DatabaseUnavailable
@@ -28,10 +28,20 @@ class SqlKeyStore:
     ring and holds nobody up.
     """
 
-    def __init__(self, engine: sa.Engine, secret: str | None, *, development: bool = False) -> None:
-        """`secret` is the passphrase; none needs `development`. Raises `keys.KeyStoreError`."""
+    def __init__(
+        self,
+        engine: sa.Engine,
+        secret: str | None,
+        *,
+        development: bool = False,
+        hold: Hold | None = None,
+    ) -> None:
+        """`secret` is the passphrase; none needs `development`. Raises `keys.KeyStoreError`.
+
+        `hold` gives the private halves that lie elsewhere.
+        """
         self._engine = engine
-        self._envelope = Envelope(_PLACE, secret, development=development)
+        self._envelope = Envelope(_PLACE, secret, development=development, hold=hold)
         # What was read last: decrypting an unchanged ring again costs a PBKDF2.
         self._last: tuple[bytes, KeyRing] | None = None
 

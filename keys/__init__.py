@@ -3,6 +3,7 @@
 from .algorithms import SEALING_ALGORITHM, SIGNING_ALGORITHMS, PrivateKey, PublicKey
 from .envelope import Envelope
 from .errors import (
+    HsmUnavailable,
     InsecureStore,
     InvalidKey,
     InvalidPolicy,
@@ -15,10 +16,12 @@ from .errors import (
     UnknownKey,
     UnreadableRing,
 )
+from .held import Hold, KeyHolder, is_held
+from .held_store import HeldKeyStore
 from .jwk import load_public_jwk, public_jwk, thumbprint
 from .policy import RotationPolicy, jwks_cache_control
 from .ring import Key, KeyRing, KeyState, generate
-from .rotation import revoke, rotate, rotation_due
+from .rotation import Generate, revoke, rotate, rotation_due
 from .scheduler import RotationScheduler
 from .store import DirectoryStore, KeyStore
 
@@ -27,11 +30,16 @@ __all__ = [
     "SIGNING_ALGORITHMS",
     "DirectoryStore",
     "Envelope",
+    "Generate",
+    "HeldKeyStore",
+    "Hold",
+    "HsmUnavailable",
     "InsecureStore",
     "InvalidKey",
     "InvalidPolicy",
     "InvalidRing",
     "Key",
+    "KeyHolder",
     "KeyRing",
     "KeyRingError",
     "KeyState",
@@ -47,6 +55,7 @@ __all__ = [
     "UnknownKey",
     "UnreadableRing",
     "generate",
+    "is_held",
     "jwks_cache_control",
     "load_public_jwk",
     "public_jwk",

@@ -1,5 +1,7 @@
 """The ring as octets: what the store encrypts. Version 1 is a JSON object, private halves PKCS #8.
 
+A private half that lies in a token is `{"held": "pkcs11"}`; a release that knows none refuses it.
+
 Reading is strict although the octets are authenticated, because a ring of an unknown version or
 one edited by hand in development must fail here and not at the next signature.
 """
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from .algorithms import SEALING_ALGORITHM, SEALING_KEY_BYTES, PrivateKey, check_fit
 from .errors import InvalidKey, InvalidRing
+from .held import Held, Hold
 from .jwk import (
     b64url_decode,
     b64url_encode,
@@ -31,6 +34,7 @@ from .ring import Key, KeyRing, KeyState
 
 _VERSION: Final = 1
 _TIMES: Final = ("created", "activated", "demoted", "gone_at")
+_HELD: Final = {"held": "pkcs11"}
 _MEMBERS: Final = frozenset({"kid", "alg", "state", "public", "private", *_TIMES})
 
 
@@ -40,8 +44,8 @@ def encode_ring(ring: KeyRing) -> bytes:
     return json.dumps({"version": _VERSION, "keys": keys}, separators=(",", ":")).encode("ascii")
 
 
-def decode_ring(octets: bytes) -> KeyRing:
-    """Read what `encode_ring` wrote.
+def decode_ring(octets: bytes, hold: Hold | None = None) -> KeyRing:
+    """Read what `encode_ring` wrote; `hold` gives the private halves that lie elsewhere.
 
     Raises InvalidKey or InvalidRing; neither quotes the octets.
     """
@@ -54,7 +58,7 @@ def decode_ring(octets: bytes) -> KeyRing:
     keys = document.get("keys")
     if not isinstance(keys, list):
         raise InvalidRing("the list of keys is missing")
-    return KeyRing(tuple(_decode_key(key) for key in keys))
+    return KeyRing(tuple(_decode_key(key, hold) for key in keys))
 
 
 def _encode_key(key: Key) -> dict[str, object]:
@@ -68,15 +72,17 @@ def _encode_key(key: Key) -> dict[str, object]:
     }
 
 
-def _encode_private(private: PrivateKey | bytes | None) -> str | None:
+def _encode_private(private: PrivateKey | bytes | None) -> str | dict[str, str] | None:
     if private is None:
         return None
+    if isinstance(private, Held):
+        return _HELD
     if isinstance(private, bytes):
         return b64url_encode(private)
     return b64url_encode(private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def _decode_key(entry: object) -> Key:
+def _decode_key(entry: object, hold: Hold | None) -> Key:
     if not isinstance(entry, dict) or entry.keys() != _MEMBERS:
         raise InvalidRing("a key has missing or unknown members")
     try:
@@ -86,7 +92,7 @@ def _decode_key(entry: object) -> Key:
     _check_times(entry, state)
     if entry["alg"] == SEALING_ALGORITHM:
         return _decode_sealing(entry, state)
-    return _decode_asymmetric(entry, state)
+    return _decode_asymmetric(entry, state, hold)
 
 
 def _check_times(entry: Mapping[str, object], state: KeyState) -> None:
@@ -113,7 +119,7 @@ def _decode_sealing(entry: Mapping[str, object], state: KeyState) -> Key:
     return replace(_bare(kid, SEALING_ALGORITHM, state, entry), private=private)
 
 
-def _decode_asymmetric(entry: Mapping[str, object], state: KeyState) -> Key:
+def _decode_asymmetric(entry: Mapping[str, object], state: KeyState, hold: Hold | None) -> Key:
     jwk = entry["public"]
     if not isinstance(jwk, dict):
         raise InvalidKey("a public key is missing")
@@ -125,6 +131,10 @@ def _decode_asymmetric(entry: Mapping[str, object], state: KeyState) -> Key:
         if entry["private"] is not None:
             raise InvalidKey("a retiring key has a private half")
         return replace(bare, public=public)
+    if entry["private"] == _HELD:
+        if hold is None:
+            raise InvalidKey("a private half lies in a PKCS#11 token, and no token is set")
+        return replace(bare, public=public, private=hold(kid, alg, public))
     private = _load_private(entry["private"])
     if public_members(check_fit(alg, private.public_key())) != public_members(public):
         raise InvalidKey("the private half belongs to another key")

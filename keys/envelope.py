@@ -11,6 +11,7 @@ from joserfc.jwk import OctKey
 from .algorithms import SEALING_KEY_BYTES
 from .codec import decode_ring, encode_ring
 from .errors import InvalidKey, InvalidRing, KeyStoreError, UnreadableRing
+from .held import Hold
 from .jwk import b64url_decode, b64url_encode
 from .ring import KeyRing
 
@@ -39,11 +40,20 @@ class Envelope:
 
     `secret`: 32 octets are the key itself (`dir`); a passphrase of 15 characters or more goes
     through PBKDF2 (`PBES2-HS512+A256KW`); None means plain, for development only.
+    `hold` gives the private halves that lie elsewhere.
     Raises KeyStoreError for a secret that cannot be used; no error shows the secret.
     """
 
-    def __init__(self, path: Path, secret: bytes | str | None, *, development: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        secret: bytes | str | None,
+        *,
+        development: bool,
+        hold: Hold | None = None,
+    ) -> None:
         self._path = path
+        self._hold = hold
         self._key: OctKey | None = None
         if secret is None:
             if not development:
@@ -74,7 +84,7 @@ class Envelope:
         if self._key is None and not octets.startswith(b"{"):
             raise UnreadableRing(self._path, f"the ring is encrypted: {_MEND}")
         try:
-            return decode_ring(plain)
+            return decode_ring(plain, self._hold)
         except (InvalidKey, InvalidRing) as error:
             raise UnreadableRing(
                 self._path, f"not a usable key ring ({error}): restore it from a backup"

@@ -93,6 +93,17 @@ class StoreBusy(KeyStoreError):
     code = "key_store_busy"
 
 
+class HsmUnavailable(KeyRingError):
+    """The token that holds the signing keys does not sign now; it may do so again by itself."""
+
+    code = "hsm_unavailable"
+
+    def __init__(self, token: str, reason: str) -> None:
+        self.token = token
+        self.reason = reason
+        super().__init__(f"PKCS#11 token {token!r}: {reason}")
+
+
 class NoRing(KeyRingError):
     """The scheduler has not read a ring yet; call `start` or `tick` first."""
 

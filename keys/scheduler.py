@@ -8,8 +8,8 @@ from typing import Final
 
 from .errors import InvalidPolicy, KeyRingError, NoRing
 from .policy import RotationPolicy
-from .ring import KeyRing
-from .rotation import rotate, rotation_due
+from .ring import KeyRing, generate
+from .rotation import Generate, rotate, rotation_due
 from .store import KeyStore
 
 # `rotate` counts whole seconds, so that a moment may look up to this much earlier than it is.
@@ -23,7 +23,8 @@ class RotationScheduler:
 
     Every issuer of a store runs one; the store sees to it that they do not rotate twice.
     `clock` gives seconds since the epoch. `on_change` is called with each new ring, from the
-    thread that ticked. Threads do not survive a fork: start it in the worker process.
+    thread that ticked. `generate` makes its keys. Threads do not survive a fork: start it in the
+    worker process.
 
     `interval` must leave room in the policy: an issuer publishes a pending key, and stops signing
     with a demoted one, up to `interval` later than the issuer that rotated. What is left of
@@ -37,6 +38,7 @@ class RotationScheduler:
         clock: Callable[[], float] = time.time,
         interval: float = 30.0,
         on_change: Callable[[KeyRing], None] = lambda _ring: None,
+        generate: Generate = generate,
     ) -> None:
         if interval <= 0:
             raise InvalidPolicy("interval", "must be more than 0 s")
@@ -50,6 +52,7 @@ class RotationScheduler:
         self._clock = clock
         self._interval = interval
         self._on_change = on_change
+        self._generate = generate
         self._ring: KeyRing | None = None
         self._read_at: float | None = None
         self._failure = ""
@@ -133,7 +136,7 @@ class RotationScheduler:
         # The time is taken again under the store's lock: waiting for it must not shorten the time
         # for which a new key is published. And another issuer may have been faster.
         self._check_not_lost(held)
-        return rotate(held, int(self._clock()), self._policy)
+        return rotate(held, int(self._clock()), self._policy, self._generate)
 
     def _check_not_lost(self, ring: KeyRing) -> None:
         # A disk that is not mounted looks like a store that was never used. A new ring there would

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from .envelope import MOST_BYTES, Envelope
 from .errors import InsecureStore, KeyStoreError, StoreBusy, UnreadableRing
+from .held import Hold
 from .ring import KeyRing
 
 RING_FILE: Final = "keyring.jwe"
@@ -54,8 +55,9 @@ class DirectoryStore:
 
     `path` is made (0700) by the first update. `secret` is the 32-byte key or the passphrase that
     encrypts the file; None stores in the clear and needs `development`. `lock_timeout` is how long
-    an update waits for another process, seconds. `crash_point` is called with a name between the
-    steps of a write, for tests that kill the process there.
+    an update waits for another process, seconds. `hold` gives the private halves that lie
+    elsewhere. `crash_point` is called with a name between the steps of a write, for tests that
+    kill the process there.
     Raises KeyStoreError; InsecureStore where a mode, an owner or a link is wrong.
 
     Whoever can write to the directory can put an older file back: that is not detected.
@@ -68,11 +70,12 @@ class DirectoryStore:
         *,
         development: bool = False,
         lock_timeout: float = 10.0,
+        hold: Hold | None = None,
         crash_point: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._path = Path(path)
         self._file = self._path / RING_FILE
-        self._envelope = Envelope(self._file, secret, development=development)
+        self._envelope = Envelope(self._file, secret, development=development, hold=hold)
         self._lock_timeout = lock_timeout
         self._crash_point = crash_point
         # What was read last, so that the scheduler's many loads of an unchanged file cost neither

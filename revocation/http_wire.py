@@ -67,10 +67,12 @@ def cursor(position: Position) -> str:
 
 def read_cursor(text: str) -> Position:
     """Raises `BadMessage`."""
-    epoch, _, rest = text.partition(".")
-    seq, _, chain = rest.partition(".")
-    if not (seq.isascii() and seq.isdecimal() and len(seq) <= 16):
+    parts = text.split(".")
+    if len(parts) != 3:
         raise BadMessage("a cursor has three parts")
+    epoch, seq, chain = parts
+    if not (seq.isascii() and seq.isdecimal() and len(seq) <= 16):
+        raise BadMessage("a number of another form")
     return read_position({"epoch": epoch, "seq": int(seq), "chain": chain})
 
 

@@ -109,6 +109,8 @@ class Told:
     @classmethod
     def unpacked(cls, octets: bytes) -> Told:
         watermark, number, salts, seq, epoch, chain = cls._FORM.unpack_from(octets)
+        if number > MOST_SALTS:
+            raise ValueError("a block that counts more salts than it has room for")
         position = None
         if seq:
             names = (name.rstrip(b"\0").decode() for name in (epoch, chain))
@@ -146,6 +148,8 @@ class PackedTable:
         self.capacity = self.words[Word.CAPACITY]
         if not self.capacity or len(buffer) != size_of(self.capacity):
             raise ValueError("a table of another size than it says")
+        if max(self.words[_COUNT], self.words[_USED]) > self.capacity:
+            raise ValueError("a table that counts more records than it has room for")
         room = -(-self.capacity // 8) * 8
         ids, levels, ends = HEADER + room, HEADER + 17 * room, HEADER + 25 * room
         self._tags = view[HEADER : HEADER + self.capacity]

@@ -124,6 +124,7 @@ class SharedFile:
                 return None, None
             access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
             table = PackedTable(mmap.mmap(descriptor, 0, access=access))
+            table.told()  # damaged, it is no table either
         except (OSError, ValueError):
             return None, None
         finally:

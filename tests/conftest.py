@@ -12,6 +12,8 @@ from harness.postgres_server import PostgresServer
 from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 
+pytest_plugins = ["harness.leak_hunt"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let coverage, when it is on, also count the Python programs that tests start."""

@@ -30,9 +30,17 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    if len(text) >= _LONG:
+        _finite(text)
+    return int(text)
+
+
+_LONG = 309
+"""Digits, above which a whole number may be beyond all floats."""
 _INFINITIES = (float("inf"), float("-inf"))
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
 )
 
 

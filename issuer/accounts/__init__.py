@@ -13,7 +13,7 @@ from .account import (
     UsernameTaken,
 )
 from .passwords import PasswordHasher, PasswordPolicy, PasswordRefused
-from .sql_accounts import SqlAccounts
+from .sql_accounts import SqlAccounts, normalise_username
 
 __all__ = [
     "Account",
@@ -30,4 +30,5 @@ __all__ = [
     "UnknownAccount",
     "UsernameRefused",
     "UsernameTaken",
+    "normalise_username",
 ]

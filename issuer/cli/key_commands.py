@@ -10,9 +10,9 @@ import click
 
 import keys as key_ring
 
-from ..services import open_key_store
+from ..services import key_maker, open_key_store, open_token
 from .administration import moment
-from .output import Cli, IdCommand, command_options
+from .output import Cli, IdCommand, NotFound, command_options
 from .revoking import revoke_key_everywhere
 
 
@@ -34,10 +34,17 @@ def keys_list(cli: Cli) -> None:
             "created": key.created if cli.as_json else moment(key.created),
             "activated": _when(cli, key.activated),
             "gone_at": _when(cli, key.gone_at),
+            "private": _place(key),
         }
         for key in ring.keys
     ]
     cli.table("keys", rows, "no keys yet: the issuer makes the first ones when it starts")
+
+
+def _place(key: key_ring.Key) -> str | None:
+    if key.private is None:
+        return None
+    return "token" if key_ring.is_held(key) else "ring"
 
 
 def _when(cli: Cli, seconds: int | None) -> object:
@@ -64,7 +71,9 @@ def keys_rotate(cli: Cli, early: bool) -> None:  # noqa: FBT001
         # The shortest period that the policy allows makes a signing key's time come now.
         policy = replace(policy, signing_period=policy.lead + 1)
     before = store.load()
-    ring = store.update(lambda ring: key_ring.rotate(ring, int(time.time()), policy))
+    ring = store.update(
+        lambda ring: key_ring.rotate(ring, int(time.time()), policy, key_maker(store))
+    )
     old, new = ({key.kid: str(key.state) for key in one.keys} for one in (before, ring))
     changed = {kid: new.get(kid, "gone") for kid in old | new if old.get(kid) != new.get(kid)}
     told = ", ".join(f"{kid} is {state}" for kid, state in changed.items())
@@ -77,6 +86,32 @@ def keys_rotate(cli: Cli, early: bool) -> None:  # noqa: FBT001
 def keys_revoke(cli: Cli, kid: str) -> None:
     """Compromise: refuse every token under a key at once, and take it out of the ring."""
     revoke_key_everywhere(cli, kid)
+
+
+@keys.command("orphans")
+@click.option("--destroy", is_flag=True, help="Destroy them: where no other ring has this label.")
+@command_options
+def keys_orphans(cli: Cli, destroy: bool) -> None:  # noqa: FBT001
+    """List the private keys in the PKCS#11 token that this ring does not know.
+
+    A process killed at the wrong moment leaves one; another ring of the same label has many.
+    """
+    settings = cli.settings()
+    token = open_token(settings)
+    if token is None:
+        raise NotFound("no PKCS#11 token is set: the signing keys lie in the ring")
+    orphans: set[str] = set()
+
+    def look(ring: key_ring.KeyRing) -> key_ring.KeyRing:
+        # Under the ring's lock, or a key that is just being made would look like one.
+        orphans.update(token.kids() - {key.kid for key in ring.keys})
+        for kid in orphans if destroy else ():
+            token.destroy(kid)
+        return ring
+
+    open_key_store(settings).update(look)
+    told = ", ".join(sorted(orphans)) or "none"
+    cli.emit({"orphans": sorted(orphans), "destroyed": destroy}, told)
 
 
 @keys.command("export")

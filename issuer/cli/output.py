@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keys import KeyRingError
+from keys import HsmUnavailable, KeyRingError
 from revocation import RevocationError
 
 from ..accounts.account import AccountError, HashingBusy, UnknownAccount
@@ -171,6 +171,7 @@ def exit_code_of(error: Exception) -> int | None:
         | RevocationError
         | FamilyUnavailable
         | EmbeddedRedisError
+        | HsmUnavailable
         | HashingBusy,
     ):
         return UNAVAILABLE

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
+from keys.memory import forbid_dumps
 from revocation import DenylistUnavailable
 from revocation.redis_client import evicting_policy
 
@@ -41,6 +42,7 @@ def serve() -> None:
     configure_logs(settings.log_level, as_json=settings.mode is Mode.PRODUCTION)
     with counting_together():
         check_deployment(settings)
+        forbid_dumps()
         worker = _IssuerWorker(settings.all_threads)
         run(
             worker.build,
@@ -188,6 +190,7 @@ def demo(
     state directory, so that starting again keeps accounts and sessions. Stop it with Ctrl-C.
     """
     configure_logs("WARNING" if as_json else "INFO")
+    forbid_dumps()
     os.umask(0o077)  # SQLite, Redis and whoever else writes to the state make private files
     supervisor = os.getpid()
     running = Demo(

@@ -13,8 +13,9 @@ from revocation import RevocationError
 
 from ..accounts import HashingBusy
 from ..database import DatabaseUnavailable
-from ..errors import OAuthError, unavailable
+from ..errors import OAuthError, too_many_requests, unavailable
 from ..families import FamilyUnavailable
+from ..limits import TooManyRequests
 from ..sessions import Grant
 from ..status_lists import StatusUnavailable
 from .cookies import set_refresh_cookie
@@ -67,8 +68,14 @@ def register_errors(app: Flask) -> None:
     def refused(error: OAuthError) -> Response:
         return error_answer(error)
 
+    @app.errorhandler(TooManyRequests)
+    def limited(error: TooManyRequests) -> Response:
+        return error_answer(too_many_requests(error.retry_after))
+
     @app.errorhandler(HTTPException)
     def routed(error: HTTPException) -> Response:
+        if isinstance(error.response, Response):
+            return error.response
         status = error.code or 500
         text = _TEXTS.get(status, error.name.lower())
         answer = error_answer(OAuthError(status, _NAMES.get(status, "invalid_request"), text))

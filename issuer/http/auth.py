@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify
 from tokens import TokenError
 
 from .. import sessions
+from ..accounts import normalise_username
 from ..accounts.passwords import MAX_PASSWORD
 from ..errors import OAuthError, invalid_request, unavailable
 from ..sessions.end import logout_bearer
@@ -14,7 +15,7 @@ from .answers import grant_answer
 from .body import Fields, read_json
 from .client_auth import proven_client
 from .cookies import TRANSPORTS, clear_refresh_cookie, refresh_cookie, require_own_origin
-from .current import bearer_token, caller, context, services
+from .current import bearer_token, caller, client_address, context, services
 
 blueprint = Blueprint("auth", __name__)
 
@@ -43,6 +44,7 @@ def login() -> Response:
         client_id=client_id,
         proven_client=proven_client(),
         context=context(_label(fields)),
+        address=client_address(),
     )
     if transport == "cookie":
         _end_session_before(client_id)
@@ -92,7 +94,11 @@ def refresh() -> Response:
             raise invalid_request("a refresh token is required, in the body or as the cookie")
         require_own_origin(services().settings, _client_of(token))
     grant = sessions.refresh(
-        services(), token=token, active_ago=active_ago, proven_client=proven_client()
+        services(),
+        token=token,
+        active_ago=active_ago,
+        proven_client=proven_client(),
+        address=client_address(),
     )
     return grant_answer(grant, transport)
 
@@ -137,6 +143,7 @@ def password() -> Response:
         current_password=current_password,
         new_password=new_password,
         context=context(_label(fields)),
+        address=client_address(),
     )
     return grant_answer(grant, transport)
 
@@ -147,7 +154,9 @@ def forgot() -> tuple[Response, int]:
     desk = services().resets
     if not desk.open:
         raise OAuthError(404, "not_found", "this issuer does not reset passwords")
-    if not desk.request(username):
+    name = normalise_username(username)
+    wanted = services().limits.resets.request(name, client_address())
+    if wanted and not desk.request(username):
         raise unavailable("too many resets are waiting; try again", retry_after=30)
     return jsonify({"accepted": True}), 202
 

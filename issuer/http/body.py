@@ -18,7 +18,7 @@ from ..errors import OAuthError, invalid_request
 MAX_BODY = 16_384
 """Bytes; far above any honest request (ASVS 4.3.1 asks for a limit)."""
 
-_MOST_FIELDS = 16
+MOST_FIELDS = 16
 LONGEST_TEXT = 8192
 LONGEST_SECONDS = 1_000_000_000
 _UNSUPPORTED = 415
@@ -86,7 +86,7 @@ def read_form() -> Fields:
             keep_blank_values=True,
             strict_parsing=bool(raw),
             errors="strict",
-            max_num_fields=_MOST_FIELDS,
+            max_num_fields=MOST_FIELDS,
         )
     except ValueError:
         raise invalid_request("the body is not an acceptable form") from None

@@ -23,9 +23,9 @@ def proven_client() -> str | None:
 
 def named_client(fields: Fields) -> str | None:
     """The client that authenticates, or the public one that is named; None for neither."""
+    named = fields.optional_line("client_id", longest=255)
     if request.headers.get("Authorization") is not None:
         return authenticated_client()[0]
-    named = fields.optional_line("client_id", longest=255)
     if named is None:
         return None
     client = services().clients.get(named)

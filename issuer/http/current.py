@@ -35,6 +35,11 @@ def context(label: str = "") -> Context:
     )
 
 
+def client_address() -> str:
+    """The client's address as limits count it; empty where only a proxy's is known."""
+    return (request.remote_addr or "") if services().settings.knows_addresses else ""
+
+
 def bearer_token() -> str | None:
     """The token of the `Authorization` header (RFC 6750 section 2.1), or None without one.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify, request
 
-from keys import KeyRingError, jwks_cache_control
+from keys import HeldKeyStore, KeyRingError, jwks_cache_control
 from revocation import RevocationError
 
 from ..database import DatabaseUnavailable, SchemaMismatch, require_schema
@@ -87,7 +87,9 @@ def ready() -> tuple[Response, int]:
 
 def _keys_ready() -> None:
     parts = services()
-    parts.signing_key()
+    key = parts.signing_key()
+    if isinstance(parts.key_store, HeldKeyStore):
+        parts.key_store.check(key)
     parts.keys.ring.sealing()
     if parts.keys.staleness > parts.settings.rotation_policy().handover:
         # By now another issuer may have retired the key that this one would sign with.

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..accounts.passwords import MAX_PASSWORD
 from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
-from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY
+from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY, MOST_FIELDS
 from .cookies import TRANSPORTS
 from .openapi_parts import (
+    MOST_WHOLE,
     NONCE_PATTERN,
     REFUSALS,
     SID_PATTERN,
@@ -18,9 +19,10 @@ from .openapi_parts import (
     components,
     header,
     json_content,
+    line,
     members,
+    or_null,
     ref,
-    seconds,
     text,
 )
 
@@ -85,17 +87,32 @@ def _operation(
 
 
 def _json_body(properties: Node, *, optional: tuple[str, ...] = (), required: bool = True) -> Node:
-    return {"required": required, "content": json_content(members(properties, optional=optional))}
+    given = {
+        name: or_null(schema) if name in optional else schema for name, schema in properties.items()
+    }
+    return {"required": required, "content": json_content(members(given, optional=optional))}
 
 
 def _form_body(properties: Node, *, optional: tuple[str, ...]) -> Node:
-    schema = members(properties, optional=optional)
+    # Each field once (RFC 6749 section 3.2), so that none is a list.
+    strict = {"additionalProperties": {"type": "string"}, "maxProperties": MOST_FIELDS}
+    schema = members(properties, optional=optional, **strict)
     return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}}
+
+
+_SID_OF_GRANT = "$response.body#/session/sid"
+_TOKEN_OF_GRANT = {"refresh_token": "$response.body#/refresh_token"}
+_GRANT_LINKS: Node = {
+    "Renew": {"operationId": "refresh", "requestBody": _TOKEN_OF_GRANT},
+    "LogOut": {"operationId": "logout", "requestBody": _TOKEN_OF_GRANT},
+    "End": {"operationId": "endSession", "parameters": {"sid": _SID_OF_GRANT}},
+}
 
 
 def _grant_answer() -> Node:
     cookie = header("In cookie mode: the refresh token.")
-    return {"200": answer("Tokens.", ref("schemas", "Grant"), {"Set-Cookie": cookie})}
+    granted = answer("Tokens.", ref("schemas", "Grant"), {"Set-Cookie": cookie})
+    return {"200": {**granted, "links": _GRANT_LINKS}}
 
 
 def _done(description: str, **properties: Node) -> Node:
@@ -108,8 +125,8 @@ def _password(description: str) -> Node:
 
 _TRUE: Node = {"const": True}
 _TRANSPORT: Node = {"enum": list(TRANSPORTS), "description": "How the refresh token travels."}
-_LABEL = text("A name for the device, shown in the list of sessions.", LONGEST_LABEL)
-_USERNAME = text("Compared after NFKC and case folding.", LONGEST_NAME)
+_LABEL = line("A name for the device, shown in the list of sessions.", LONGEST_LABEL)
+_USERNAME = line("Compared after NFKC and case folding.", LONGEST_NAME)
 _ACTIVE_AGO: Node = {
     "type": "number",
     "minimum": 0,
@@ -138,7 +155,7 @@ def _session_paths() -> Node:
     login = {
         "username": _USERNAME,
         "password": _password("The person's password."),
-        "client_id": text(
+        "client_id": line(
             "Where the person logs in; the only public client unless given.", LONGEST_CLIENT
         ),
         "transport": {**_TRANSPORT, "default": "cookie"},
@@ -153,7 +170,7 @@ def _session_paths() -> Node:
         "/login": {
             "post": _operation(
                 "sessions", "login", "Start a session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
                 security=(_OPEN, _BASIC),
                 body=_json_body(login, optional=("client_id", "transport", "label")),
             )
@@ -161,7 +178,7 @@ def _session_paths() -> Node:
         "/refresh": {
             "post": _operation(
                 "sessions", "refresh", "Renew a session's tokens",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
                 security=(_COOKIE, _OPEN, _BASIC),
                 body=_json_body(rotate, optional=tuple(rotate), required=False),
             )
@@ -223,7 +240,7 @@ def _password_paths() -> Node:
         "/password": {
             "post": _operation(
                 "passwords", "changePassword", "Change the password and end every session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "503",
+                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "429", "503",
                 security=(_BEARER,),
                 body=_json_body(change, optional=("transport", "label")),
             )
@@ -240,14 +257,14 @@ def _password_paths() -> Node:
         "/password/forgot": {
             "post": _operation(
                 "passwords", "forgotPassword", "Have a reset token delivered",
-                {"202": heard}, *_OF_A_BODY, "404", "503",
+                {"202": heard}, *_OF_A_BODY, "404", "429", "503",
                 body=_json_body({"username": _USERNAME}),
             )
         },
         "/password/reset": {
             "post": _operation(
                 "passwords", "resetPassword", "Set a password by reset token, end every session",
-                {"200": _done("The password is set.", changed=_TRUE)}, *_OF_A_BODY, "503",
+                {"200": _done("The password is set.", changed=_TRUE)}, *_OF_A_BODY, "429", "503",
                 body=_json_body(reset),
             )
         },
@@ -259,7 +276,7 @@ def _token_paths() -> Node:
         "token": text("An access or a refresh token.", LONGEST_TEXT),
         "token_type_hint": {"type": "string", "description": "Not needed, and ignored."},
     }
-    revoke = {**token, "client_id": text("A public client's id.", LONGEST_CLIENT)}
+    revoke = {**token, "client_id": line("A public client's id.", LONGEST_CLIENT)}
     names = ("ActiveAccessToken", "ActiveRefreshToken", "Inactive")
     found = {"oneOf": [ref("schemas", name) for name in names]}
     return {
@@ -292,23 +309,34 @@ def _feed_paths() -> Node:
     }
     binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     stream = {"text/event-stream": {"schema": {"type": "string"}}}
-    hexadecimal = text("Hexadecimal.", pattern="^[0-9a-f]+$")
-    key = text(
-        "Its kind's letter and 16 bytes, hexadecimal.", pattern="^(7[345]|6b|63)[0-9a-f]{32}$"
-    )
+    whole: Node = {"type": "integer", "minimum": 0, "maximum": MOST_WHOLE}
+
+    def key(kind: str) -> Node:
+        pattern = f"^{kind}([0-9A-Fa-f]{{2}}){{16}}$"
+        return text("Its kind's letter and 16 bytes, hexadecimal.", pattern=pattern)
+
+    epoch, chain = "[A-Za-z0-9_-]{1,64}", "([0-9a-f]{40})?"
     position = {
-        "epoch": text("Its epoch."),
-        "seq": seconds("Its number."),
-        "chain": {"type": "string"},
+        "epoch": text("Its epoch.", pattern=f"^{epoch}$"),
+        "seq": {**whole, "description": "Its number."},
+        "chain": {"type": "string", "pattern": f"^{chain}$"},
     }
     question = {
         "nonce": text("Comes back in the answer.", pattern=NONCE_PATTERN),
-        "salt": hexadecimal,
-        "keys": {"type": "array", "items": key, "minItems": 4, "maxItems": 64},
-        "sub_ver": {"type": "integer"},
-        "iat": seconds("When the token was issued."),
+        "salt": text("Hexadecimal.", pattern="^([0-9A-Fa-f]{2}){1,64}$"),
+        "keys": {
+            "type": "array",
+            "prefixItems": [key(kind) for kind in ("74", "73", "75", "6[Bb]")],
+            "items": key("63"),
+            "minItems": 4,
+            "maxItems": 64,
+        },
+        "sub_ver": whole,
+        "iat": {**whole, "description": "When the token was issued, seconds."},
         "known": {"oneOf": [{"type": "null"}, members(position)]},
     }
+
+    after = text("A position: `epoch.seq.chain`.", pattern=rf"^{epoch}\.[0-9]{{1,15}}\.{chain}$")
 
     def asked(name: str, schema: Node) -> Node:
         return {"name": name, "in": "query", "required": True, "schema": schema}
@@ -343,7 +371,7 @@ def _feed_paths() -> Node:
             )
         },
         "/revocations/events": {
-            "parameters": [asked("after", text("A position: `epoch.seq.chain`."))],
+            "parameters": [asked("after", after)],
             "get": operation(
                 "revocationsEvents", "What comes after a position, as server-sent events",
                 {"200": {"description": "A stream.", "content": stream}}, "400", "410",

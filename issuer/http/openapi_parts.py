@@ -10,6 +10,9 @@ Node = dict[str, Any]
 
 SID_PATTERN = "^[A-Za-z0-9_-]{22}$"
 NONCE_PATTERN = "^[A-Za-z0-9_-]{16,64}$"
+LINE_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+"""Without control characters."""
+MOST_WHOLE = (1 << 53) - 1
 
 REFUSALS = {
     "400": "BadRequest",
@@ -22,6 +25,7 @@ REFUSALS = {
     "411": "LengthRequired",
     "413": "TooLarge",
     "415": "UnsupportedType",
+    "429": "TooMany",
     "503": "Unavailable",
 }
 """By status, the name of the response among the components."""
@@ -34,6 +38,17 @@ def ref(kind: str, name: str) -> Node:
 def text(description: str, longest: int | None = None, **more: Any) -> Node:
     node: Node = {"type": "string", "description": description, "minLength": 1, **more}
     return node if longest is None else {**node, "maxLength": longest}
+
+
+def line(description: str, longest: int) -> Node:
+    return text(description, longest, pattern=LINE_PATTERN)
+
+
+def or_null(schema: Node) -> Node:
+    """The same or null, which says as much as leaving a member out."""
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
 
 
 def seconds(description: str, **more: Any) -> Node:
@@ -87,6 +102,7 @@ def _refusals() -> Node:
         "LengthRequired": refusal("The body's length is not given."),
         "TooLarge": refusal("The body is too large."),
         "UnsupportedType": refusal("The body is of another content type."),
+        "TooMany": refusal("Too many attempts; nothing was tried or changed.", Retry_After=again),
         "Unavailable": refusal("A store does not answer in time.", Retry_After=again),
         "Unexpected": refusal("Any other refusal, 405 for another method among them."),
     }
@@ -134,6 +150,10 @@ def _schemas() -> Node:
     absolute_left = seconds("Until it ends, whatever happens.")
     ends = {"idle_expires_in": idle_left, "absolute_expires_in": absolute_left}
     scope = {"type": "string", "description": "Space-separated (RFC 6749 section 3.3)."}
+    place = {
+        "idx": {"type": "integer", "minimum": 0, "description": "Its place in the list."},
+        "uri": text("Its Token Status List."),
+    }
     refresh_token = text("Only with transport `body`; otherwise it is in the cookie.")
     return {
         "Error": members(
@@ -185,8 +205,9 @@ def _schemas() -> Node:
                 "amr": {"type": "array", "items": {"type": "string"}},
                 "scope": scope,
                 "roles": {"type": "array", "items": {"type": "string"}},
+                "status": members({"status_list": members(place)}),
             },
-            optional=("roles",),
+            optional=("roles", "status"),
         ),
         "ActiveRefreshToken": members(
             {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import structlog
 
-from ..accounts import Account, BadCredentials
+from ..accounts import Account, BadCredentials, normalise_username
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
 from ..families import NewFamily, Status
 from ..services import Services
+from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
 
 log = structlog.get_logger("gatepass.issuer")
@@ -25,17 +26,22 @@ def login(
     client_id: str,
     proven_client: str | None,
     context: Context,
+    address: str = "",
 ) -> Grant:
     """A new session for the right password (ASVS 7.2.4: a new one at every login).
 
-    `proven_client` is the client that has authenticated, if one did. Raises `OAuthError`.
+    `proven_client` is the client that has authenticated, if one did; `address` is the caller's, for
+    limits and turns at hashing, empty where nobody knows it. Raises `OAuthError` and
+    `TooManyRequests`.
     """
     instant = services.clock()
     require_client(services, client_id, proven_client)
     if services.clients.is_disabled(client_id):
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     try:
-        account = services.accounts.authenticate(username, password, context.address)
+        # The name as accounts compare it: no other spelling has counts of its own.
+        with services.limits.passwords.attempt(normalise_username(username), address):
+            account = services.accounts.authenticate(username, password, address)
     except BadCredentials as error:
         services.metrics.login("refused")
         log.info("login_refused", client_id=client_id, why=str(error))
@@ -109,6 +115,7 @@ def start_session(
             "the client was revoked a moment ago; try again",
             retry_after=standing.client_watermark - now + 1,
         )
+    keep_within_cap(services, family)
     result = grant(services, family, account, instant)
     log.info("session_started", sub=account.id, sid=family.sid, client_id=client_id)
     return result

@@ -9,7 +9,14 @@ import structlog
 
 from tokens import AccessClaims
 
-from ..accounts import Account, BadCredentials, Conflict, InvalidReset, PasswordRefused
+from ..accounts import (
+    Account,
+    BadCredentials,
+    Conflict,
+    InvalidReset,
+    PasswordRefused,
+    normalise_username,
+)
 from ..accounts.account import Change
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
 from ..journal import Reason
@@ -32,14 +39,16 @@ def change_password(
     current_password: str,
     new_password: str,
     context: Context,
+    address: str = "",
 ) -> Grant:
     """Set a new password, end every session, and start a new one for the caller.
 
-    `claims` and `account` are the caller's, already verified. Raises `OAuthError`: 409 where
-    another change came first.
+    `claims` and `account` are the caller's, already verified; `address` is what limits count by,
+    since whoever has stolen an access token may guess the password here. Raises `TooManyRequests`,
+    and `OAuthError`: 409 where another change came first.
     """
     instant = services.clock()
-    change = _change(services, account, current_password, new_password, context.address)
+    change = _change(services, account, current_password, new_password, address)
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)
@@ -54,12 +63,18 @@ def change_password(
 
 
 def _change(
-    services: Services, account: Account, current_password: str, new_password: str, source: str
+    services: Services,
+    account: Account,
+    current_password: str,
+    new_password: str,
+    address: str,
 ) -> Change:
     version = account.credential_version
+    name = normalise_username(account.username)
     for _ in range(_ATTEMPTS):
         try:
-            services.accounts.verify(account, current_password, source)
+            with services.limits.passwords.attempt(name, address):
+                services.accounts.verify(account, current_password, address)
         except BadCredentials:
             raise invalid_grant("the current password is wrong") from None
         try:
@@ -68,7 +83,7 @@ def _change(
                 new_password,
                 expires=services.revoker.entry_expiry(),
                 reason=str(Reason.PASSWORD_CHANGE),
-                source=source,
+                source=address,
             )
         except PasswordRefused as error:
             raise invalid_request(str(error)) from None

@@ -45,8 +45,24 @@ def refresh(
     token: str,
     active_ago: float | None,
     proven_client: str | None = None,
+    address: str = "",
 ) -> Grant:
-    """The session's current tokens for a refresh token. Raises `OAuthError`.
+    """The session's current tokens for a refresh token. Raises `OAuthError`, `TooManyRequests`.
+
+    A token that is worth nothing is counted for `address`; empty where nobody knows it.
+    """
+    try:
+        return _refresh(services, token, active_ago, proven_client)
+    except OAuthError as error:
+        if error.error == "invalid_grant":
+            services.limits.refreshes.refused(address)
+        raise
+
+
+def _refresh(
+    services: Services, token: str, active_ago: float | None, proven_client: str | None
+) -> Grant:
+    """The same, uncounted.
 
     `active_ago`: seconds since the person last did something, by the client's word; without it
     the refresh counts as no activity (SP 800-63B-4: a background refresh is none).
@@ -60,6 +76,8 @@ def refresh(
         services.metrics.refresh("invalid")
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
+    # Before anything is read: a flood costs little, and changes nothing.
+    services.limits.refreshes.session(claims.sid)
     require_client(services, claims.client_id, proven_client)
     client = services.settings.clients[claims.client_id]
     standing = services.accounts.standing(

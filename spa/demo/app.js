@@ -7,6 +7,7 @@ import { warnOfEnd } from "./expiry.js";
 import { createLog, watchGateway } from "./gateway.js";
 import { changePassword } from "./password.js";
 import { signIn } from "./sign-in.js";
+import { countDown } from "./wait.js";
 
 const VIEWS = ["gateway", "devices", "password"];
 const REASONS = {
@@ -16,6 +17,9 @@ const REASONS = {
   absolute: "Your session has reached its end. Please sign in again.",
   ended: "This session was ended: on another device, by a password change, or by an administrator.",
 };
+
+const STAYING = "The server does not answer just now. You stay signed in.";
+const BUSY = "The server was asked too often.";
 
 const log = createLog();
 const session = createSession({
@@ -86,6 +90,9 @@ session.onChange((state) => {
   switch (state.status) {
     case "restoring":
       box("#restoring-text").textContent = state.reachable ? "" : "The server does not answer. Trying again…";
+      if (state.retryAfter) {
+        countDown(box("#restoring-text"), `${BUSY} It is asked again in`, state.retryAfter, "Trying again…");
+      }
       show("restoring");
       break;
     case "signedOut":
@@ -98,8 +105,11 @@ session.onChange((state) => {
     case "signedIn":
       if (shown === "sign-in") say("");
       show(wanted());
-      if (!state.reachable) say("The server does not answer just now. You stay signed in.", "bad");
-      else if (notice.textContent?.includes("does not answer")) say("");
+      if (state.retryAfter) {
+        say(BUSY, "bad");
+        countDown(notice, `${BUSY} You stay signed in; it is asked again in`, state.retryAfter, STAYING);
+      } else if (!state.reachable) say(STAYING, "bad");
+      else if (notice.textContent?.startsWith(BUSY) || notice.textContent === STAYING) say("");
   }
 });
 

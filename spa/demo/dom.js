@@ -56,6 +56,7 @@ export function explain(error, words = {}) {
     case "refused":
       return words[error.error] ?? sentence(error.description);
     case "unreachable":
+      if (error.status === 429) return "Too many attempts. Please wait a moment, then try again.";
       return "The server does not answer just now. Please try again.";
     case "signed_out":
       return "You are signed out.";

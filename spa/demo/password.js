@@ -3,6 +3,7 @@
 import { isSessionFailure } from "../src/index.js";
 import { box, busy, button, explain, part, tell } from "./dom.js";
 import { createJudge } from "./strength.js";
+import { countDown, waitOf } from "./wait.js";
 
 const WORDS = {
   short: (/** @type {number} */ more) => `${more} more ${more === 1 ? "character" : "characters"}.`,
@@ -13,6 +14,8 @@ const WORDS = {
   good: "Good.",
   strong: "Very good.",
 };
+
+const TOO_MANY = "Too many attempts. Nothing was changed; you can try again in";
 
 const UNKNOWN =
   "The server does not answer just now. It is not known whether the password was changed:"
@@ -66,6 +69,11 @@ export function changePassword(session, done) {
       } catch (failure) {
         const text = explain(failure, { invalid_grant: "The current password is wrong." });
         const code = isSessionFailure(failure) ? failure.code : "";
+        const wait = waitOf(failure);
+        if (wait !== null) {
+          countDown(error, TOO_MANY, wait, "You can try again now.");
+          return;
+        }
         if (code !== "refused") {
           tell(error, code === "unreachable" ? UNKNOWN : text);
           return;

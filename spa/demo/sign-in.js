@@ -2,6 +2,9 @@
 
 import { isSessionFailure } from "../src/index.js";
 import { box, busy, button, explain, part, tell } from "./dom.js";
+import { countDown, waitOf } from "./wait.js";
+
+const TOO_MANY = "Too many attempts. You can try again in";
 
 /** @param {import("../types/index.js").Session} session */
 export function signIn(session) {
@@ -32,6 +35,8 @@ export function signIn(session) {
       } catch (failure) {
         const text = explain(failure, { invalid_grant: "User name or password is wrong." });
         refuse(text, isSessionFailure(failure) && failure.code === "refused");
+        const wait = waitOf(failure);
+        if (wait !== null) countDown(error, TOO_MANY, wait, "You can try again now.");
         password.focus();
         password.select();
       }

@@ -81,7 +81,9 @@ export function createAccount({
     } catch (error) {
       // Whether it was changed is open after a lost answer; and a token that is refused here may
       // have been taken back. Either way a refresh finds out.
-      const unsure = error instanceof Unreachable || (error instanceof Refused && error.status === 401);
+      // (429 says that nothing was tried.)
+      const lost = error instanceof Unreachable && error.status !== 429;
+      const unsure = lost || (error instanceof Refused && error.status === 401);
       if (unsure) refresher.inBackground();
       throw error;
     }

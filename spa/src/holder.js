@@ -108,9 +108,14 @@ export function createHolder() {
       if (state.status === "signedOut") become({ status: "restoring", reachable: true });
     },
 
-    /** @param {boolean} reachable */
-    reachable(reachable) {
-      if (state.status !== "signedOut") become({ ...state, reachable });
+    /**
+     * @param {boolean} reachable
+     * @param {number | null} [retryAfter] seconds that a limit makes us wait
+     */
+    reachable(reachable, retryAfter = null) {
+      if (state.status === "signedOut") return;
+      const { retryAfter: _, ...rest } = state;
+      become({ ...rest, reachable, ...(retryAfter !== null && { retryAfter }) });
     },
 
     /** @param {import("../types/index.js").End | null} expiring */

@@ -93,7 +93,8 @@ export function createRefresher({ env, clock, lock, issuer, holder, activity, ac
 
   /** @param {unknown} error */
   function later(error) {
-    holder.reachable(false);
+    const limited = error instanceof Unreachable && error.status === 429;
+    holder.reachable(false, limited ? error.retryAfter : null);
     if (closed) return;
     failures += 1;
     const longest = Math.min(LONGEST_PAUSE, 1000 * 2 ** failures);

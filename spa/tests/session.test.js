@@ -284,6 +284,46 @@ test("no error but invalid_grant logs anybody out", async () => {
   }
 });
 
+test("a limit at a refresh is told with its wait, and logs nobody out", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const limited = FakeIssuer.status(429, { "Retry-After": "40" });
+  world.issuer.faultOf = ({ url }) => (url.endsWith("/refresh") ? limited : null);
+  await world.run(minutes(5.1));
+  assert.deepEqual({ ...tab.state, sid: "" }, {
+    status: "signedIn", sid: "", expiring: null, reachable: false, retryAfter: 40,
+  });
+  // It does not ask before the time that it was told.
+  const asked = world.issuer.refreshes;
+  await world.run(39_000);
+  assert.ok(world.issuer.refreshes <= asked + 1);
+  await assert.rejects(
+    world.settle(tab.session.fetch(API)),
+    (error) => error instanceof Unreachable && error.status === 429 && error.retryAfter === 40,
+  );
+  world.issuer.faultOf = () => null;
+  await world.run(minutes(2));
+  assert.deepEqual({ ...tab.state, sid: "" }, {
+    status: "signedIn", sid: "", expiring: null, reachable: true,
+  });
+});
+
+test("a limit at a password change is told with its wait, and changes nothing", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const before = world.issuer.refreshes;
+  world.issuer.faults = [FakeIssuer.status(429, { "Retry-After": "30" })];
+  await assert.rejects(
+    world.settle(tab.session.changePassword({ currentPassword: "right", newPassword: "new" })),
+    (error) => error instanceof Unreachable && error.status === 429 && error.retryAfter === 30,
+  );
+  await world.run(5000);
+  // Nothing is unsure, so nobody is asked.
+  assert.equal(world.issuer.refreshes, before);
+  assert.equal(tab.state.status, "signedIn");
+  assert.equal(tab.state.reachable, true);
+});
+
 test("a lost answer is asked for again and costs nothing", async () => {
   const world = new World();
   const [tab] = await world.signedIn();

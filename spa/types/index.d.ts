@@ -24,6 +24,8 @@ export interface Restoring {
   readonly status: "restoring";
   /** False while the issuer does not answer; it is asked again by itself. */
   readonly reachable: boolean;
+  /** Seconds that the issuer asked to be left alone for (429), if that is why. */
+  readonly retryAfter?: number;
 }
 
 export interface SignedIn {
@@ -33,6 +35,8 @@ export interface SignedIn {
   /** The end whose warning time has come, while it has not been averted. */
   readonly expiring: End | null;
   readonly reachable: boolean;
+  /** As of `Restoring`. Nobody is signed out by a limit. */
+  readonly retryAfter?: number;
 }
 
 export interface SignedOut {

@@ -19,9 +19,11 @@ def rows() -> list[list[str]]:
 
 
 def named_there() -> set[str]:
-    """The names of the tests of test_advisories.py."""
-    tree = ast.parse((HERE / "test_advisories.py").read_text("utf-8"))
-    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    """The names of the tests of both files."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in HERE.glob("test_*advisories.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    assert len(trees) == 2
     return {name for name in names if name.startswith("test_")}
 
 

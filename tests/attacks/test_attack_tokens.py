@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
 import sqlalchemy as sa
 from harness.attack_material import high_s, opaque
-from harness.attack_surfaces import MEGABYTES, PASSWORD, Deployment, honest_tokens
+from harness.attack_surfaces import (
+    MEGABYTES,
+    PASSWORD,
+    Deployment,
+    EndingSurface,
+    honest_tokens,
+    logout_surface,
+    revocation_surface,
+)
 from harness.attack_table import Place
-from harness.attacks_all import ATTACKS
+from harness.attacks_all import ATTACKS, PARTS
 from harness.issuer_app import NEW_PASSWORD
 from harness.processes import until
 from harness.web import ask
@@ -129,6 +138,28 @@ def test_a_malleated_twin_of_a_revoked_token_is_revoked(deployment: Deployment) 
                 break
         assert surface.wrong_with(twin) == ""
         assert surface.wrong_with(high_s(twin)) == ""
+
+
+NOBODYS = ("signatures", "headers", "payloads", "spellings", "tenants", "sealed", "refresh")
+"""Attacks whose tokens are nobody's; the others' are somebody's at the wrong place or time."""
+
+
+@pytest.mark.parametrize("end", [revocation_surface, logout_surface])
+def test_no_attack_ends_anything(
+    deployment: Deployment, end: Callable[[int], EndingSurface]
+) -> None:
+    """What proves nothing revokes no token and ends no session (RFC 7009 section 2.1)."""
+    material = deployment.material()
+    before = everything(deployment)
+    found: dict[str, str] = {}
+    with closing(end(deployment.fleet.issuers[0].port)) as surface:
+        for attack in (attack for part in NOBODYS for attack in PARTS[part]):
+            if wrong := surface.wrong_with(attack.make(material)):
+                found[attack.name] = wrong
+        assert found == {}
+        assert everything(deployment) == before
+        assert surface.takes(material.refresh())
+    assert everything(deployment) != before
 
 
 def test_no_token_resets_a_password(deployment: Deployment) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+import zlib
 from itertools import product
 from typing import Any
 
 import pytest
 from harness.attack_material import Material, encoded, public_jwk, strangers_key
+from harness.attack_sealed import BOMB, deflated
 from harness.attack_signatures import FOREIGN, NO_TEXT, NONE
 from harness.attack_table import Place
 from harness.attacks_all import ATTACKS, PARTS
@@ -18,6 +22,7 @@ from keys import SIGNING_ALGORITHMS
 from revocation import DenylistUnavailable
 from revocation.http_wire import STATE_TYPE
 from tokens import RefreshSealer, TokenError
+from tokens.sealing import MAX_SEALED
 
 
 def code_of(ask: Any, token: str) -> str | None:
@@ -52,6 +57,48 @@ def test_each_attack_is_refused_for_what_it_is(material: Material, part: str) ->
             if code is None:
                 found[attack.name] = "opened"
     assert found == {}
+
+
+PROCESSOR_SECONDS = 0.1
+"""For one token; an honest one takes a thousandth of that. On whatever else is running it has no
+bearing, and whatever a token could choose, iterations above all, would take far more."""
+BYTES = 2_000_000
+"""That one token may take for a moment: the one bomb of the table would take six megabytes."""
+
+
+def test_no_attack_costs_much(material: Material) -> None:
+    """Neither time nor memory is of the token's choice (RFC 8725 section 2.5, CWE-400, CWE-409)."""
+    verifier = material.verifier()
+    sealer = RefreshSealer(material.issuer, lambda: material.ring)
+    made = {name: attack.make(material) for name, attack in ATTACKS.items()}
+    code_of(verifier.verify, material.sealed())  # loads what is loaded once
+    dear = {}
+    tracemalloc.start()
+    try:
+        for name, token in made.items():
+            tracemalloc.reset_peak()
+            held, began = tracemalloc.get_traced_memory()[0], time.process_time()
+            code_of(verifier.verify, token)
+            code_of(lambda token: sealer.open(token, material.now), token)
+            took = time.process_time() - began
+            taken = tracemalloc.get_traced_memory()[1] - held
+            if took > PROCESSOR_SECONDS or taken > BYTES:
+                dear[name] = (took, taken)
+    finally:
+        tracemalloc.stop()
+    assert dear == {}
+
+
+def test_the_bomb_is_one(material: Material) -> None:
+    """It fits a token, and whoever inflates it takes more than is allowed."""
+    bomb = deflated(BOMB)
+    assert len(material.encrypted(bomb, zip="DEF")) < MAX_SEALED
+    tracemalloc.start()
+    try:
+        zlib.decompress(bomb, -zlib.MAX_WBITS)
+        assert tracemalloc.get_traced_memory()[1] > BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_material_is_honest(material: Material) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness.crash_operations import OPERATIONS, Operation, operation
 from harness.crash_trace import Step, Trace, TracedStage, gaps
+from harness.processes import until
+from harness.redis_server import RedisServer
 
 from issuer import revoker
 from issuer.crash_points import CrashPoint
@@ -84,6 +87,25 @@ def test_a_step_that_is_taken_twice_is_found(
     monkeypatch.setattr(type(denylist), "add", twice)
     (gap,) = traced(stage, operation("logout by refresh token")).gaps()
     assert gap.startswith("Redis: EVALSHA")
+
+
+def test_what_others_do_meanwhile_is_no_step(
+    stage: TracedStage, private_redis: RedisServer
+) -> None:
+    """A command of this process on another server is none, whatever changes here meanwhile."""
+    theirs, waiting = private_redis.client(), private_redis.client()
+    scene = operation("logout by refresh token").scene(stage)
+    with stage.recording() as trace:
+        other = threading.Thread(target=lambda: waiting.blpop(["news"], timeout=30))
+        other.start()
+        for _ in until(10, "a command under way"):
+            if theirs.info("clients")["blocked_clients"]:
+                break
+        operation("logout by refresh token").do(scene)
+        theirs.rpush("news", "of today")
+        other.join()
+    assert trace.gaps() == []
+    assert not [step for step in trace.steps if "news" in step]
 
 
 def test_the_answer_is_a_step_too() -> None:

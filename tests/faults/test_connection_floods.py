@@ -20,6 +20,7 @@ from harness.flood import Flood
 from harness.forward_auth import ForwardAuthService
 from harness.gatepass_command import PROGRAM
 from harness.issuer_app import migrated_sqlite
+from harness.limits import OFF
 from harness.processes import monotonic, require_binary, short_directory, until
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
@@ -99,7 +100,9 @@ def world(redis_server: RedisServer) -> Iterator[World]:
     redis_server.reset()
     directory = short_directory("gp-flood-")
     database = migrated_sqlite(directory / "issuer.db")
-    issuer = ServedIssuer(directory, f"sqlite:///{database}", redis_server.unix_url, threads=8)
+    issuer = ServedIssuer(
+        directory, f"sqlite:///{database}", redis_server.unix_url, threads=8, limits=OFF
+    )
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
         stack.enter_context(issuer)

@@ -67,19 +67,20 @@ def engine(request: pytest.FixtureRequest, make_engine: Callable[[str], sa.Engin
 def fill(engine: sa.Engine) -> None:
     """Rows of every table, with values that do not survive carelessness."""
     with engine.begin() as connection:
-        for number in range(1203):  # more than two batches
-            connection.execute(
-                sa.insert(accounts).values(
-                    id=f"sub-{number:04}",
-                    username=f'zoë {number} 中 \u2028 "quoted"\n',
-                    password_hash="$argon2id$…",
-                    credential_version=number + (1 << 52),
-                    sub_ver=number + 2,
-                    enabled=number % 2 == 0,
-                    roles=["admin", "größe"] if number % 3 else [],
-                    created=NOW - number,
-                )
-            )
+        people = [
+            {
+                "id": f"sub-{number:04}",
+                "username": f'zoë {number} 中 \u2028 "quoted"\n',
+                "password_hash": "$argon2id$…",
+                "credential_version": number + (1 << 52),
+                "sub_ver": number + 2,
+                "enabled": number % 2 == 0,
+                "roles": ["admin", "größe"] if number % 3 else [],
+                "created": NOW - number,
+            }
+            for number in range(1203)  # more than two batches
+        ]
+        connection.execute(sa.insert(accounts), people)
         append_row(connection, Entry.key("a-key"), reason="key", now=NOW)
         append_row(connection, Entry.session("S" * 22, NOW), reason="logout", now=NOW, sub="sub-1")
         connection.execute(sa.insert(key_rings).values(id=1, octets=bytes(range(256)), written=1))

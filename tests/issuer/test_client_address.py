@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from harness import stacks
 from harness.issuer_app import IssuerApp, granted
+from harness.limits import OFF
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from issuer.accounts import PasswordHasher
 from issuer.http.client_address import ClientAddress
-from issuer.networks import network_of, normalised
+from issuer.networks import host_of, network_of, normalised
 
 CLIENT = "203.0.113.7"
 PROXIES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
@@ -141,19 +142,20 @@ def test_too_few_hops_leave_the_peer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "network"),
+    ("address", "host", "network"),
     [
-        ("203.0.113.7", "203.0.113.0/24"),
-        ("::ffff:203.0.113.7", "203.0.113.0/24"),
-        ("2001:db8:1:2ff:3::4", "2001:db8:1:200::/56"),
-        ("fe80::1%eth0", "fe80::/56"),
-        ("", ""),
-        ("nobody", ""),
+        ("203.0.113.7", "203.0.113.7", "203.0.113.0/24"),
+        ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.0/24"),
+        ("2001:db8:1:2ff:3::4", "2001:db8:1:2ff::/64", "2001:db8:1:200::/56"),
+        ("fe80::1%eth0", "fe80::/64", "fe80::/56"),
+        ("", "", ""),
+        ("nobody", "", ""),
     ],
 )
-def test_networks(address: str, network: str) -> None:
-    """A /24 of IPv4, a /56 of IPv6, and one network for all that have none."""
+def test_networks(address: str, host: str, network: str) -> None:
+    """A /24 of IPv4, a /56 of IPv6, and one network for all that have none; of a host, the /64."""
     assert network_of(address) == network
+    assert host_of(address) == host
     assert normalised(normalised(address)) == normalised(address)
 
 
@@ -162,7 +164,7 @@ def test_session_and_queue_go_by_it(
     make_issuer: Callable[..., IssuerApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session's address and the source in the queue are the proxy's word; nothing is a 500."""
-    issuer = make_issuer(trusted_proxies=1)
+    issuer = make_issuer(trusted_proxies=1, limits=OFF)
     sources: list[str] = []
     turn = PasswordHasher.turn
 

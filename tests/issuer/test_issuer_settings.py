@@ -247,6 +247,12 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"hashing": {"time_cost": 0}}, "hashing.time_cost"),
     ({"hashing": {"memory_cost": 7}}, "hashing.memory_cost"),
     ({"hashing": {"rounds": 5}}, "hashing.rounds"),
+    *[({"limits": {"guesses_account": value}}, "limits.guesses_account") for value in (
+        "five per minute", "0 per minute", "5", "5 per fortnight", "5 per minute; x",
+        "1 per 3 years", "1 per 0 minutes", 5, "1 per minute;" * 30,
+    )],
+    ({"limits": {"guesses_nobody": "5 per minute"}}, "limits.guesses_nobody"),
+    *[({"limits": {"sessions": value}}, "limits.sessions") for value in (-1, 10_001)],
     *[({"port": value}, "port") for value in (0, 65_536, "http", None)],
     *[({"workers": value}, "workers") for value in (0, 257)],
     ({"threads": 0}, "threads"),
@@ -389,4 +395,5 @@ def test_every_setting_has_a_place_in_the_cases() -> None:
     covered = {name.partition(".")[0] for _, name in CASES}
     unchecked = {"keys_dir", "keys_secret", "host", "reset_sender", "tls_key"}
     unchecked |= {"behind_tls_proxy", "graceful_timeout"}
+    unchecked |= {"hsm_module", "hsm_token", "hsm_pin", "hsm_label"}  # test_hsm_issuer.py
     assert set(Settings.model_fields) - covered == unchecked

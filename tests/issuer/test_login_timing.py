@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, basic
+from harness.limits import WIDE
 
 from issuer.accounts import BadCredentials, PasswordHasher
 from issuer.database.tables import accounts
@@ -74,7 +75,7 @@ def revealing(cases: dict[str, Case]) -> list[str]:
 @pytest.fixture
 def cases(make_issuer: Callable[..., IssuerApp]) -> dict[str, Case]:
     """Logins that are refused: for a name that nobody has, and for each kind of account."""
-    issuer = make_issuer(hashing=HASHING)
+    issuer = make_issuer(hashing=HASHING, limits=WIDE)
     directory = issuer.services.accounts
     hashes = {
         "older parameters": OLDER.hash(PASSWORD),
@@ -153,7 +154,7 @@ def test_the_measurement_finds_a_fifth_of_a_hash(cases: dict[str, Case]) -> None
 @stacks.anywhere
 def test_nothing_else_tells_who_is_known(make_issuer: Callable[..., IssuerApp]) -> None:
     """Asking for a reset, and a wrong secret, take as long for names that nobody has."""
-    issuer = make_issuer()
+    issuer = make_issuer(limits=WIDE)
     client = issuer.app.test_client()
 
     def forgot(username: str) -> Case:

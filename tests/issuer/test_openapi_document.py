@@ -27,6 +27,7 @@ from harness.issuer_app import (
     granted,
     issuer_settings,
 )
+from harness.limits import OFF, limits
 from harness.openapi_conformance import METHODS, Conformance
 from jsonschema import ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -139,11 +140,14 @@ def test_every_documented_answer_comes_and_conforms(
     """Each operation is made to give each of its documented answers; each is as described."""
     clients = default_clients()
     clients["kiosk"]["status_list"] = True
-    issuer = make_issuer(clients=clients)
+    # What limits refuse comes at the end; until then nothing is to be refused.
+    issuer = make_issuer(clients=clients, limits=OFF)
     conformance.seen.clear()
     drive_status_lists(issuer)
     drive_feed(issuer, monkeypatch)
     drive(issuer, monkeypatch)
+    once = "1 per minute"
+    drive_into_limits(make_issuer(limits=limits(requests=once, refreshes_refused=once)))
     documented = {
         (path, method, int(status))
         for (path, method), operation in operations(document(ISSUER)).items()
@@ -207,6 +211,13 @@ def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     assert other.status_code == 409
     issuer.ask("POST", "/revocations/lookup", data=b"x" * 20_000, headers=edge)
     issuer.ask("POST", "/revocations/lookup", headers={**edge, "Transfer-Encoding": "chunked"})
+
+
+def drive_into_limits(issuer: IssuerApp) -> None:
+    """Each operation that a limit may refuse, again and again."""
+    for path in ("/login", "/refresh", "/password", "/password/forgot", "/password/reset"):
+        answers = [issuer.post(path, {"refresh_token": "x"}) for _ in range(2)]
+        assert answers[1].status_code == 429
 
 
 def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:

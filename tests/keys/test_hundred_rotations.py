@@ -222,17 +222,17 @@ def test_a_hundred_rotations_refuse_nothing_valid_and_accept_nothing_retired(
     assert count["accepted"] > 8_000
 
 
-def without_waiting(ring: KeyRing, now: int, policy: RotationPolicy) -> KeyRing:
+def without_waiting(ring: KeyRing, now: int, policy: RotationPolicy, *_: object) -> KeyRing:
     """Promotes a key as soon as it is published."""
     return rotate(ring, now, RotationPolicy(**{**as_dict(policy), "cache_lifetime": 0}))
 
 
-def without_handover(ring: KeyRing, now: int, policy: RotationPolicy) -> KeyRing:
+def without_handover(ring: KeyRing, now: int, policy: RotationPolicy, *_: object) -> KeyRing:
     """Drops a demoted key when the last token of the rotating issuer itself has run out."""
     return rotate(ring, now, RotationPolicy(**{**as_dict(policy), "handover": 0, "leeway": 0}))
 
 
-def never_dropping(ring: KeyRing, now: int, policy: RotationPolicy) -> KeyRing:
+def never_dropping(ring: KeyRing, now: int, policy: RotationPolicy, *_: object) -> KeyRing:
     """Keeps a retired key much too long."""
     return rotate(ring, now, RotationPolicy(**{**as_dict(policy), "access_lifetime": 3000}))
 

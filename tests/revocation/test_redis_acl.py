@@ -20,6 +20,8 @@ from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 
 from issuer.families import FamilyUnavailable, NewFamily, RotationRules, Status, open_families
+from issuer.limits import LimitsUnavailable
+from issuer.limits.redis_counts import RedisCounts
 from issuer.status_lists import StatusRecord, open_status_store
 from revocation import (
     DenylistUnavailable,
@@ -98,6 +100,14 @@ def issue(url: str, replicas: int = 0) -> None:
         families.mark("ann", new.sid, Status.ENDED)
         assert families.clear(below=2) == 1
         families.ping()
+        counts = RedisCounts(url, namespace=namespace)
+        stack.callback(counts.close)
+        counts.incr("guesses", 60)
+        assert counts.get("guesses") == 1
+        assert counts.get_expiry("guesses") > NOW
+        counts.networks.remember("ann", "here")
+        assert counts.networks.is_known("ann", "here")
+        counts.clear("guesses")
 
 
 def person(sub: str) -> NewFamily:
@@ -138,7 +148,7 @@ def refused(work: Callable[[str], None], url: str) -> bool:
     """Whether Redis refuses something that this work needs."""
     try:
         work(url)
-    except (RevocationError, FamilyUnavailable) as error:
+    except (RevocationError, FamilyUnavailable, LimitsUnavailable) as error:
         return "Redis refuses" in str(error)
     return False
 

@@ -398,14 +398,15 @@ class Following(RuleBasedStateMachine):
 class IgnoresGaps(Follower):
     """Takes whatever item comes next."""
 
-    def _apply(self, item: FeedItem) -> None:
+    def _apply(self, items: list[FeedItem]) -> None:
         assert self._position is not None
-        records = list(unpack(item.records))
-        self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
-        for record in records:
-            if record.kind is Kind.EPOCH:
-                self._sink.raise_watermark(record.level)
-        self._position = Position(self._position.epoch, item.seq, item.chain)
+        for item in items:
+            records = list(unpack(item.records))
+            self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
+            for record in records:
+                if record.kind is Kind.EPOCH:
+                    self._sink.raise_watermark(record.level)
+            self._position = Position(self._position.epoch, item.seq, item.chain)
 
 
 class IgnoresHistory(Follower):

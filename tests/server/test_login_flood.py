@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness.issuer_app import PASSWORD, USERNAME, migrated_sqlite
+from harness.limits import OFF
 from harness.processes import until
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
@@ -39,6 +40,7 @@ def issuer(redis_server: RedisServer, module_directory: Path) -> Iterator[Served
         redis_server.unix_url,
         threads=8,
         hashing=HASHING,
+        limits=OFF,  # a flood is to reach the queue
     )
     with running:
         running.add_account()

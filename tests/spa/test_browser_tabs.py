@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.cutting_proxy import CUTS, CuttingProxy
+from harness.limits import OFF
 from harness.module_tabs import (
     PLAIN,
     comes_true,
@@ -26,7 +27,7 @@ FEWER = 30
 LEASED = 3
 """Rounds under a lease: each of the tabs waits for it in turn, for some tenths of a second."""
 PAST_REUSE_INTERVAL = 11.0
-STRICT = {"reuse_interval": 0, "retry_window": 0}
+STRICT = {"reuse_interval": 0, "retry_window": 0, "limits": OFF}
 """Settings under which a refresh token is good for one refresh, and nothing is forgiven."""
 
 
@@ -42,7 +43,8 @@ def world(proxy: CuttingProxy) -> Iterator[BrowserWorld]:
     """A demo whose pages may be opened through the proxy as well, with sessions of twelve hours."""
     directory = short_directory("gp-tabs-")
     origin = f"--origin=http://127.0.0.1:{proxy.port}"
-    with BrowserWorld(directory, options=(origin,), absolute=0) as running:
+    changes = {"limits": OFF}  # they refresh a session hundreds of times a minute
+    with BrowserWorld(directory, options=(origin,), absolute=0, changes=changes) as running:
         proxy.target = int(running.issuer.rpartition(":")[2])
         yield running
     shutil.rmtree(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,54 @@ def test_a_wrong_password_is_said_so_and_no_more(ann: Visitor) -> None:
     expect(tab.get_by_label("Password", exact=True)).to_be_focused()
     assert ann.cookies() == {}
     ann.sign_in(tab)
+
+
+def test_too_many_attempts_are_told_with_the_time_to_wait(ann: Visitor) -> None:
+    """The real limit: a countdown for the eye, and the number once for the ear."""
+    tab = ann.tab()
+    alert = tab.get_by_role("alert")
+    for _ in range(5):
+        sign_in_wrongly(tab, ann)
+        expect(alert).to_have_text("User name or password is wrong.")
+    sign_in_wrongly(tab, ann)
+    expect(alert).to_contain_text(re.compile(r"^Too many attempts. You can try again in 0:\d\d"))
+    expect(alert.locator(".visually-hidden")).to_have_text(re.compile(r"^(60|5\d|4\d) seconds$"))
+    expect(alert.locator("[aria-hidden=true]")).to_have_text(re.compile(r"^0:[345]\d$"))
+    first = alert.locator("[aria-hidden=true]").text_content() or ""
+    expect(alert.locator("[aria-hidden=true]")).not_to_have_text(first)
+
+
+def sign_in_wrongly(tab: Page, visitor: Visitor) -> None:
+    """Once, and wait for the answer."""
+    tab.get_by_label("User name").fill(visitor.person.username)
+    tab.get_by_label("Password", exact=True).fill("not the password at all")
+    with tab.expect_response("**/login"):
+        tab.get_by_role("button", name="Sign in").click()
+
+
+def test_a_limit_signs_nobody_out_and_is_over_in_time(ann: Visitor) -> None:
+    """At a password change and at a refresh; what counts down ends with what can be done."""
+    tab = ann.tab()
+    ann.sign_in(tab)
+
+    def limited(seconds: int) -> Callable[[Route], None]:
+        body = {"error": "too_many_requests", "error_description": "wait"}
+        told = {"Retry-After": f"{seconds}"}
+        return lambda route: route.fulfill(status=429, json=body, headers=told)
+
+    tab.route("**/password", limited(2))
+    go(tab, "Password")
+    fill_change(tab, PASSWORD, NEW_PASSWORD)
+    alert = tab.get_by_role("alert")
+    expect(alert).to_contain_text("Nothing was changed; you can try again in 0:0")
+    expect(alert).to_have_text("You can try again now.")
+    # Longer than the module waits by itself before it tells the page.
+    tab.route(f"**{REFRESH}", limited(6))
+    tab.reload()
+    expect(tab.get_by_role("status").filter(has_text="It is asked again in 0:0")).to_be_visible()
+    tab.unroute(f"**{REFRESH}")
+    change = tab.get_by_role("heading", name="Change your password")
+    expect(change).to_be_visible(timeout=15 * A_SECOND)
 
 
 def test_the_demo_answers_under_its_other_name(ann: Visitor, world: BrowserWorld) -> None:

@@ -14,6 +14,11 @@ local function canonical(segment)
   return last ~= nil and segment:sub(-1):find(last) ~= nil
 end
 
+-- RFC 7518 section 3.4, RFC 8037 section 3.1: 64 bytes, for which HAProxy and Envoy do not look.
+local function signature_fits(segment, alg)
+  return (alg ~= "ES256" and alg ~= "EdDSA") or #segment == 86
+end
+
 local function text(value)
   return type(value) == "string" and value ~= ""
 end
@@ -85,5 +90,6 @@ local function acceptable(payload, settings, now)
 end
 
 return {
-  canonical = canonical, header_fits = header_fits, audiences = audiences, acceptable = acceptable,
+  canonical = canonical, signature_fits = signature_fits, header_fits = header_fits,
+  audiences = audiences, acceptable = acceptable,
 }

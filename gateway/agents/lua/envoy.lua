@@ -7,7 +7,7 @@ local bit = require("bit")
 local MOST_DIGESTS = 8192
 local REOPEN = 0.25
 local ALGORITHMS = {ES256 = true, RS256 = true, PS256 = true, EdDSA = true}
-local MAX_TOKEN = 8192
+local MAX_TOKEN, MAX_HEADER = 8192, 1024
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 local VALUES = {}
@@ -86,10 +86,11 @@ local function bearer(headers)
   if given:lower():find("^bearer +[^ ]") then return false end
 end
 
-local function segments_are_canonical(token)
+local function segments_fit(token, alg)
   local header, payload, signature = token:match("^([^.]+)%.([^.]+)%.([^.]+)$")
-  return header and #token <= MAX_TOKEN
+  return header and #token <= MAX_TOKEN and #header <= MAX_HEADER
     and claims.canonical(header) and claims.canonical(payload) and claims.canonical(signature)
+    and claims.signature_fits(signature, alg)
 end
 
 -- The claims of a token that `jwt_authn` has verified, and the key's id; nil where it has not.
@@ -97,7 +98,7 @@ local function valid_claims(handle, token, wall)
   local verified = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn")
   local payload = verified and verified["gatepass_payload"]
   local header = verified and verified["gatepass_header"]
-  if not payload or not header or not segments_are_canonical(token) then return nil end
+  if not payload or not header or not segments_fit(token, header.alg) then return nil end
   if not ALGORITHMS[header.alg] or not claims.header_fits(header, header.kid, header.alg) then
     return nil
   end

@@ -143,6 +143,7 @@ local function valid_claims(txn, token, now)
   local header, payload, signature = token:match("^([^.]+)%.([^.]+)%.([^.]+)$")
   if not header or #signature > MAX_SIGNATURE then return nil end
   if not claims.canonical(payload) or not claims.canonical(signature) then return nil end
+  if not claims.signature_fits(signature, alg) then return nil end
   if not good_header(txn, header, kid, alg) then return nil end
   local found = json.decode(txn.c:ub64dec(payload))
   if found and claims.acceptable(found, settings, now) then return found, kid end

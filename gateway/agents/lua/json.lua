@@ -73,7 +73,9 @@ local function number_at(text, at)
   if fraction == "." or (exponent ~= "" and not exponent:find("^[eE][+-]?%d+$")) then
     refuse("number")
   end
-  return tonumber(raw), stop + 1
+  local found = tonumber(raw)
+  if found == math.huge or found == -math.huge then refuse("number") end
+  return found, stop + 1
 end
 
 local function object_at(text, at)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from harness.forged_tokens import WRONG_CLAIMS, forged_signatures
+from harness.attack_surfaces import BearerSurface
+from harness.attack_table import Place
+from harness.attacks_all import ATTACKS
 from harness.gatepass_command import Gatepass
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, claims_of
 from harness.jose_oracle import b64u
@@ -20,6 +23,7 @@ from harness.native_gateways import MAX_STALENESS, Haproxy
 from harness.processes import monotonic, until
 from harness.web import Answer
 
+from keys import NoActiveKey
 from revocation import Entry
 
 # --- what passes, and what the backend is told --------------------------------------------------
@@ -134,15 +138,45 @@ def test_no_token_is_asked_for(deployment: Deployment) -> None:
     assert deployment.ask(None, f"/?access_token={token}").status == 401
 
 
-@pytest.mark.parametrize("why", WRONG_CLAIMS)
-def test_wrong_claims_are_refused(deployment: Deployment, why: str) -> None:
-    """A signature by the right key is not enough."""
-    changes: dict[str, Any] = dict(WRONG_CLAIMS[why])
-    now = int(time.time())
-    for name in ("iat", "exp", "nbf"):
-        if isinstance(changes.get(name), int):
-            changes[name] += now
-    refused(deployment.ask(deployment.forged(**changes)))
+READ_BY_ENVOY = frozenset(
+    {
+        "crit None",
+        "a trailing comma",
+        "a control character in the payload",
+        "sub_ver 1.0",
+        "amr {}",
+        "roles None",
+        "roles {}",
+    }
+)
+"""What Envoy's own parser evens out before our filter sees it; only the issuer could sign it."""
+
+
+def test_every_attack_of_the_table_is_refused(deployment: Deployment) -> None:
+    """Of more than a thousand tokens, those that its one key can be attacked with."""
+    material = deployment.material()
+    taken, odd, asked = set(), {}, 0
+    with closing(BearerSurface(Place.GATEWAY, deployment.gateway.port, "/")) as surface:
+        for attack in ATTACKS.values():
+            try:
+                token = attack.make(material)
+            except NoActiveKey:
+                continue
+            if Place.GATEWAY not in attack.at or not surface.can_be_asked(token):
+                continue
+            asked += 1
+            for _ in until(15, "another answer than 503", PAUSE):
+                answer = surface.ask(token)
+                if answer.status != 503:
+                    break
+            if answer.status == 200:
+                taken.add(attack.name)
+            elif surface.judge(token, answer):
+                odd[attack.name] = answer.status
+        assert surface.takes(material.token())
+    assert taken == (frozenset() if isinstance(deployment.gateway, Haproxy) else READ_BY_ENVOY)
+    assert odd == {}
+    assert asked > 900
 
 
 def test_claims_at_the_limit_pass(deployment: Deployment) -> None:
@@ -158,38 +192,10 @@ def test_claims_at_the_limit_pass(deployment: Deployment) -> None:
         assert deployment.ask(deployment.forged(**changes)).status == 200, changes
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"typ": "JWT"},
-        {"typ": None},
-        {"typ": "dpop+jwt"},
-        {"kid": "unknown"},
-        {"kid": "../../../etc/passwd"},
-        {"crit": ["b64"], "b64": True},
-        {"jku": "https://evil.example/jwks.json"},
-        {"jwk": {"kty": "oct", "k": "AA"}},
-        {"zip": "DEF"},
-    ],
-    ids=str,
-)
-def test_wrong_headers_are_refused(deployment: Deployment, headers: dict[str, Any]) -> None:
-    """Another type (RFC 8725 section 3.11), no such key, and whatever could steer a verifier."""
-    refused(deployment.ask(deployment.forged(headers=headers)))
-
-
 def test_types_in_other_spellings_pass(deployment: Deployment) -> None:
     """RFC 9068 section 4 takes the long form; RFC 7515 section 4.1.9 ignores case."""
     for typ in ("AT+JWT", "application/at+jwt"):
         assert deployment.ask(deployment.forged(headers={"typ": typ})).status == 200
-
-
-def test_forged_signatures_are_refused(deployment: Deployment) -> None:
-    """Another key, no algorithm, a symmetric one under the public key, a changed byte."""
-    token = deployment.token()
-    for forged in forged_signatures(token, deployment.key()):
-        refused(deployment.ask(forged))
-    assert deployment.ask(token).status == 200
 
 
 def test_two_authorizations_are_refused(deployment: Deployment) -> None:

@@ -15,7 +15,8 @@ TYPES: tuple[Any, ...] = (
     "JWT", "jwt", "rt+jwt", "statuslist+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt", "id+jwt",
     "gatepass-state+jwt", "gatepass-snapshot+jwt", "gatepass-events+jwt", "gatepass-lookup+jwt",
     "at+jwt ", " at+jwt", "at jwt", "at+jwt\0", "application/jwt", "application/application/at+jwt",
-    "at+jwt;x=1", "", None, True, 1, ["at+jwt"], {"at+jwt": 1},
+    "at+jwt;x=1", "\uff41t+jwt", "APPL\u0130CATION/AT+JWT", "", None, True, 1,
+    ["at+jwt"], {"at+jwt": 1},
 )  # fmt: skip
 KIDS: tuple[Any, ...] = (
     "../../../../etc/passwd", "/dev/null", "file:///dev/null", "..\\..\\key", "k\0", "\0",

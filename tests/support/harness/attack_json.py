@@ -112,6 +112,8 @@ PAYLOADS: list[Attack] = [
                     "a number with a leading zero": "01",
                     "a number with a plus": "+1",
                     "a huge integer": "9" * 4500,
+                    "an integer beyond all floats": "9" * 309,
+                    "a negative integer beyond all floats": "-" + "9" * 400,
                     "a high surrogate alone": '"\\ud800"',
                     "a low surrogate alone": '"\\udc00"',
                     "surrogates in the wrong order": '"\\udc00\\ud800"',

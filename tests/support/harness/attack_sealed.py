@@ -17,11 +17,10 @@ from harness.attack_material import (
 )
 from harness.attack_table import Attack, Make, attacks
 from harness.jose_oracle import b64u, seal_with_secret, unb64u
-from joserfc import jwe
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from tokens.compact import MAX_HEADER
-from tokens.sealing import MAX_REFRESH, MAX_SEALED
+from tokens.sealing import MAX_SEALED
 
 SUITES = tuple(jwk["kid"] for jwk in decryption_keys())
 LOW_ORDER = (
@@ -54,14 +53,18 @@ def with_header(token: str, change: Callable[[dict[str, Any]], Any]) -> str:
     return f"{encoded(change(_header_of(token)))}.{rest}"
 
 
-def _header(kind: Callable[[Material], str], **changes: Any) -> Make:
+def headed(kind: Callable[[Material], str], **changes: Any) -> Make:
+    """A token of this kind under a header that was changed afterwards."""
+
     def changed(header: dict[str, Any]) -> dict[str, Any]:
         return {name: v for name, v in {**header, **changes}.items() if v is not ...}
 
     return lambda m: with_header(kind(m), changed)
 
 
-def _part(kind: Callable[[Material], str], which: int, change: Callable[[bytes], bytes]) -> Make:
+def altered(kind: Callable[[Material], str], which: int, change: Callable[[bytes], bytes]) -> Make:
+    """A token of this kind with the bytes of one part changed."""
+
     def make(m: Material) -> str:
         parts = kind(m).split(".")
         parts[which] = b64u(change(unb64u(parts[which])))
@@ -70,11 +73,14 @@ def _part(kind: Callable[[Material], str], which: int, change: Callable[[bytes],
     return make
 
 
-def _flipped(raw: bytes) -> bytes:
+def flipped(raw: bytes) -> bytes:
+    """With one bit changed; a byte where there was none."""
     return bytes([raw[0] ^ 1]) + raw[1:] if raw else b"\0"
 
 
-def _spelled(kind: Callable[[Material], str], which: int, change: Callable[[str], str]) -> Make:
+def respelt(kind: Callable[[Material], str], which: int, change: Callable[[str], str]) -> Make:
+    """A token of this kind with the text of one part changed."""
+
     def make(m: Material) -> str:
         parts = kind(m).split(".")
         parts[which] = change(parts[which])
@@ -91,12 +97,8 @@ def _any_sealed(m: Material) -> str:
     return m.sealed()
 
 
-def _any_refresh(m: Material) -> str:
-    return m.refresh()
-
-
 def _epk(suite: str, epk: Any) -> Make:
-    return _header(_sealed(suite), epk=epk)
+    return headed(_sealed(suite), epk=epk)
 
 
 def _epk_point(suite: str, change: Callable[[int, int], tuple[int, int]]) -> Make:
@@ -126,7 +128,9 @@ def _low_order(suite: str, u: int) -> Make:
     return make
 
 
-def _flattened(kind: Callable[[Material], str]) -> Make:
+def flattened(kind: Callable[[Material], str]) -> Make:
+    """A token of this kind as flattened JSON (RFC 7516 section 7.2.2)."""
+
     def make(m: Material) -> str:
         protected, key, iv, ciphertext, tag = kind(m).split(".")
         members = {"protected": protected, "iv": iv, "ciphertext": ciphertext, "tag": tag}
@@ -173,7 +177,7 @@ SEALED: list[Attack] = [
         "RFC 7516 section 5.2: every part is authenticated",
         "bad_signature",
         {
-            f"a sealed token with another {name}, {suite}": _part(_sealed(suite), at, _flipped)
+            f"a sealed token with another {name}, {suite}": altered(_sealed(suite), at, flipped)
             for suite in SUITES
             for at, name in enumerate(NAMES)
             if at > 0
@@ -184,24 +188,24 @@ SEALED: list[Attack] = [
         "bad_signature",
         {
             **{
-                f"a sealed token with a tag of {size} bytes": _part(
+                f"a sealed token with a tag of {size} bytes": altered(
                     _any_sealed, 4, lambda raw, size=size: raw[:size]
                 )
                 for size in (0, 1, 4, 8, 12, 15)
             },
-            "a sealed token with a tag of 17 bytes": _part(_any_sealed, 4, lambda raw: raw + b"\0"),
-            "a sealed token without an IV": _part(_any_sealed, 2, lambda _: b""),
-            "a sealed token with an IV of a byte": _part(_any_sealed, 2, lambda raw: raw[:1]),
-            "a sealed token with an IV of 13 bytes": _part(_any_sealed, 2, lambda raw: raw + b"\0"),
-            "a sealed token without a ciphertext": _part(_any_sealed, 3, lambda _: b""),
-            "a sealed token without a key": _part(_any_sealed, 1, lambda _: b""),
+            "a sealed token with a tag of 17 bytes": altered(_any_sealed, 4, lambda r: r + b"\0"),
+            "a sealed token without an IV": altered(_any_sealed, 2, lambda _: b""),
+            "a sealed token with an IV of a byte": altered(_any_sealed, 2, lambda raw: raw[:1]),
+            "a sealed token with an IV of 13 bytes": altered(_any_sealed, 2, lambda r: r + b"\0"),
+            "a sealed token without a ciphertext": altered(_any_sealed, 3, lambda _: b""),
+            "a sealed token without a key": altered(_any_sealed, 1, lambda _: b""),
         },
     ),
     *attacks(
         "RFC 7516 section 5.2, RFC 4648 section 3.5",
         "malformed",
         {
-            f"a sealed token with its {name} {why}": _spelled(_any_sealed, at, change)
+            f"a sealed token with its {name} {why}": respelt(_any_sealed, at, change)
             for at, name in enumerate(NAMES)
             for why, change in {
                 "padded too much": lambda text: f"{text}====",
@@ -239,7 +243,7 @@ SEALED: list[Attack] = [
                 for suite in SUITES
                 for why, epk in OTHER_KEYS.items()
             },
-            "no ephemeral key": _header(_any_sealed, epk=...),
+            "no ephemeral key": headed(_any_sealed, epk=...),
         },
     ),
     *attacks(
@@ -247,7 +251,7 @@ SEALED: list[Attack] = [
         "algorithm_refused",
         {
             **{
-                f"a sealed token of alg {alg!r}": _header(_any_sealed, alg=alg)
+                f"a sealed token of alg {alg!r}": headed(_any_sealed, alg=alg)
                 for alg in ("dir", "ECDH-ES", "ECDH-ES+A128KW", "RSA1_5", "RSA-OAEP", "A256KW",
                             "PBES2-HS256+A128KW", "none", "", None, ["ECDH-ES+A256KW"], 1)
             },
@@ -256,7 +260,7 @@ SEALED: list[Attack] = [
             ),
             "a token sealed with AES of 128 bits": lambda m: m.encrypted(m.token(), enc="A128GCM"),
             **{
-                f"a sealed token of enc {enc!r}": _header(_any_sealed, enc=enc)
+                f"a sealed token of enc {enc!r}": headed(_any_sealed, enc=enc)
                 for enc in ("A128CBC-HS256", "A256CBC-HS512", "A128GCM", "none", None, ["A256GCM"])
             },
         },
@@ -287,7 +291,7 @@ SEALED: list[Attack] = [
         "CWE-400: iterations of the sender's choice",
         "algorithm_refused",
         {
-            f"PBES2 without its salt, {alg}": _header(_any_sealed, alg=alg)
+            f"PBES2 without its salt, {alg}": headed(_any_sealed, alg=alg)
             for alg in ("PBES2-HS384+A192KW", "PBES2-HS512+A256KW")
         },
     ),
@@ -295,10 +299,10 @@ SEALED: list[Attack] = [
         "CWE-400",
         "header_refused",
         {
-            f"PBES2 of {count} iterations": _header(
+            f"PBES2 of {count} iterations": headed(
                 _any_sealed, alg="PBES2-HS256+A128KW", p2c=count, p2s=b64u(bytes(16))
             )
-            for count in (2**31 - 1, 10**400, -1, 1e300)
+            for count in (2**31 - 1, 10**300, -1, 1e300)
         },
     ),
     *attacks(
@@ -324,17 +328,17 @@ SEALED: list[Attack] = [
             "nothing inside a seal": lambda m: m.encrypted(""),
             "bytes inside a seal": lambda m: m.encrypted("\u00e9"),
             "a reset token inside a seal": lambda m: m.sealed(opaque()),
-            "flattened JSON of a sealed token": _flattened(_any_sealed),
+            "flattened JSON of a sealed token": flattened(_any_sealed),
         },
     ),
     *attacks(
         "RFC 8725 section 3.10",
         "unknown_kid",
         {
-            f"a sealed token of kid {kid!r}": _header(_any_sealed, kid=kid)
+            f"a sealed token of kid {kid!r}": headed(_any_sealed, kid=kid)
             for kid in ("../../dev/null", "' OR 1=1", "", None, 1, [], {}, "\0", "k" * 500)
         }
-        | {"a sealed token of no kid": _header(_any_sealed, kid=...)},
+        | {"a sealed token of no kid": headed(_any_sealed, kid=...)},
     ),
     *attacks(
         "RFC 8725 section 2.5",
@@ -343,7 +347,7 @@ SEALED: list[Attack] = [
             "a sealed token with a large header": lambda m: m.encrypted(
                 m.token(), apu="A" * MAX_HEADER
             ),
-            "a sealed token with a large ciphertext": _part(
+            "a sealed token with a large ciphertext": altered(
                 _any_sealed, 3, lambda raw: raw + bytes(MAX_SEALED)
             ),
         },
@@ -352,136 +356,18 @@ SEALED: list[Attack] = [
         "RFC 7515 section 4: members are unique",
         "malformed",
         {
-            "a sealed token with alg twice": _spelled(
+            "a sealed token with alg twice": respelt(
                 _any_sealed, 0, lambda text: b64u(unb64u(text)[:-1] + b',"alg":"dir"}')
             ),
-            "a sealed token with a deep header": _spelled(
+            "a sealed token with a deep header": respelt(
                 _any_sealed, 0, lambda text: b64u(unb64u(text)[:-1] + b',"x":' + b"[" * 300 + b"}")
             ),
             **{
-                f"a sealed token with a header of {raw!r}": _spelled(
+                f"a sealed token with a header of {raw!r}": respelt(
                     _any_sealed, 0, lambda _, raw=raw: b64u(raw)
                 )
                 for raw in (b"", b"[]", b"null", b"7", b'"x"', b"{", b"\xff")
             },
-        },
-    ),
-]  # fmt: skip
-
-
-def _payload(**changes: Any) -> Make:
-    """A refresh token that the issuer's own key made of claims like these."""
-
-    def make(m: Material) -> str:
-        claims = {**m.refresh_claims.to_payload(), **changes}
-        return m.refresh_of({name: v for name, v in claims.items() if v is not ...})
-
-    return make
-
-
-def _written(more: str) -> Make:
-    return lambda m: m.refresh_of(
-        json.dumps(m.refresh_claims.to_payload())[:-1].encode() + more.encode() + b"}"
-    )
-
-
-def _under_another_key(m: Material) -> str:
-    """Under our kid and a key of the attacker's."""
-    header = {"alg": "dir", "enc": "A256GCM", "typ": "rt+jwt", "kid": m.ring.sealing().kid}
-    content = json.dumps(m.refresh_claims.to_payload())
-    key = OctKey.generate_key(256)
-    return jwe.encrypt_compact(header, content, key, algorithms=["dir", "A256GCM"])
-
-
-ANYTHING = ""
-"""At the verifier it is refused for being no access token at all, in whatever words."""
-
-REFRESH: list[Attack] = [
-    *attacks(
-        "RFC 7516 section 5.2",
-        ANYTHING,
-        {
-            **{
-                f"a refresh token with another {name}": _part(_any_refresh, at, _flipped)
-                for at, name in enumerate(NAMES)
-            },
-            **{
-                f"a refresh token with a tag of {size} bytes": _part(
-                    _any_refresh, 4, lambda raw, size=size: raw[:size]
-                )
-                for size in (0, 1, 4, 8, 12, 15)
-            },
-            **{
-                f"a refresh token with its {name} {why}": _spelled(_any_refresh, at, change)
-                for at, name in enumerate(NAMES)
-                for why, change in {
-                    "padded too much": lambda text: f"{text}====",
-                    "behind a space": lambda text: f" {text}",
-                    "before a line break": lambda text: f"{text}\n",
-                }.items()
-            },
-            "a refresh token under another key": _under_another_key,
-            "flattened JSON of a refresh token": _flattened(_any_refresh),
-            "a large refresh token": lambda m: m.refresh_of(b"x" * MAX_REFRESH),
-        },
-    ),
-    *attacks(
-        "RFC 8725 sections 3.1, 3.6, 3.10",
-        ANYTHING,
-        {
-            f"a refresh token with {name} {value!r:.40}": _header(_any_refresh, **{name: value})
-            for name, value in (
-                ("alg", "none"), ("alg", "A256KW"), ("alg", "ECDH-ES"), ("alg", None),
-                ("alg", ["dir"]), ("enc", "A128GCM"), ("enc", "A256CBC-HS512"), ("enc", None),
-                ("zip", "DEF"), ("crit", ["exp"]), ("jwk", {}), ("jku", "http://127.0.0.1:9"),
-                ("p2c", 2**31 - 1), ("kid", "k"), ("kid", None), ("kid", ["k"]), ("kid", 7),
-                ("kid", "../../dev/null"), ("kid", "\0"), ("kid", "k" * 500), ("typ", "JWT"),
-                ("typ", None), ("x", "x" * 900),
-            )
-        },
-    ),
-    *attacks(
-        "RFC 8725 sections 3.6, 3.11: under the issuer's own key",
-        ANYTHING,
-        {
-            f"a refresh token made with {name} {value!r}": (
-                lambda m, name=name, value=value: m.refresh_of(
-                    m.refresh_claims.to_payload(), **{name: value}
-                )
-            )
-            for name, value in (
-                ("typ", "at+jwt"), ("typ", "JWT"), ("typ", "RT+JWT"), ("typ", ...), ("zip", "DEF"),
-            )
-        },
-    ),
-    *attacks(
-        "RFC 7519 section 4, RFC 8259: under the issuer's own key",
-        ANYTHING,
-        {
-            **{f"a refresh token without {name}": _payload(**{name: ...})
-               for name in ("iss", "sub", "sid", "client_id", "gen", "exp")},
-            **{
-                f"a refresh token of {name} {value!r:.40}": _payload(**{name: value})
-                for name, values in {
-                    "gen": ("3", 3.0, True, None, -1, 2**60, 10**400, [3]),
-                    "exp": ("2000000000", 2e9, True, None, -1, 0, 10**400),
-                    "sub": ("", None, 1, []),
-                    "sid": ("", None, "x", "S" * 21 + "B"),
-                    "client_id": ("", None, 1),
-                    "iss": ("", None, "https://other.example"),
-                    "v": (0, 2, "1", True, None, 10**400),
-                }.items()
-                for value in values
-            },
-            "a refresh token with gen twice": _written(',"gen":9'),
-            "a refresh token with NaN": _written(',"x":NaN'),
-            "a refresh token with 1e400": _written(',"x":1e400'),
-            "a refresh token with an unpaired surrogate": _written(',"x":"\\ud800"'),
-            "a refresh token of no JSON": lambda m: m.refresh_of(b"{"),
-            "a refresh token of a list": lambda m: m.refresh_of(b"[]"),
-            "a refresh token of nothing": lambda m: m.refresh_of(b""),
-            "an expired refresh token": lambda m: m.refresh(exp=m.now - 1),
-            "a refresh token that ends now": lambda m: m.refresh(exp=m.now),
         },
     ),
 ]  # fmt: skip

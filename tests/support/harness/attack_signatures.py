@@ -228,7 +228,7 @@ def _named(name: Any, alg: str = "ES256", *, signed: bool) -> Make:
 
 
 def _mac(name: str, form: str, alg: str) -> Make:
-    return lambda m: mac(m, name, {**FORMS, **FORMS_OF[alg]}[form](m.key(alg)), alg)
+    return lambda m: mac(m, name, {**FORMS, **FORMS_OF.get(alg, {})}[form](m.key(alg)), alg)
 
 
 def _mac_with(secret: bytes) -> Make:
@@ -296,7 +296,7 @@ SIGNATURES: list[Attack] = [
         {
             f"{name} with the {form} of the {alg} key": _mac(name, form, alg)
             for alg in SIGNING_ALGORITHMS
-            for form in (*FORMS, *FORMS_OF[alg])
+            for form in (*FORMS, *FORMS_OF.get(alg, {}))
             for name in HASHES
         },
     ),

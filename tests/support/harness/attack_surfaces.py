@@ -12,7 +12,7 @@ import http.client
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from harness.attack_material import AUDIENCE, Material, decryption_keys
 from harness.attack_table import Place
 from harness.forward_auth import ForwardAuthService
 from harness.issuer_app import claims_of
-from harness.issuer_process import HOST, IssuerFleet, introspection_headers
+from harness.issuer_process import FORM, HOST, IssuerFleet, introspection_headers
 from harness.processes import Process, monotonic
 from harness.web import Answer, read
 
@@ -31,10 +31,11 @@ from issuer.http.body import LONGEST_TEXT
 from revocation import TokenRevoked
 from tokens import Recipient, TokenError
 
-SECONDS = 5.0
+SECONDS = 20.0
 """For one answer on a busy machine; a work factor of the token's choice would take minutes."""
 MEGABYTES = 48
-"""By which a process may grow in the course of all attacks: one bomb would be more."""
+"""By which a process may grow in the course of all attacks; what one may take is measured in
+tests/attacks/test_attack_verdicts.py."""
 REFUSALS = frozenset({400, 401, 413, 431})
 _ILLEGAL_IN_HEADER = re.compile(rb"[\r\n]")
 
@@ -209,6 +210,40 @@ def _is_text(token: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class EndingSurface(HttpSurface):
+    """An endpoint that ends what a token is of, and has nothing to end for one that is none."""
+
+    def __init__(self, port: int, path: str, kind: str, body: Callable[[str], bytes]) -> None:
+        super().__init__(port)
+        self._path = path
+        self._kind = kind
+        self._body = body
+
+    def request(self, token: str) -> tuple[str, str, bytes, Mapping[str, Any]]:
+        return "POST", self._path, self._body(token), {"Content-Type": self._kind}
+
+    def judge(self, token: str, answer: Answer) -> str:
+        """RFC 7009 section 2.2: a token that is none is no error; a sealed one is not our kind."""
+        return "" if answer.status in {200, 400, 413} else f"status {answer.status}"
+
+
+def revocation_surface(port: int) -> EndingSurface:
+    """RFC 7009, asked by nobody in particular."""
+    return EndingSurface(
+        port, "/revoke", FORM, lambda token: f"token={quote_from_bytes(_octets(token))}".encode()
+    )
+
+
+def logout_surface(port: int) -> EndingSurface:
+    """The end of a refresh token's session."""
+    return EndingSurface(
+        port,
+        "/logout",
+        "application/json",
+        lambda token: json.dumps({"refresh_token": token}).encode(),
+    )
 
 
 class Deployment:

@@ -28,12 +28,12 @@ REUSE_INTERVAL = 0.1
 
 
 @contextmanager
-def running_target() -> Iterator[Target]:
-    """A demo that offers all that the checks may need."""
+def running_target(**more: Any) -> Iterator[Target]:
+    """A demo that offers all that the checks may need; `more` is for `altered_demo`."""
     directory = short_directory("gp-conf-")
     shift_file = directory / "shift"
     write_shift(shift_file, 0.0)
-    changes = json.dumps(_settings())
+    changes = json.dumps({**_settings(), **more})
     program = (sys.executable, altered_demo.__file__, str(shift_file), "0", changes)
     with RunningDemo(directory / "state", program=program) as demo:
         target = Target(

@@ -128,19 +128,23 @@ class TracedStage:
         with ExitStack() as undo:
             watch(trace.events.append)
             undo.callback(watch)
-            undo.enter_context(_database_steps(trace))
+            undo.enter_context(_database_steps(trace, self.database_url))
             undo.enter_context(_redis_steps(trace, self.issuer.services.settings.redis_url))
             undo.enter_context(_file_steps(trace))
             yield trace
 
 
+# Both see every store of this process; another test's issuer may be beating on stores of its own.
+
+
 @contextmanager
-def _database_steps(trace: Trace) -> Iterator[None]:
-    """Commits of transactions that have changed a row."""
+def _database_steps(trace: Trace, url: str) -> Iterator[None]:
+    """Commits of transactions that have changed a row of this database."""
 
     def executed(_conn: Any, cursor: Any, statement: str, *_: Any) -> None:
         verb = statement.split(None, 1)[0].upper()
-        if verb in {"INSERT", "UPDATE", "DELETE"} and cursor.rowcount:
+        ours = _conn.engine.url == sa.make_url(url)
+        if ours and verb in {"INSERT", "UPDATE", "DELETE"} and cursor.rowcount:
             _conn.info.setdefault("changed", []).append(" ".join(statement.split()[:3]))
 
     def committed(connection: sa.Connection) -> None:
@@ -163,8 +167,9 @@ def _database_steps(trace: Trace) -> Iterator[None]:
 
 @contextmanager
 def _redis_steps(trace: Trace, url: str) -> Iterator[None]:
-    """Commands, scripts and pipelines after which the server counts another change of its data."""
+    """Commands, scripts and pipelines after which this server counts another change of its data."""
     observer = redis.Redis.from_url(url)
+    socket = observer.connection_pool.connection_kwargs["path"]
     ask = redis.Redis.execute_command
     execute = redis.client.Pipeline.execute
 
@@ -174,6 +179,8 @@ def _redis_steps(trace: Trace, url: str) -> Iterator[None]:
 
     def around(real: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
         def run(client: Any, *args: Any, **options: Any) -> Any:
+            if client.connection_pool.connection_kwargs.get("path") != socket:
+                return real(client, *args, **options)
             before = changes()
             what = name(client, *args)
             try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from harness import logged, secret_sources
 from harness.processes import Process, short_directory
 
 PROGRAM = str(Path(sys.executable).with_name("gatepass"))
@@ -41,7 +42,9 @@ class Completed:
     @property
     def json(self) -> Any:
         """Standard output as the one JSON value that it must be."""
-        return json.loads(self.out)
+        document = json.loads(self.out)
+        secret_sources.remember(document)
+        return document
 
     def done(self) -> Self:
         """Itself, if it succeeded."""
@@ -81,6 +84,7 @@ def run_program(
         capture_output=True,
         timeout=timeout,
     )
+    logged.keep(f"stderr of gatepass {' '.join(arguments)}", done.stderr)
     return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -120,7 +124,9 @@ class Running:
             _, out, err = self.streams
             out.seek(0)
             err.seek(0)
-            return Completed(code, out.read().decode(), err.read().decode())
+            said = err.read()
+            logged.keep("stderr of a gatepass command", said)
+            return Completed(code, out.read().decode(), said.decode())
 
     def kill(self) -> None:
         """End its group if it has not ended yet."""

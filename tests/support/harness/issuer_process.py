@@ -17,12 +17,13 @@ from typing import Any, Self
 
 from harness import altered_issuer
 from harness.altered_issuer import put_mapped_clock, read_shift, shifted_clock, write_shift
+from harness.limits import OFF
 from harness.processes import Process, ProcessError, free_port, until
 
 from gateway import Verifier
 from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
 from issuer.database import open_engine
-from keys import DirectoryStore, KeyRing
+from keys import DirectoryStore, KeyRing, KeyRingError
 from revocation import Position, Replica
 from revocation.http_connection import with_credentials
 from tokens import RefreshClaims, RefreshSealer
@@ -216,6 +217,10 @@ class IssuerFleet:
         for issuer in self.issuers:
             if issuer.process.running:
                 issuer.process.kill()
+        with contextlib.suppress(KeyRingError):
+            DirectoryStore(
+                self.directory / "keys", None, development=True
+            ).load()  # no log may show
 
     def _build(self) -> None:
         ports: list[int] = []
@@ -248,6 +253,8 @@ class IssuerFleet:
             "GATEPASS_HASHING__CONCURRENCY": "8",
             "GATEPASS_HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
             "GATEPASS_LOG_LEVEL": "WARNING",
+            # Everybody here comes from one address, most with one account, as fast as they can.
+            "GATEPASS_LIMITS": json.dumps(OFF),
             **self.settings,
         }
         alterations = list(self.alterations)

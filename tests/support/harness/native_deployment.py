@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from harness.attack_material import Material
 from harness.echo_backend import EchoBackend
 from harness.issuer_app import PASSWORD, USERNAME, claims_of, migrated_sqlite
 from harness.native_gateways import MAX_STALENESS, Agent, NativeGateway, guarded
@@ -22,6 +23,7 @@ from harness.web import Answer
 
 from keys import DirectoryStore, Key, KeyState
 from revocation import Denylist, open_denylist
+from tokens import RefreshSealer
 
 PAUSE = 0.02
 """Seconds between two requests of who waits for another answer."""
@@ -64,6 +66,16 @@ class Deployment:
         """A key that the issuer will sign with."""
         ring = DirectoryStore(self.issuer.directory / "keys", None, development=True).load()
         return next((k for k in ring.keys if k.state is KeyState.PENDING and k.public), None)
+
+    def material(self) -> Material:
+        """What attacks are made of, after one more login; the ring has ES256 alone."""
+        granted = self.login()
+        claims = {**claims_of(granted["access_token"]), "roles": ["editor"]}
+        ring = DirectoryStore(self.issuer.directory / "keys", None, development=True).load()
+        refresh = RefreshSealer(self.issuer.url, lambda: ring).open(granted["refresh_token"], 0)
+        return Material(
+            self.issuer.url, ring, claims, refresh, claims["iat"], other_audience="other-api"
+        )
 
     def forged(
         self,

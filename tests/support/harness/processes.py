@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
+from harness import logged
+
 POLL_SECONDS = 0.01
 
 
@@ -84,14 +86,19 @@ class Process:
         user: str | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
         stop_signal: signal.Signals = signal.SIGTERM,
+        prints_secrets: bool = False,
     ) -> None:
-        """Take what `start` needs: `env` is added to ours, `user` is who to become as root."""
+        """Take what `start` needs: `env` is added to ours, `user` is who to become as root.
+
+        `prints_secrets`: its standard output is for whoever started it, and no log.
+        """
         self.argv = [os.fspath(part) for part in argv]
         self.cwd = cwd
         self.env = {**os.environ, **(env or {})}
         self.user = user
         self.death_signal = death_signal
         self.stop_signal = stop_signal
+        self.prints_secrets = prints_secrets
         self._popen: subprocess.Popen[bytes] | None = None
         self._streams: dict[str, IO[bytes]] = {}
         self._last_words: dict[str, bytes] = {}
@@ -217,10 +224,21 @@ class Process:
         code = self._popen.wait(timeout=30)
         for name, stream in self._streams.items():
             self._last_words[name] = _content(stream)
+            if name == "stderr" or not self.prints_secrets:
+                logged.keep(f"{name} of {' '.join(self.argv)[:200]}", self._last_words[name])
             stream.close()
+        for path in self._log_files():
+            logged.keep(str(path), path.read_bytes())
         self._streams = {}
         _alive.discard(self)
         return code
+
+    def _log_files(self) -> list[Path]:
+        """Those in a directory of its own."""
+        own = self.cwd is not None and Path(self.cwd).is_relative_to(tempfile.gettempdir())
+        return (
+            [path for path in Path(str(self.cwd)).rglob("*.log") if path.is_file()] if own else []
+        )
 
     # --- output ------------------------------------------------------------------------------
 

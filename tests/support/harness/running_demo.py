@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import redis
+from harness import secret_sources
 from harness.gatepass_command import PROGRAM, Completed, Gatepass, clean_environment
 from harness.processes import Process, until
 from harness.web import Site
+
+from issuer.services import open_key_store
+from issuer.settings import DEMO_SETTINGS, read_settings
+from keys import KeyRingError
 
 BOUND = 5.0
 """Seconds from a revocation's acknowledgement to its refusal: the verifier's `max_staleness`."""
@@ -46,6 +51,7 @@ class RunningDemo:
             cwd=state_dir.parent,
             env=clean_environment(env),
             death_signal=signal.SIGTERM,
+            prints_secrets=True,
         )
         self.described: dict[str, Any] = {}
 
@@ -64,6 +70,7 @@ class RunningDemo:
         self.process.start()
         if self.as_json:
             self.described = json.loads(self.process.wait_for_line(r"^.*$", timeout=60).string)
+            secret_sources.remember(self.described)
         else:
             # The last line of the banner.
             self.process.wait_for_line(r"^curl .*; curl .*/refresh ", timeout=60)
@@ -74,8 +81,12 @@ class RunningDemo:
         return self.process.stop(timeout=30)
 
     def close(self) -> None:
-        """Stop it, and its Redis even if it was killed."""
-        self.stop()
+        """End it and its Redis by SIGKILL: stopping in order takes seconds, and has tests."""
+        self.process.kill()
+        settings = self.state_dir / DEMO_SETTINGS
+        if settings.is_file():
+            with contextlib.suppress(KeyRingError):
+                open_key_store(read_settings(settings)).load()  # whose keys no log may show
         pid = self.redis_pid()
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):

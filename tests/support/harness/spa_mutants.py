@@ -11,6 +11,18 @@ MUTANTS = {
         "return answer;",
         "an answer that is not",
     ),
+    "a limit is not told": (
+        "refresh.js",
+        "limited ? error.retryAfter : null",
+        "null",
+        "a limit at a refresh",
+    ),
+    "a limit is taken for a lost answer": (
+        "account.js",
+        " && error.status !== 429",
+        "",
+        "a limit at a password change",
+    ),
     "a hanging request is waited for": (
         "issuer.js",
         "TIMEOUT = 10_000",

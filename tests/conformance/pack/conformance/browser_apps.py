@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from urllib.parse import urljoin
 
 from conformance.client import Answer
 from conformance.registry import check, requirement
@@ -46,11 +47,17 @@ def cookie_is_http_only(target: Target) -> None:
 
 
 @requirement("RFC 10017", "6.1.3.2", "SHOULD", "The session's cookie is `SameSite=Strict`.")
+@check(needs="body", fails_on="loose cookie")
+def cookie_is_strictly_same_site(target: Target) -> None:
+    same_site = cookie_of(target).attributes.get("samesite", "").lower()
+    assert same_site == "strict", f"SameSite is {same_site!r}"
+
+
 @requirement("NIST SP 800-63B-4", "5.1.1", "SHOULD", "`SameSite` is `Lax` or `Strict`.")
 @check(needs="body", fails_on="loose cookie")
 def cookie_is_same_site(target: Target) -> None:
     same_site = cookie_of(target).attributes.get("samesite", "").lower()
-    assert same_site == "strict", f"SameSite is {same_site!r}"
+    assert same_site in {"lax", "strict"}, f"SameSite is {same_site!r}"
 
 
 @requirement("RFC 10017", "6.1.3.2", "SHOULD", "The cookie's path is `/`.")
@@ -82,14 +89,17 @@ def cookie_can_be_read_by_nobody(target: Target) -> None:
     assert target.username.lower() not in value.lower(), "the cookie holds the name"
 
 
-@requirement("RFC 10017", "6.1.3.3", "MUST", "A foreign page cannot use the session.")
+@requirement(
+    "RFC 10017", "6.1.3.3", "MUST", "A foreign page cannot use the session, `SameSite` or not."
+)
 @check(needs="body logout", fails_on="blind to origins")
 def foreign_page_cannot_use_the_cookie(target: Target) -> None:
     cookie = cookie_of(target)
     for path in (target.paths.refresh, target.paths.logout):
-        for headers in ({"Origin": FOREIGN}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
-            answer = target.post_json(path, {}, Cookie=cookie.sent, **headers)
-            assert answer.status in {401, 403}, f"{path} from {headers} is {answer.status}"
+        for origin in (FOREIGN, "null"):
+            headers = {"Cookie": cookie.sent, "Origin": origin, "Sec-Fetch-Site": "cross-site"}
+            answer = target.post_json(path, {}, **headers)
+            assert 400 <= answer.status < 500, f"{path} from {origin} is {answer.status}"
             assert not answer.all("Set-Cookie"), "the cookie is touched"
     kept = target.post_json(target.paths.refresh, {}, Cookie=cookie.sent, Origin=target.own_origin)
     assert kept.status == 200, f"afterwards an own page is answered {kept.status}"
@@ -99,16 +109,9 @@ def foreign_page_cannot_use_the_cookie(target: Target) -> None:
 @check(needs="body", fails_on="blind to origins")
 def foreign_page_cannot_log_in(target: Target) -> None:
     answer = target.ask_login(transport="cookie", origin=FOREIGN)
-    assert answer.status in {401, 403}, f"a login from elsewhere is answered {answer.status}"
+    assert 400 <= answer.status < 500, f"a login from elsewhere is answered {answer.status}"
     assert not answer.all("Set-Cookie"), "a cookie is set"
     cookie_of(target)
-
-
-@requirement("RFC 10017", "6.1.3.3", "MUST", "A request that names no origin cannot use it.")
-@check(needs="body", fails_on="blind to origins")
-def request_without_origin_cannot_use_the_cookie(target: Target) -> None:
-    answer = target.post_json(target.paths.refresh, {}, Cookie=cookie_of(target).sent)
-    assert answer.status in {401, 403}, f"a request without origin is answered {answer.status}"
 
 
 @requirement(
@@ -170,7 +173,7 @@ def listed_origin_may_call(target: Target) -> None:
         assert allowed in {target.origin, "*"}, f"{url} allows {allowed!r}"
 
 
-@requirement("RFC 10017", "6.3.3.4", "MUST", "No other origin is let in with credentials.")
+@requirement("RFC 10017", "6.3.3.4", "advice", "No other origin is let in with credentials.")
 @check(fails_on="open to origins")
 def other_origin_gets_nothing(target: Target) -> None:
     answer = preflight(target, target.base_url + target.paths.login, FOREIGN)
@@ -180,7 +183,7 @@ def other_origin_gets_nothing(target: Target) -> None:
     assert not (allowed == "*" and credentials), "any origin is allowed with credentials"
 
 
-@requirement("RFC 10017", "8.5", "SHOULD NOT", "The login page keeps no token in storage.")
+@requirement("RFC 10017", "8.5", "advice", "The login page keeps no token in storage.")
 @requirement(
     "NIST SP 800-63B-4", "5.1", "SHOULD NOT", "No session secret is put into local storage."
 )
@@ -188,12 +191,25 @@ def other_origin_gets_nothing(target: Target) -> None:
 def page_stores_no_token(target: Target) -> None:
     answer = target.get(target.base_url + target.paths.page)
     assert answer.status == 200, f"the page is answered {answer.status}"
-    scripts = re.findall(r"<script[^>]*\bsrc=[\"']([^\"']+)", answer.content.decode())
-    seen = {target.own_origin + path for path in scripts if path.startswith("/")}
-    for url in seen:
+    waiting = [urljoin(target.base_url + target.paths.page, path) for path in _scripts(answer)]
+    seen: set[str] = set()
+    while waiting:
+        url = waiting.pop()
+        if url in seen:
+            continue
+        seen.add(url)
+        assert url.startswith(target.own_origin + "/"), f"{url} comes from elsewhere"
         text = target.get(url).content.decode()
         assert "localStorage.setItem" not in text, f"{url} writes into local storage"
-    assert len(seen) == len(scripts), "a script comes from elsewhere"
+        waiting += [urljoin(url, path) for path in _IMPORT.findall(text)]
+
+
+_IMPORT = re.compile(r"""\b(?:from|import)\s*\(?\s*["'](\.[^"']+)["']""")
+
+
+def _scripts(page: Answer) -> list[str]:
+    found: list[str] = re.findall(r"<script[^>]*\bsrc=[\"']([^\"']+)", page.content.decode())
+    return found
 
 
 def preflight(target: Target, url: str, origin: str) -> Answer:

@@ -93,10 +93,13 @@ class Forge:
         """A token that begins to be valid only then."""
         return self.token(nbf=int(time.time() + seconds))
 
-    def signed(self, payload: bytes, header: Mapping[str, Any] | None = None) -> str:
-        """Any bytes, signed."""
+    def signed(
+        self, payload: bytes, header: Mapping[str, Any] | None = None, encoding: str = "utf-8"
+    ) -> str:
+        """Any bytes, signed; `encoding` is the header's."""
         fields = {**self.header, **(header or {})}
-        head = as_segment({name: value for name, value in fields.items() if value is not None})
+        kept = {name: value for name, value in fields.items() if value is not None}
+        head = b64u(json.dumps(kept, separators=(",", ":")).encode(encoding))
         signing_input = f"{head}.{b64u(payload)}"
         signature = self._key.Algorithm.sign(signing_input.encode(), self._key.key)
         return f"{signing_input}.{b64u(signature)}"

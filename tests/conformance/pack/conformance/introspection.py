@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 from conformance.forging import altered
 from conformance.registry import check, requirement
 from conformance.target import Target, basic, nonsense
@@ -43,11 +46,11 @@ def hint_does_not_hide_a_token(target: Target) -> None:
 def caller_must_authenticate(target: Target) -> None:
     token = target.login().access
     answer = target.post_form(target.endpoint("introspection"), {"token": token})
-    assert answer.status == 401, f"without credentials {answer.status} is answered"
+    assert 400 <= answer.status < 500, f"without credentials {answer.status} is answered"
     assert "active" not in answer.json, "the token's state is told"
 
 
-@requirement("RFC 7662", "2.3", "MUST", "Wrong credentials are answered 401.")
+@requirement("RFC 7662", "2.3", "says", "Wrong credentials are answered 401.")
 @check(needs=BASE, fails_on="open introspection, all active")
 def wrong_credentials_are_refused(target: Target) -> None:
     assert target.introspector is not None
@@ -74,7 +77,6 @@ def active_token_is_described(target: Target) -> None:
     for name in ("iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"):
         if name in told:
             assert told[name] == tokens.claims[name], f"{name} is told otherwise"
-    assert {"sub", "exp"} <= set(told), "sub or exp is not told"
 
 
 @requirement("RFC 7662", "2.2", "MUST", "A token that does not exist is `active: false`.")
@@ -146,7 +148,9 @@ def revoked_token_is_inactive(target: Target) -> None:
 
 
 @requirement("RFC 7662", "4", "MUST NOT", "No answer is kept beyond the token's end.")
-@check(needs=BASE, fails_on="bare answers")
+@check(needs=BASE, fails_on="lasting introspection")
 def answer_is_not_kept(target: Target) -> None:
-    control = target.introspect(target.login().access).header("Cache-Control")
-    assert "no-store" in control or "no-cache" in control, f"Cache-Control is {control!r}"
+    answer = target.introspect(target.login().access)
+    life = answer.json["exp"] - time.time()
+    ages = [int(age) for age in re.findall(r"max-age=(\d+)", answer.header("Cache-Control"))]
+    assert all(age <= life for age in ages), f"it may be kept for {ages} s, and lives for {life}"

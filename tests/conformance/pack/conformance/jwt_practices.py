@@ -70,11 +70,12 @@ def public_key_is_no_secret(target: Target) -> None:
 @requirement("RFC 8725", "3.1", "MUST", "Each key is published for exactly one algorithm.")
 @check(needs="metadata", fails_on="vague JWKS")
 def one_key_one_algorithm(target: Target) -> None:
-    keys = target.jwks()
-    assert all(isinstance(key.get("alg"), str) for key in keys), "a key without alg"
-    kids = [key.get("kid") for key in keys]
-    assert None not in kids, "a key without kid"
-    assert len(set(kids)) == len(kids), "two keys share a kid"
+    algorithms: dict[str, str] = {}
+    for published in target.jwks():
+        alg = published.get("alg", "")
+        members = {name: published.get(name) for name in ("kty", "crv", "x", "y", "n", "e", "pub")}
+        known = algorithms.setdefault(json.dumps(members), alg)
+        assert known == alg, f"one key is published for {known} and for {alg}"
 
 
 @requirement(
@@ -145,25 +146,18 @@ def nothing_is_compressed(target: Target) -> None:
             assert "zip" not in header_of(token), "an encrypted token is compressed"
 
 
-@requirement("RFC 8725", "3.7", "MUST", "No other encoding than UTF-8 is read in a header.")
-@check(needs="api", fails_on="credulous API, deaf API")
-def header_is_utf8(target: Target) -> None:
-    token = target.login().access
-    target.accepts(token)
-    _, payload, signature = token.split(".")
-    for encoding in ("utf-16", "utf-16-le", "utf-32-be"):
-        head = b64u(json.dumps(header_of(token)).encode(encoding))
-        target.refuses(f"{head}.{payload}.{signature}", f"a header in {encoding}")
-
-
-@requirement("RFC 8725", "3.7", "MUST", "No other encoding than UTF-8 is read in the claims.")
+@requirement(
+    "RFC 8725", "3.7", "MUST", "No other encoding than UTF-8 is read, in header or claims."
+)
 @check(needs="api key", fails_on="credulous API, deaf API")
-def claims_are_utf8(target: Target) -> None:
+def other_encodings_are_refused(target: Target) -> None:
     forge = target.forge()
-    target.accepts(forge.signed(json.dumps(forge.claims).encode()))
+    claims = json.dumps(forge.claims)
+    target.accepts(forge.signed(claims.encode()))
     for encoding in ("utf-16", "utf-16-be", "utf-32-le"):
-        signed = forge.signed(json.dumps(forge.claims).encode(encoding))
-        target.refuses(signed, f"claims in {encoding}")
+        target.refuses(forge.signed(claims.encode(encoding)), f"claims in {encoding}")
+        signed = forge.signed(claims.encode(), encoding=encoding)
+        target.refuses(signed, f"a header in {encoding}")
 
 
 @requirement("RFC 8725", "3.8", "MUST", "A key that is not the issuer's makes no valid token.")
@@ -215,7 +209,7 @@ def other_audience_is_refused(target: Target) -> None:
 
 
 @requirement(
-    "RFC 8725", "3.10", "SHOULD", "A `kid` is only ever looked up: no path, no SQL, no LDAP."
+    "RFC 8725", "3.10", "advice", "A `kid` is only ever looked up: no path, no SQL, no LDAP."
 )
 @check(needs="api", fails_on="credulous API, deaf API")
 def kid_is_only_a_name(target: Target) -> None:

@@ -160,6 +160,8 @@ class PoliteOAuth(Mutant):
     """Revocation and introspection refuse nothing."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        if len(body or b"") > 100_000:
+            return _answer(200, {})
         answer = super().send(method, url, headers, body)
         polite = self.is_at(url, "/revoke", "/introspect") and answer.status >= 400
         return _answer(200, {"active": False}) if polite else answer
@@ -245,9 +247,12 @@ class OpenToOrigins(Mutant):
 
 class VagueJwks(Mutant):
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        if "jwks" in url:
-            return _answer(200, {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]})
-        return super().send(method, url, headers, body)
+        answer = super().send(method, url, headers, body)
+        if "jwks" not in url:
+            return answer
+        keys = answer.json["keys"]
+        again = [{**key, "alg": "ES384", "kid": f"{number}"} for number, key in enumerate(keys)]
+        return _answer(200, {"keys": [*keys, *again, {"kty": "oct", "k": "c2VjcmV0"}]})
 
 
 class NoMetadata(Mutant):
@@ -327,6 +332,11 @@ MUTANTS: dict[str, Callable[[Target], Http]] = {
     "open introspection": OpenIntrospection,
     "all active": _introspection(lambda _, __: _answer(200, {"active": True, "sub": "x"})),
     "all inactive": _introspection(lambda _, __: _answer(200, {"active": False})),
+    "lasting introspection": _introspection(
+        lambda _, answer: replace(
+            answer, headers=(*answer.headers, ("Cache-Control", "public, max-age=99999999"))
+        )
+    ),
     "chatty introspection": _introspection(lambda _, answer: _with_body(answer, reason="because")),
     "bare answers": BareAnswers,
     "loose cookie": LooseCookie,

@@ -39,7 +39,7 @@ def no_password_grant(target: Target) -> None:
 
 
 @requirement("RFC 9700", "2.3", "SHOULD", "A token is for one resource server, or for a few.")
-@requirement("RFC 9700", "4.10.2", "SHOULD", "A token is restricted to its audience.")
+@requirement("RFC 9700", "4.10", "SHOULD", "A token is restricted to its audience.")
 @check(fails_on="junk tokens")
 def audience_is_narrow(target: Target) -> None:
     audience = target.login().claims["aud"]
@@ -64,7 +64,7 @@ def confidential_client_authenticates(target: Target) -> None:
         assert answer.status == 401, f"a wrong secret is answered {answer.status}"
 
 
-@requirement("RFC 9700", "4.2.4", "SHOULD", "No answer lets its address out as a referrer.")
+@requirement("RFC 9700", "4.2.4", "advice", "No answer lets its address out as a referrer.")
 @check(fails_on="bare answers")
 def no_referrer(target: Target) -> None:
     policies = [target.ask_login().header("Referrer-Policy")]
@@ -112,7 +112,7 @@ def nothing_redirects(target: Target) -> None:
     assert not 300 <= login.status < 400, f"a login is answered {login.status}"
 
 
-@requirement("RFC 9700", "2.2.2", "MUST", "A public client's refresh token is rotated.")
+@requirement("RFC 9700", "2.2.2", "MUST", "Refresh rotates, unless tokens are sender-constrained.")
 @requirement("RFC 10017", "6.3.2.3", "MUST", "Each use rotates the refresh token.")
 @check(fails_on="same tokens")
 def refresh_rotates(target: Target) -> None:
@@ -140,7 +140,7 @@ def reuse_ends_the_family(target: Target) -> None:
 
 
 @requirement(
-    "RFC 9700", "4.14.2", "MUST", "A reused refresh token ends what was granted: at the API, too."
+    "RFC 9700", "4.14.2", "advice", "With the family its access tokens go: at the API, too."
 )
 @check(needs="api", fails_on="forgiving refresh, credulous API")
 def reuse_ends_access(target: Target) -> None:
@@ -203,11 +203,7 @@ def altered_refresh_token_is_refused(target: Target) -> None:
 @check(needs="idle", fails_on="forgiving refresh")
 def idle_session_ends(target: Target) -> None:
     tokens = target.login(client_id=target.idle_client)
-    target.becomes(
-        lambda: 400 <= target.refresh(tokens.refresh).status < 500,
-        target.patience,
-        "the session goes on",
-    )
+    target.ends(tokens)
 
 
 @requirement("RFC 9700", "4.14.2", "MAY", "A password change ends refresh tokens.")

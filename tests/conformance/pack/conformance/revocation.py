@@ -18,7 +18,7 @@ def refresh_token_is_revoked(target: Target) -> None:
 
 
 @requirement("RFC 7009", "2", "SHOULD", "An access token can be revoked.")
-@requirement("RFC 7009", "2.1", "MUST", "After the answer the token is of no use.")
+@requirement("RFC 7009", "2.1", "says", "After the answer the token is of no use.")
 @check(needs="metadata api", fails_on="deaf ends, credulous API, strict revocation")
 def access_token_is_revoked(target: Target) -> None:
     tokens = target.login()
@@ -46,7 +46,7 @@ def endpoint_has_no_fragment(target: Target) -> None:
 
 
 @requirement("RFC 7009", "2.1", "REQUIRED", "`token` must be given.")
-@requirement("RFC 7009", "2.2.1", "MUST", "Errors have the form of RFC 6749 section 5.2.")
+@requirement("RFC 7009", "2.2.1", "says", "Errors have the form of RFC 6749 section 5.2.")
 @check(needs="metadata", fails_on="polite OAuth")
 def missing_token_is_an_error(target: Target) -> None:
     answer = target.post_form(target.endpoint("revocation"), {"client_id": target.client_id})
@@ -63,7 +63,7 @@ def wrong_hint_does_not_hide_a_token(target: Target) -> None:
     target.cannot_refresh(tokens)
 
 
-@requirement("RFC 7009", "2.2", "MUST", "A hint that nobody knows is passed over.")
+@requirement("RFC 7009", "2.2", "says", "A hint that nobody knows is passed over.")
 @check(needs="metadata", fails_on="deaf ends, forgiving refresh, strict revocation")
 def unknown_hint_is_passed_over(target: Target) -> None:
     tokens = target.login()
@@ -71,7 +71,7 @@ def unknown_hint_is_passed_over(target: Target) -> None:
     target.cannot_refresh(tokens)
 
 
-@requirement("RFC 7009", "2.1", "MUST", "The request is a POST with a form; a GET revokes nothing.")
+@requirement("RFC 7009", "2.1", "MAY", "A GET revokes nothing: JSONP is not offered.")
 @check(needs="metadata", fails_on="polite OAuth, forgetful tokens")
 def get_revokes_nothing(target: Target) -> None:
     tokens = target.login()
@@ -80,7 +80,7 @@ def get_revokes_nothing(target: Target) -> None:
     assert target.next(tokens).claims["sub"] == tokens.claims["sub"]
 
 
-@requirement("RFC 7009", "2.1", "MUST", "A client's wrong credentials are refused.")
+@requirement("RFC 7009", "2.1", "says", "A client's wrong credentials are refused.")
 @check(needs="metadata introspection", fails_on="polite OAuth")
 def wrong_credentials_are_refused(target: Target) -> None:
     assert target.introspector is not None
@@ -95,18 +95,17 @@ def wrong_credentials_are_refused(target: Target) -> None:
     target.next(tokens)
 
 
-@requirement("RFC 7009", "2.1", "MUST", "A token of another client is not revoked.")
+@requirement("RFC 7009", "2.1", "says", "A token of another client is not revoked.")
 @requirement("RFC 7009", "5", "MUST", "A token that was guessed is not revoked by whoever guesses.")
 @check(needs="metadata other", fails_on="polite OAuth, one audience")
 def token_of_another_client_is_not_revoked(target: Target) -> None:
     tokens = target.login(client_id=target.other_client)
     answer = target.revoke(tokens.refresh)
-    assert answer.status == 400, f"another client's token is answered {answer.status}"
-    assert answer.error in {"unauthorized_client", "invalid_grant", "invalid_client"}
+    assert 400 <= answer.status < 500, f"another client's token is answered {answer.status}"
     target.next(tokens)
 
 
-@requirement("RFC 7009", "2.2", "MUST", "Revoking what is no token is answered 200.")
+@requirement("RFC 7009", "2.2", "says", "Revoking what is no token is answered 200.")
 @check(needs="metadata", fails_on="strict revocation")
 def unknown_token_is_no_error(target: Target) -> None:
     for token in (nonsense(), "x", "a" * 500):
@@ -114,7 +113,7 @@ def unknown_token_is_no_error(target: Target) -> None:
         assert answer.status == 200, f"an unknown token is answered {answer.status}"
 
 
-@requirement("RFC 7009", "2.2", "MUST", "Revoking twice is answered 200 twice.")
+@requirement("RFC 7009", "2.2", "says", "Revoking twice is answered 200 twice.")
 @check(needs="metadata", fails_on="strict revocation")
 def revoking_twice_is_no_error(target: Target) -> None:
     tokens = target.login()
@@ -126,5 +125,8 @@ def revoking_twice_is_no_error(target: Target) -> None:
 @requirement("RFC 7009", "5", "MUST", "A request that is too large is refused before it costs.")
 @check(needs="metadata", fails_on="polite OAuth")
 def large_request_is_refused(target: Target) -> None:
-    answer = target.revoke("a" * 1_000_000)
+    try:
+        answer = target.revoke("a" * 1_000_000)
+    except ConnectionError:
+        return  # It broke off, which is a refusal too.
     assert answer.status in {400, 413, 414}, f"a megabyte is answered {answer.status}"

@@ -197,20 +197,34 @@ class Target:
         assert answer.status == 200, f"a good token is answered {answer.status}"
 
     def refuses(self, token: str, what: str) -> None:
-        """The API refuses this token, as one that is invalid."""
+        """The API refuses this token."""
         answer = self.api(token)
-        assert answer.status == 401, f"{what} is answered {answer.status}"
+        assert 400 <= answer.status < 500, f"{what} is answered {answer.status}"
 
     def refuses_soon(self, token: str, what: str) -> None:
         """The API refuses a token that was good, within the bound."""
-        self.becomes(lambda: self.api(token).status == 401, self.bound, f"{what} is still taken")
+        self.becomes(
+            lambda: 400 <= self.api(token).status < 500, self.bound, f"{what} is still taken"
+        )
 
-    def becomes(self, true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    def becomes(
+        self, true: Callable[[], bool], seconds: float, otherwise: str, pause: float = 0.02
+    ) -> None:
         """Something is true within so many seconds."""
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"{otherwise} after {seconds} s"
-            time.sleep(0.02)
+            time.sleep(pause)
+
+    def ends(self, tokens: Tokens) -> None:
+        """A session that is short ends by itself, refreshed or not."""
+        self.becomes(
+            lambda: 400 <= self.refresh(tokens.refresh).status < 500,
+            self.patience,
+            "the session goes on",
+            # Refreshes of one session are limited.
+            pause=0.1,
+        )
 
     def forge(self) -> Forge:
         """Makes tokens that are right but for what a check changes; it needs the key."""

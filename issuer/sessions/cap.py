@@ -1,0 +1,39 @@
+"""Not more live sessions of one account than the settings allow (ASVS 7.1.2)."""
+
+from __future__ import annotations
+
+import structlog
+
+from ..families import Family
+from ..journal import Reason
+from ..services import Services
+
+log = structlog.get_logger("gatepass.issuer")
+
+
+def keep_within_cap(services: Services, newest: Family) -> None:
+    """End the sessions of the newest one's account that were without activity for longest.
+
+    Whoever makes a session looks afterwards, so that of any number of logins at once the last to
+    look sees all; two that end the same one do it once. One that dies in between leaves it to the
+    next login, or to the journal. Raises where a store does not answer.
+    """
+    cap = services.settings.limits.sessions
+    if not cap:
+        return
+    families = [
+        family
+        for family in services.families.of_subject(newest.sub)
+        # Those of an older version have ended; nothing refreshes them.
+        if family.credential_version == newest.credential_version
+    ]
+    if len(families) <= cap:
+        return
+    ended = services.journal.ended_among([family.sid for family in families])
+    others = [each for each in families if each.sid not in ended and each.sid != newest.sid]
+    # The same order for whoever looks.
+    others.sort(key=lambda family: (family.last_active, family.sid))
+    for family in others[: max(0, len(others) + 1 - cap)]:
+        services.revoker.end_session(
+            family.sub, family.sid, reason=Reason.TOO_MANY, absolute_end=family.absolute_end
+        )
