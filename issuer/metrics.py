@@ -90,7 +90,10 @@ class Metrics:
             registry=registry,
         )
         self._logins = Counter(
-            "gatepass_logins", "Logins: granted or refused.", ["outcome"], registry=registry
+            "gatepass_logins",
+            "Logins: granted, refused, or over a limit.",
+            ["outcome"],
+            registry=registry,
         )
         self._refreshes = Counter(
             "gatepass_refreshes",

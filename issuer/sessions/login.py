@@ -8,6 +8,7 @@ from ..accounts import Account, BadCredentials, normalise_username
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
 from ..families import NewFamily, Status
+from ..limits.errors import TooManyRequests
 from ..services import Services
 from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
@@ -42,6 +43,9 @@ def login(
         # The name as accounts compare it: no other spelling has counts of its own.
         with services.limits.passwords.attempt(normalise_username(username), address):
             account = services.accounts.authenticate(username, password, address)
+    except TooManyRequests:
+        services.metrics.login("limited")
+        raise
     except BadCredentials as error:
         services.metrics.login("refused")
         log.info("login_refused", client_id=client_id, why=str(error))
