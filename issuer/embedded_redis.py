@@ -25,7 +25,7 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .hardening import environment_of_children
+from .children import environment_of_children
 
 log = structlog.get_logger("gatepass.issuer")
 

@@ -10,6 +10,7 @@ from typing import IO, Any, TypeVar
 
 import click
 
+from keys.memory import forbid_dumps
 from revocation import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_MAX_STALENESS,
@@ -173,6 +174,7 @@ def gateway(
         name = error.name
         raise click.BadParameter(str(error), param_hint=f"'--{name}' ({_variable(name)})") from None
     configure_service_log(as_json=settings.json)
+    forbid_dumps()  # of `recipients`, and of the tokens that pass
     local = settings.socket is not None or is_loopback(settings.host)
     if settings.tls_certificate is None and not local:
         log.warning("plain_http_beyond_this_machine")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
+from keys.memory import forbid_dumps
 from revocation import DenylistUnavailable
 from revocation.redis_client import evicting_policy
 
 from ..app import create_app
 from ..database import migrate, open_engine, require_schema
 from ..demo import Demo, DemoWorker
-from ..hardening import forbid_dumps
 from ..logs import configure_logs
 from ..server import run
 from ..services import Services, build_services

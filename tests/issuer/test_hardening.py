@@ -12,7 +12,8 @@ from pathlib import Path
 from harness.processes import require_binary, short_directory
 from harness.running_demo import RunningDemo
 
-from issuer.hardening import environment_of_children, forbid_dumps
+from issuer.children import environment_of_children
+from keys.memory import forbid_dumps
 
 PR_GET_DUMPABLE = 3
 REDIS = require_binary("redis-server", "redis-server")

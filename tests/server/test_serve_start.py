@@ -201,7 +201,7 @@ def test_production_story(issuer_directory: Path, redis_url: str, gatepass: Gate
     with issuer:
         granted = issuer.login().granted()
         refreshed = issuer.site.refresh(granted["refresh_token"]).granted()
-    assert issuer.process.exit_code == 0
+        assert issuer.process.stop(timeout=30) == 0
     logged = issuer.process.stderr()
     events = [json.loads(line) for line in logged.splitlines() if line.startswith("{")]
     assert {"session_started", "session_refreshed"} <= {event["event"] for event in events}

@@ -1,15 +1,10 @@
-"""What a process that holds keys owes them beyond the files: no dump, no heirs."""
-
-from __future__ import annotations
+"""The memory of a process that holds keys: nobody gets a copy of it."""
 
 import ctypes
-import os
 import resource
-from collections.abc import Mapping
+from typing import Final
 
-from .settings import ENV_PREFIX
-
-_PR_SET_DUMPABLE = 4
+_PR_SET_DUMPABLE: Final = 4
 
 
 def forbid_dumps() -> None:
@@ -24,11 +19,3 @@ def forbid_dumps() -> None:
     prctl = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
     if prctl is not None:  # Linux
         prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def environment_of_children(ours: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment without our settings, some of which are secrets (ASVS 13.3.1)."""
-    inherited = os.environ if ours is None else ours
-    return {
-        name: text for name, text in inherited.items() if not name.upper().startswith(ENV_PREFIX)
-    }
