@@ -38,6 +38,10 @@ def _most_connections() -> int:
     return max(1, min(MOST_CONNECTIONS, soft - OWN_DESCRIPTORS))
 
 
+def _length(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1]) + 4
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Closes a connection whose next request does not come to its point."""
 
@@ -49,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head = True
         self._head = 0
+        self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -66,6 +71,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._in_head:
             self._head += len(data)
         super().data_received(data)
@@ -88,12 +95,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         self._in_head = False
         self._silent.pop(self, None)
+        # What has come may be more than the head: it is measured only where it can be too much.
+        if self._head > MAX_HEAD and len(self.url) + sum(map(_length, self.headers)) > MAX_HEAD:
+            self._refuse(_TOO_LARGE)
+            return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_head = True
         self._head = 0
-        super().on_message_complete()
+        if not self._refused:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -123,6 +139,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, status: bytes) -> None:
+        self._refused = True
         self.transport.write(
             b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status
         )

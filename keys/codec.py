@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -146,7 +146,8 @@ def _load_private(text: object) -> PrivateKey:
         raise InvalidKey("a private half is missing")
     try:
         private = load_der_private_key(b64url_decode(text), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
+        # The last is what OpenSSL's less usual refusals become.
         raise InvalidKey("a private half is unreadable") from None
     if not isinstance(private, PrivateKey):
         raise InvalidKey("a private half has an unknown type")

@@ -17,7 +17,8 @@ STEERING = {"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "epk", "p2c
 
 
 def strict_object(raw: bytes) -> dict[str, Any] | None:
-    """One JSON object without repeated members, NaN, half surrogates or deep nesting, or None."""
+    """One JSON object without repeated members, what is no number to others, half surrogates or
+    deep nesting, or None."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
@@ -28,11 +29,25 @@ def strict_object(raw: bytes) -> dict[str, Any] | None:
     def no_constant(name: str) -> None:
         raise ValueError(name)
 
+    def finite(text: str) -> float:
+        value = float(text)
+        if value in {float("inf"), float("-inf")}:
+            raise ValueError(text)
+        return value
+
+    def whole(text: str) -> int:
+        finite(text)
+        return int(text)
+
     if raw.count(b"{") + raw.count(b"[") > 256:
         return None
     try:
         value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant
+            raw.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_constant=no_constant,
+            parse_float=finite,
+            parse_int=whole,
         )
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from harness import stacks
+from harness.issuer_app import CHEAP_HASHING, IssuerApp
 from harness.processes import until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -312,6 +315,18 @@ def test_a_flood_of_threads_delays_itself_alone() -> None:
     assert len(order) == 8
     assert OTHER not in refused
     assert max(spent) < 0.02
+
+
+@stacks.anywhere
+@pytest.mark.parametrize("threads", [1, 2, 4, 8])
+def test_half_of_the_threads_never_hash(
+    make_issuer: Callable[..., IssuerApp], threads: int
+) -> None:
+    """Those who wait have threads of their own, and half of the others are left."""
+    issuer = make_issuer(threads=threads, hashing={**CHEAP_HASHING, "waiting": 3})
+    queue = issuer.services.accounts._hasher._queue
+    at_most = queue._running + queue._waiting
+    assert issuer.services.settings.all_threads - at_most >= threads // 2
 
 
 def test_patience_ends() -> None:

@@ -24,14 +24,15 @@ FLOODING = "127.0.1.{}"
 HONEST = "127.0.2.1"
 AT_ONCE = 220
 """Requests of the flood under way; the server has 48 threads."""
-ROUNDS = 4
-HASHING = {"time_cost": 2, "memory_cost": 9728, "parallelism": 1, "concurrency": 2, "waiting": 16}
+ROUNDS = 3
+"""Of an honest refresh and an honest login."""
+HASHING = {"time_cost": 2, "memory_cost": 6144, "parallelism": 1, "concurrency": 2, "waiting": 16}
 SOON = 10.0
 
 
 @pytest.fixture(scope="module")
 def issuer(redis_server: RedisServer, module_directory: Path) -> Iterator[ServedIssuer]:
-    """Two workers of eight threads, and passwords that take a while."""
+    """Two workers behind one proxy; who comes without it has its own address."""
     redis_server.reset()
     database = migrated_sqlite(module_directory / "issuer.db")
     running = ServedIssuer(
@@ -40,6 +41,7 @@ def issuer(redis_server: RedisServer, module_directory: Path) -> Iterator[Served
         redis_server.unix_url,
         threads=8,
         hashing=HASHING,
+        trusted_proxies=1,
         limits=OFF,  # a flood is to reach the queue
     )
     with running:
@@ -163,3 +165,14 @@ def test_a_flood_from_one_network_delays_itself_alone(issuer: ServedIssuer) -> N
     for _ in until(SOON, "the end of it", pause=0.1):
         if ask(issuer.port, post("/login", LOGIN), FLOODING.format(7))[0] == 200:
             break
+    # The address is the one that the proxy appended, in whichever line, and however it is spelled.
+    several = ("X-Forwarded-For: 198.51.100.9", "X-Forwarded-For: 203.0.113.7:5555")
+    swallowed = ('X-Forwarded-For: "198.51.100.9, 203.0.113.7',)
+    spelled = ("Forwarded: for=198.51.100.9", "X-Forwarded-For: [::ffff:203.0.113.7]:80")
+    for lines in (several, swallowed, spelled):
+        assert ask(issuer.port, post("/login", LOGIN, *lines))[0] == 200
+    _, _, body = ask(issuer.port, post("/login", LOGIN, *several))
+    found = issuer.site.get("/sessions", token=json.loads(body)["access_token"]).granted()
+    seen = Counter(session["address"] for session in found["sessions"])
+    assert set(seen) <= {"203.0.113.7", HONEST, FLOODING.format(7)}
+    assert seen["203.0.113.7"] == 4

@@ -22,6 +22,7 @@
 `no-lone-beat`    mutant: no heartbeat while the database is away
 `no-overlap`      mutant: a key that signs no more is not kept for what it has signed
 `no-primary`      mutant: a store that was filled once is trusted under whatever primary
+`stock-worker`    mutant: connections are closed, and at their limit left waiting, as gunicorn does
 """
 
 from __future__ import annotations
@@ -340,6 +341,15 @@ def trusting_any_primary(load: Callable[[str, str], str]) -> Callable[[str, str]
     return careless
 
 
+def _stock_worker(_: str) -> None:
+    from gunicorn.workers.gthread import ThreadWorker
+
+    from issuer.patient_worker import PatientWorker
+
+    PatientWorker.finish_request = ThreadWorker.finish_request  # type: ignore[method-assign]
+    PatientWorker._make_room = lambda _self, _count: 0  # type: ignore[method-assign]
+
+
 _ALTERATIONS = {
     "clock": _follow_clock,
     "own-clock": _shift_own_clock,
@@ -362,6 +372,7 @@ _ALTERATIONS = {
     "no-lone-beat": _beat_with_the_database_alone,
     "no-overlap": _drop_keys_early,
     "no-primary": _ignore_primary,
+    "stock-worker": _stock_worker,
 }
 
 

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from harness import race_client
+from harness import race_client, secret_sources
 from harness.issuer_process import IssuerFleet, introspection_headers, reaches
 from harness.processes import monotonic
 from harness.race_history import Event, Figures, Grant, check
@@ -113,6 +113,8 @@ class Race:
             self.events.append(event)
             if event.got is not None:
                 self._recent[event.person].append(event.got)
+                secret_sources.made.add("access token", event.got.access)
+                secret_sources.made.add("refresh token", event.got.refresh)
             if event.op in {"change", "logout", "end"}:
                 self._news.set()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import ssl
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from harness import altered_issuer
 from harness.certificates import Certificates
 from harness.gatepass_command import PROGRAM
 from harness.issuer_app import CHEAP_HASHING, PASSWORD, USERNAME
@@ -44,9 +47,10 @@ class ServedIssuer:
         redis_url: str,
         *,
         certificates: Certificates | None = None,
+        alterations: Sequence[str] = (),
         **changes: Any,
     ) -> None:
-        """`changes` replace or add settings; None takes one out."""
+        """`changes` replace or add settings; None takes one out. `alterations` make a mutant."""
         self.directory = directory
         self.port = free_port()
         self.context: ssl.SSLContext | None = None
@@ -69,8 +73,11 @@ class ServedIssuer:
             self.settings["tls_certificate"] = str(certificates.certificate)
             self.settings["tls_key"] = str(certificates.key)
         self.write(**changes)
+        mutant = [sys.executable, altered_issuer.__file__, *alterations]
         self.process = Process(
-            [PROGRAM, "serve"], cwd=directory, env={"GATEPASS_CONFIG": SETTINGS_FILE}
+            mutant if alterations else [PROGRAM, "serve"],
+            cwd=directory,
+            env={"GATEPASS_CONFIG": SETTINGS_FILE},
         )
 
     def __enter__(self) -> Self:
