@@ -91,7 +91,7 @@ class Metrics:
         )
         self._logins = Counter(
             "gatepass_logins",
-            "Logins: granted, refused, or over a limit.",
+            "Password logins, by outcome.",
             ["outcome"],
             registry=registry,
         )
