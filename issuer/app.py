@@ -7,6 +7,7 @@ from flask import Flask
 from .http import (
     auth,
     discovery,
+    metrics,
     oauth,
     password_rules,
     revocations,
@@ -38,8 +39,9 @@ def create_app(
     # A path with doubled slashes is not found rather than redirected.
     app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
+    metrics.count_requests(app)
     app.before_request(refuse_ambiguous_framing)
-    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations)
+    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations, metrics)
     for module in parts:
         app.register_blueprint(module.blueprint)
     limit_requests(app)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 import structlog
 
@@ -41,10 +42,12 @@ class Revoker:
         margin: int,
         clock: Callable[[], float],
         withdraw_key: Callable[[str], object],
+        acknowledged: Callable[[str, float], object] = lambda _reason, _seconds: None,
     ) -> None:
         """`longest_access` and `margin` (leeway and skew) in seconds.
 
         `withdraw_key` takes a key out of the ring if it is there, so that nobody signs with it.
+        `acknowledged` is told why each revocation was made, and the seconds that its push took.
         """
         self._journal = journal
         self._denylist = denylist
@@ -54,6 +57,7 @@ class Revoker:
         self._margin = margin
         self._clock = clock
         self._withdraw_key = withdraw_key
+        self._acknowledged = acknowledged
 
     def entry_expiry(self) -> int:
         """When the last token that is out now, of whatever lifetime, has surely expired.
@@ -109,11 +113,14 @@ class Revoker:
         """Push rows to the denylist and mark them done."""
         if not rows:
             return
+        begun = perf_counter()
         try:
             self._push(rows)
         except (DatabaseUnavailable, DenylistUnavailable, FamilyUnavailable) as error:
             error.add_note(_STANDS)
             raise
+        for row in rows:
+            self._acknowledged(row.reason, perf_counter() - begun)
 
     def _push(self, rows: Sequence[JournalRow]) -> None:
         reach(CrashPoint.REVOCATION_JOURNALLED)

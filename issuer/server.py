@@ -49,6 +49,10 @@ def _nothing() -> None:
     """The default hook."""
 
 
+def _ignored(_pid: int) -> None:
+    """The default hook that is told of a process."""
+
+
 class _Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no type hints
     def handle_int(self) -> None:
         # gunicorn drops requests on SIGINT; Ctrl-C and SIGTERM mean the same here. A second
@@ -138,11 +142,13 @@ def run(
     on_worker_start: Hook = _nothing,
     on_worker_stopping: Hook = _nothing,
     on_worker_stop: Hook = _nothing,
+    on_worker_gone: Callable[[int], object] = _ignored,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reloads. Does not return: raises SystemExit.
 
     The factory is called in each worker, after the fork, and reads its settings afresh, so a
     reload takes changed settings, keys and certificates (not changed code: restart for that).
+    `on_worker_gone` is told, in the supervisor, of each worker's process that has ended.
     `on_worker_start` runs in each worker once the app is built: threads begin there, since a
     thread does not survive a fork. The caller must have started no thread. `on_worker_stopping`
     runs when a worker begins to wait for the requests under way: what would last ends then.
@@ -200,6 +206,7 @@ def run(
         "when_ready": lambda _supervisor: on_ready(),
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
+        "child_exit": lambda _supervisor, worker: on_worker_gone(worker.pid),
     }
     try:
         _Supervisor(_Application(factory, options, on_worker_stopping)).run()

@@ -36,12 +36,14 @@ from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
 from .journal import Journal
 from .limits import Limits, open_limits
+from .metrics import Metrics
 from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender, load_sender
 from .revoker import Revoker
 from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings, SettingsError, variable
 from .sql_key_store import SqlKeyStore
+from .state_metrics import StateMetrics
 from .status_lists import StatusLists, open_status_store
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ class Services:
     gateways: Gateways
     feed: Feed | None
     """None where no gateway may follow it."""
+    metrics: Metrics
+    state_metrics: StateMetrics
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -141,6 +145,7 @@ def build_services(
     """
     now = clock or time.time
     engine = open_engine(settings.database_url, pool_size=settings.threads)
+    metrics = Metrics()
     hashing = settings.hashing
     hasher = PasswordHasher(
         time_cost=hashing.time_cost,
@@ -149,6 +154,7 @@ def build_services(
         # Half of the threads stay free for requests that hash nothing; who waits has an own one.
         concurrency=min(hashing.concurrency, max(1, settings.threads // 2)),
         waiting=hashing.waiting,
+        watch=metrics.hashing,
     )
     policy = PasswordPolicy(settings.password_min_length, context=("gatepass",))
     accounts = SqlAccounts(engine, hasher, policy, now)
@@ -175,6 +181,7 @@ def build_services(
         withdraw_key=lambda kid: key_store.update(
             lambda ring: _without(ring, kid, int(now()), rotation, key_maker(key_store))
         ),
+        acknowledged=metrics.revoked,
     )
     keys = RotationScheduler(
         key_store,
@@ -230,6 +237,8 @@ def build_services(
         status_lists=_status_lists(settings, denylist, keys, now),
         gateways=Gateways(settings.gateways),
         feed=_feed(settings, denylist, keys, now),
+        metrics=metrics,
+        state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
     )
 
 

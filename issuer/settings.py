@@ -318,6 +318,8 @@ class Settings(BaseSettings):
     """A proxy in front terminates TLS."""
     trusted_proxies: int = Field(0, ge=0, le=8)
     """How many hops of `X-Forwarded-For` are the deployment's own."""
+    metrics_token_sha256: SecretStr | None = None
+    """Of the token with which `/metrics` may be fetched; without it nobody may."""
     graceful_timeout: int = Field(30, ge=1)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -338,6 +340,9 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if not self.algorithms or set(self.algorithms) - set(SIGNING_ALGORITHMS):
             raise ValueError(f"algorithms: not a list out of {', '.join(SIGNING_ALGORITHMS)}")
+        token = self.metrics_token_sha256
+        if token is not None and not _SHA256_HEX.match(token.get_secret_value()):
+            raise ValueError("metrics_token_sha256: is not 64 lower-case hexadecimal digits")
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
         hsm = (self.hsm_module, self.hsm_token, self.hsm_pin)

@@ -17,6 +17,7 @@ from .denylist import Denylist
 from .entry import Kind, Record, unpack
 from .errors import DenylistLost, DenylistNotReady, FeedGap, ReplicaFull, RevocationError
 from .feed import FeedItem, Position, next_chain
+from .latency import Latencies
 
 log = logging.getLogger("gatepass.revocation")
 
@@ -86,6 +87,8 @@ class Follower:
         self._store_time = 0.0
         self._next_sweep = 0.0
         self._is_sweeping = False
+        self.latencies = Latencies()
+        """From the store, by its clock, to the sink, by this host's."""
 
     @property
     def position(self) -> Position | None:
@@ -265,8 +268,15 @@ class Follower:
                 self._sink.raise_watermark(record.level)
         if position is not self._position:
             self._position = self._furthest = position
+            self._note_latencies(items)
         if gap is not None:
             raise gap
+
+    def _note_latencies(self, items: list[FeedItem]) -> None:
+        now = self._wall_clock()
+        for item in items:
+            if not item.is_heartbeat:
+                self.latencies.note(now - item.sent / 1000)
 
     def _sweep(self) -> None:
         # The earlier of two clocks: a local one that jumps ahead and back must not lose entries.

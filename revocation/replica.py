@@ -28,6 +28,7 @@ from .follower import (
     require_two_heartbeats,
     suspension_aware_clock,
 )
+from .latency import Latencies
 from .packed_copy import MOST_ENTRIES, PackedCopy
 from .shared_follower import SharedFollower
 from .shared_reader import SharedReader
@@ -216,6 +217,12 @@ class Replica:
         follows for this one."""
         follower = self._following
         return None if follower is None else follower.position
+
+    @property
+    def latencies(self) -> Latencies | None:
+        """How late revocations reach this copy; None where another process follows for this one."""
+        follower = self._following
+        return None if follower is None else follower.latencies
 
     @property
     def _furthest(self) -> Position | None:

@@ -6,11 +6,11 @@ import secrets
 import string
 import threading
 import unicodedata
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import zip_longest
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -146,6 +146,13 @@ def _cost(parameters: argon2.Parameters) -> int:
     return parameters.time_cost * parameters.memory_cost
 
 
+class Turn(Protocol):
+    """What is told of a password that wants to be hashed."""
+
+    def begins(self) -> object:
+        """Its turn has come."""
+
+
 class PasswordHasher:
     """argon2id through argon2-cffi, with bounded concurrency."""
 
@@ -158,23 +165,29 @@ class PasswordHasher:
         concurrency: int,
         waiting: int = 4,
         patience: float = 5.0,
+        watch: Callable[[], AbstractContextManager[Turn | None]] = nullcontext,
     ) -> None:
         """`memory_cost` in KiB.
 
         `concurrency` hashes run at once, `waiting` more wait `patience` seconds for their turn,
         and whoever comes beyond that is told so at once: a flood of logins must not hold every
-        thread.
+        thread. `watch` is entered with each, from its arrival to its end.
         """
         self._hasher = argon2.PasswordHasher(
             time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism
         )
         self._queue = FairQueue(running=concurrency, waiting=waiting, patience=patience)
+        self._watch = watch
         # Made now, so that the first unknown name takes no longer than the second.
         self._dummy = self._hasher.hash(secrets.token_urlsafe(16))
 
-    def turn(self, source: str = "") -> AbstractContextManager[None]:
+    @contextmanager
+    def turn(self, source: str = "") -> Iterator[None]:
         """A turn at what is dear; `source` is the client's address. Raises `HashingBusy`."""
-        return self._queue.turn(source)
+        with self._watch() as watched, self._queue.turn(source):
+            if watched is not None:
+                watched.begins()
+            yield
 
     def hash(self, password: str, source: str = "") -> str:
         """The PHC string of a password under the present parameters. Raises `HashingBusy`."""

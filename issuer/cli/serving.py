@@ -19,6 +19,7 @@ from ..app import create_app
 from ..database import migrate, open_engine, require_schema
 from ..demo import Demo, DemoWorker
 from ..logs import configure_logs
+from ..metrics import counting_together, process_has_ended
 from ..server import run
 from ..services import Services, build_services
 from ..settings import Mode, Settings, SettingsError, load_settings, variable
@@ -39,23 +40,25 @@ def serve() -> None:
     """
     settings = load_settings()
     configure_logs(settings.log_level, as_json=settings.mode is Mode.PRODUCTION)
-    check_deployment(settings)
-    forbid_dumps()
-    worker = _IssuerWorker(settings.all_threads)
-    run(
-        worker.build,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        threads=settings.all_threads,
-        tls_certificate=settings.tls_certificate,
-        tls_key=settings.tls_key,
-        graceful_timeout=settings.graceful_timeout,
-        on_ready=lambda: log.info("serving", issuer=settings.issuer, workers=settings.workers),
-        on_worker_start=worker.start,
-        on_worker_stopping=worker.stopping,
-        on_worker_stop=worker.stop,
-    )
+    with counting_together():
+        check_deployment(settings)
+        forbid_dumps()
+        worker = _IssuerWorker(settings.all_threads)
+        run(
+            worker.build,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            threads=settings.all_threads,
+            tls_certificate=settings.tls_certificate,
+            tls_key=settings.tls_key,
+            graceful_timeout=settings.graceful_timeout,
+            on_ready=lambda: log.info("serving", issuer=settings.issuer, workers=settings.workers),
+            on_worker_start=worker.start,
+            on_worker_stopping=worker.stopping,
+            on_worker_stop=worker.stop,
+            on_worker_gone=process_has_ended,
+        )
 
 
 class _IssuerWorker:

@@ -31,6 +31,7 @@ _COOKIE: Node = {"refreshCookie": []}
 _BASIC: Node = {"clientSecretBasic": []}
 _GATEWAY: Node = {"gatewaySecretBasic": []}
 _OPEN: Node = {}
+_METRICS: Node = {"metricsToken": []}
 
 _OF_A_BODY = ("400", "411", "413", "415")
 
@@ -424,6 +425,19 @@ def _discovery_paths() -> Node:
             "health", "Whether the process is alive",
             {"200": _done("The process answers.", status={"const": "ok"})},
         ),
+        "/metrics": {
+            "get": _operation(
+                "discovery", "metrics", "What is counted, for Prometheus",
+                {
+                    "200": {
+                        "description": "In Prometheus' text format.",
+                        "content": {"text/plain": {"schema": {"type": "string"}}},
+                    },
+                },
+                "401",
+                security=(_METRICS,),
+            ),
+        },
         "/readyz": get(
             "readiness", "Whether every store answers",
             {"200": answer("Ready.", readiness), "503": answer("Not ready.", readiness, again)},

@@ -8,6 +8,7 @@ from ..accounts import Account, BadCredentials, normalise_username
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
 from ..families import NewFamily, Status
+from ..limits.errors import TooManyRequests
 from ..services import Services
 from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
@@ -42,13 +43,21 @@ def login(
         # The name as accounts compare it: no other spelling has counts of its own.
         with services.limits.passwords.attempt(normalise_username(username), address):
             account = services.accounts.authenticate(username, password, address)
+    except TooManyRequests:
+        services.metrics.login("limited")
+        raise
     except BadCredentials as error:
+        services.metrics.login("refused")
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
     services.revoker.complete_subject(account.id)
-    return start_session(services, account, client_id=client_id, instant=instant, context=context)
+    started = start_session(
+        services, account, client_id=client_id, instant=instant, context=context
+    )
+    services.metrics.login("granted")
+    return started
 
 
 def require_client(services: Services, client_id: str, proven_client: str | None) -> None:

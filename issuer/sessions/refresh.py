@@ -71,8 +71,9 @@ def _refresh(
     try:
         claims = services.sealer.open(token, instant)
     except Expired:
-        raise invalid_grant(_GONE_TEXT[GoneReason.ABSOLUTE]) from None
+        raise _gone(services, GoneReason.ABSOLUTE) from None
     except TokenError as error:
+        services.metrics.refresh("invalid")
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
     # Before anything is read: a flood costs little, and changes nothing.
@@ -85,10 +86,12 @@ def _refresh(
     account = standing.account
     if standing.session_ended:
         _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
-        raise invalid_grant(_GONE_TEXT[GoneReason.ENDED])
+        raise _gone(services, GoneReason.ENDED)
     if account is None or not account.enabled:
+        services.metrics.refresh("disabled")
         raise invalid_grant("the account is disabled or gone")
     if standing.client_disabled:
+        services.metrics.refresh("disabled")
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     if standing.client_watermark >= 0:
         _refuse_older(services, claims, standing.client_watermark)
@@ -116,6 +119,7 @@ def _answer(
 ) -> Grant:
     match outcome:
         case Current(family):
+            services.metrics.refresh(type(outcome).__name__.lower())
             log.info(
                 "session_refreshed",
                 sub=family.sub,
@@ -125,17 +129,24 @@ def _answer(
             )
             return grant(services, family, account, instant)
         case RefreshReuseDetected(family):
+            services.metrics.refresh("reuse")
             log.warning("refresh_reuse_detected", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.REUSE)
             raise invalid_grant("this refresh token was used before; the session has been ended")
         case RolledBack(family):
+            services.metrics.refresh("rolledback")
             log.error("families_went_back", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.ROLLBACK)
             raise invalid_grant("the session's state was lost; log in again")
         case Gone(reason, family):
             if family is not None and reason is GoneReason.ENDED:
                 _apply_end_again(services, family.sub, family.sid, Reason.REUSE)
-            raise invalid_grant(_GONE_TEXT[reason])
+            raise _gone(services, reason)
+
+
+def _gone(services: Services, reason: GoneReason) -> OAuthError:
+    services.metrics.refresh(reason.value)
+    return invalid_grant(_GONE_TEXT[reason])
 
 
 def _end(services: Services, family: Family, reason: Reason) -> None:

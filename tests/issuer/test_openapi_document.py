@@ -11,6 +11,7 @@ import pytest
 from harness import stacks
 from harness.bad_requests import GOOD_KEYS
 from harness.issuer_app import (
+    METRICS_TOKEN,
     NEW_PASSWORD,
     OTHER_ORIGIN,
     PASSWORD,
@@ -82,7 +83,13 @@ def test_every_operation_has_a_name_of_its_own(described: dict[str, Any]) -> Non
 def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None:
     """Security names schemes that exist; an empty one stands for anybody."""
     schemes = described["components"]["securitySchemes"]
-    named = {"bearer", "refreshCookie", "clientSecretBasic", "gatewaySecretBasic"}
+    named = {
+        "bearer",
+        "refreshCookie",
+        "clientSecretBasic",
+        "gatewaySecretBasic",
+        "metricsToken",
+    }
     assert set(schemes) == named
     used = {
         name
@@ -221,6 +228,8 @@ def drive(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     discovery = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
     for path in (*discovery, "/openapi.json", "/healthz", "/readyz"):
         assert issuer.ask("GET", path).status_code == 200
+    assert issuer.ask("GET", "/metrics", headers=bearer(METRICS_TOKEN)).status_code == 200
+    issuer.ask("GET", "/metrics")
     for path in (discovery[0], "/password/rules"):
         etag = issuer.ask("GET", path).headers["ETag"]
         issuer.ask("GET", path, headers={"If-None-Match": etag})

@@ -23,7 +23,7 @@ from issuer.sessions.bearer import authenticate
 from issuer.sessions.grant import grant
 from issuer.sessions.inspect import _introspect_refresh
 from issuer.sessions.listing import list_sessions
-from issuer.sessions.refresh import refresh
+from issuer.sessions.refresh import _refresh
 from revocation import entry
 
 SETTINGS = settings(
@@ -91,7 +91,7 @@ MUTANTS: dict[str, tuple[Any, Change]] = {
         ("refused_by_denylist(services, claims, kid) is not None", "False"),
     ),
     "a refresh that does not look into the journal": (
-        refresh,
+        _refresh,
         ("if standing.session_ended:", "if False:"),
     ),
     "a list that shows what has ended": (

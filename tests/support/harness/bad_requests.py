@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.issuer_app import (
+    METRICS_TOKEN,
     NEW_PASSWORD,
     PASSWORD,
     SECRET,
@@ -207,6 +208,7 @@ ENDPOINTS = (
     Endpoint(
         "DELETE", "/sessions/{sid}", headers=lambda w: bearer(w.access), kind=None, bearer=True
     ),
+    Endpoint("GET", "/metrics", headers=lambda _: bearer(METRICS_TOKEN), kind=None, bearer=True),
     Endpoint("GET", "/revocations", headers=lambda _: basic("edge"), kind=None, basic=True),
     Endpoint(
         "GET",

@@ -336,9 +336,9 @@ _shown(
     *("ASVS 5", "7.1.1", "L2", "Idle and absolute end are documented, and why they are so."),
     "tests/conformance/test_conformance_page.py::test_the_session_limits_are_documented",
 )
-_without(
-    *("ASVS 5", "7.1.2", "L2", "How many sessions a person may have at once is documented."),
-    "not met: their number is not limited",
+_shown(
+    *("ASVS 5", "7.1.2", "L2", "How many sessions an account may have is set and documented."),
+    "tests/issuer/limits/test_session_cap.py::test_the_session_longest_without_activity_makes_room",
 )
 _idle(*("ASVS 5", "7.1.3", "L2", "Systems of a federation end sessions together."), NO_FEDERATION)
 _shown(

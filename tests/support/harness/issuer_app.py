@@ -37,6 +37,7 @@ PASSWORD = "seven violet otters juggle 91"
 NEW_PASSWORD = "an unlikely brass kettle 4417"
 SECRET = "a client's secret: +%/ é"
 """Of every confidential client here; it needs each kind of escaping."""
+METRICS_TOKEN = "what-prometheus-shows-6b1f"
 
 ACCESS_LIFETIME = 300
 IDLE = 1800
@@ -93,6 +94,7 @@ def issuer_settings(database_url: str, store_url: str, directory: Path, **change
         "clients": default_clients(),
         "gateways": {"edge": {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}},
         "allowed_origins": [OTHER_ORIGIN],
+        "metrics_token_sha256": hashlib.sha256(METRICS_TOKEN.encode()).hexdigest(),
         "hashing": CHEAP_HASHING,
     }
     return load_settings(**{**given, **changes})

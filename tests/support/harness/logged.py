@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ def keep(source: str, content: bytes) -> None:
         _kept.add(hash(content))
         if _file is None:
             _file = tempfile.TemporaryFile()  # noqa: SIM115 - until the process ends
+            atexit.register(_file.close)
         place = _file.seek(0, 2)
         _file.write(content)
         _entries.append((source, place, len(content)))

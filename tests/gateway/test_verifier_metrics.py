@@ -1,0 +1,57 @@
+"""What a verifier tells Prometheus of its replica and keys."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from harness.processes import until
+from harness.redis_server import RedisServer
+from prometheus_client import CollectorRegistry
+
+from gateway import Verifier
+from gateway.metrics import VerifierMetrics
+from revocation import Entry, open_denylist
+
+HEARTBEAT = 0.1
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    found = registry.get_sample_value(f"gatepass_{name}", labels)
+    assert found is not None, name
+    return found
+
+
+def test_latency_and_staleness_are_told(redis_server: RedisServer) -> None:
+    """Before it follows nobody knows how old it is; each revocation is then timed once."""
+    redis_server.reset()
+    denylist = open_denylist(redis_server.unix_url)
+    denylist.initialise(0)
+    denylist.mark_ready()
+    verifier = Verifier(
+        issuer="http://127.0.0.1:1",
+        audience="api",
+        denylist=redis_server.unix_url,
+        heartbeat_interval=HEARTBEAT,
+        max_staleness=5.0,
+    )
+    registry = CollectorRegistry()
+    registry.register(VerifierMetrics(verifier))
+    assert sample(registry, "replica_staleness_seconds") == float("inf")
+    assert sample(registry, "replica_in_step") == 0
+    assert sample(registry, "keys_ready") == 0
+    with verifier:
+        for _ in until(10, "the replica to be in step"):
+            denylist.heartbeat(0)
+            if sample(registry, "replica_in_step") == 1:
+                break
+        for _ in range(5):
+            denylist.add([Entry.session(secrets.token_urlsafe(16), int(time.time()) + 60)])
+        for _ in until(10, "five revocations"):
+            if sample(registry, "replica_entries") == 5:
+                break
+        assert sample(registry, "replica_staleness_seconds") < 5
+        assert sample(registry, "revocation_latency_seconds_count") == 5
+        assert sample(registry, "revocation_latency_seconds_bucket", le="5.0") == 5
+        assert 0 <= sample(registry, "revocation_latency_seconds_sum") < 25
+    denylist.close()
