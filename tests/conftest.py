@@ -11,6 +11,7 @@ import pytest
 from harness.postgres_server import PostgresServer
 from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
+from harness.warm_process import end_warm
 
 pytest_plugins = ["harness.leak_hunt"]
 
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = iter(ordered[len(long) :])
     spread = [each for path in long for each in (path, *islice(others, BETWEEN))]
     items[:] = [item for path in (*spread, *others) for item in files[path]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    """End what servers and commands were forked from, after whatever they are."""
+    yield
+    end_warm()
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -17,10 +15,14 @@ from harness.processes import Process, ProcessError, _alive
 @cache
 def warm() -> Gatepass:
     """What all tests of this process start their commands and servers with."""
-    gatepass = Gatepass().__enter__()
-    # The process ends with the others that are left.
-    atexit.register(shutil.rmtree, gatepass.directory, ignore_errors=True)
-    return gatepass
+    return Gatepass().__enter__()
+
+
+def end_warm() -> None:
+    """End it, if anybody has needed it."""
+    if warm.cache_info().currsize:
+        warm().__exit__()
+        warm.cache_clear()
 
 
 class _Fork:
