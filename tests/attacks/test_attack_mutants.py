@@ -56,7 +56,10 @@ MUTANTS: dict[str, tuple[Alteration, ...]] = {
     ),
     "a type has spaces around it": (("verifier", "typ.lower() not in", "typ.strip() not in"),),
     "a kid is whatever it is": check_in("verifier", "not isinstance(kid, str) or not kid"),
-    **{f"{name} is overlooked": (("compact", f'"{name}"', '"_"'),) for name in REFUSED_HEADERS},
+    **{
+        f"{name} is overlooked": (("compact", f'"{name}"', '"_"'),)
+        for name in sorted(REFUSED_HEADERS)
+    },
     "members may stand twice": check_in("strict_json", "len(members) != len(pairs)"),
     "NaN is a number": (
         ("strict_json", 'raise Malformed(f"{name} is not JSON")', "return float(name)"),

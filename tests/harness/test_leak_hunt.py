@@ -97,6 +97,7 @@ def test_key_material_is_found(written: str) -> None:
         "-----BEGIN EC PRIVATE KEY-----",
         "$argon2id$v=19$m=8,t=1,p=1$",
     ],
+    ids=["token", "PEM", "argon2"],
 )
 def test_some_secrets_are_known_by_their_form(text: str) -> None:
     """Tokens, keys and hashes of programs that nobody watches."""

@@ -259,6 +259,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"tls_certificate": "cert.pem"}, "tls_certificate"),
     ({"tls_key": "key.pem"}, "tls_certificate"),
     ({"trusted_proxies": -1}, "trusted_proxies"),
+    ({"metrics_token_sha256": ""}, "metrics_token_sha256"),
+    ({"metrics_token_sha256": "A" * 64}, "metrics_token_sha256"),
     ({"log_level": "LOUD"}, "log_level"),
     ({"isuer": "https://login.example"}, "isuer"),
 ]  # fmt: skip

@@ -68,7 +68,9 @@ def test_reload_under_load_takes_new_settings(redis_url: str, issuer_directory: 
     A file that does not work is told in the log and changes nothing.
     """
     database = migrated_sqlite(issuer_directory / "issuer.db")
-    issuer = ServedIssuer(issuer_directory, f"sqlite:///{database}", redis_url)
+    # More refreshes of a session than any person makes.
+    unlimited = {"refreshes_session": ""}
+    issuer = ServedIssuer(issuer_directory, f"sqlite:///{database}", redis_url, limits=unlimited)
     issuer.add_account()
     load = Load(partial(connect, issuer.url))
     with issuer:
@@ -161,6 +163,7 @@ def test_reload_takes_a_new_certificate(redis_url: str, issuer_directory: Path) 
         certificates=Certificates(
             first.authority, live / first.certificate.name, live / first.key.name
         ),
+        workers=1,  # another might still be starting when the certificate changes
     )
     with issuer:
         before = served_certificate(issuer.port, first.authority)
