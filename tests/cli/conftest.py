@@ -11,13 +11,13 @@ import pytest
 from harness.gatepass_command import Gatepass
 from harness.processes import short_directory
 from harness.running_demo import SOURCES, Person, Run, RunningDemo, runner
+from harness.warm_process import warm
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Runs `gatepass` commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()
 
 
 @pytest.fixture(scope="session")

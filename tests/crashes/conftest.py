@@ -17,6 +17,7 @@ from harness.gatepass_command import Gatepass
 from harness.issuer_app import IssuerApp, migrated_sqlite
 from harness.processes import short_directory
 from harness.redis_server import RedisServer
+from harness.warm_process import warm
 
 import gateway.jwks
 
@@ -51,10 +52,9 @@ def stage(make_stage: Callable[..., TracedStage]) -> TracedStage:
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Starts issuers and commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()
 
 
 @pytest.fixture(scope="session")

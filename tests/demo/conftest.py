@@ -11,6 +11,7 @@ import pytest
 from harness.gatepass_command import Gatepass
 from harness.processes import short_directory
 from harness.running_demo import RunningDemo
+from harness.warm_process import warm
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,6 @@ def make_demo(state_dir: Path) -> Iterator[Callable[..., RunningDemo]]:
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Runs `gatepass` commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()

@@ -92,6 +92,9 @@ def test_orphaned_worker_is_waited_for(
     demo = make_demo().start()
     kept, revoked = acknowledged(demo)
     demo.process.signal(signal.SIGKILL)
+    for _ in until(10, "the supervisor's end"):
+        if not demo.process.running:
+            break
     again = make_demo()
     again.start()
     assert again.described == demo.described

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from harness.gatepass_command import Gatepass
+from harness.warm_process import warm
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Runs `gatepass` commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()

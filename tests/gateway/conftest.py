@@ -13,13 +13,13 @@ from harness.gatepass_command import Gatepass
 from harness.issuer_process import IssuerFleet
 from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
+from harness.warm_process import warm
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Runs `gatepass` commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()
 
 
 @pytest.fixture

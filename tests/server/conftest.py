@@ -13,6 +13,7 @@ from harness.issuer_app import migrated_sqlite
 from harness.processes import short_directory
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
+from harness.warm_process import warm
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,10 +24,9 @@ def _no_settings_of_ours() -> None:
 
 
 @pytest.fixture(scope="session")
-def gatepass() -> Iterator[Gatepass]:
+def gatepass() -> Gatepass:
     """Runs `gatepass` commands quickly."""
-    with Gatepass() as command:
-        yield command
+    return warm()
 
 
 @pytest.fixture(scope="module")

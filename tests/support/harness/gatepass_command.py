@@ -160,18 +160,20 @@ class Gatepass:
         *arguments: str,
         stdin: str = "",
         env: Mapping[str, str] | None = None,
-        directory: Path | None = None,
+        directory: str | os.PathLike[str] | None = None,
         alterations: Sequence[str] = (),
+        death_signal: signal.Signals = signal.SIGKILL,
     ) -> Running:
         """Start one command in a directory without settings, unless another is named.
 
-        `alterations` are those of `altered_issuer`.
+        `alterations` are those of `altered_issuer`; `death_signal` is sent should we be killed.
         """
         command = {
             "arguments": arguments,
             "environment": clean_environment(env),
             "directory": str(directory or self.directory),
             "alterations": alterations,
+            "death_signal": death_signal,
         }
         running = Running()
         running.streams[0].write(stdin.encode())

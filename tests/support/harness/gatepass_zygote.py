@@ -23,10 +23,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-# Loaded before any fork, here and by these, as far as a command needs it.
-import psycopg  # noqa: F401
+# Loaded before any fork, here and by these, as far as a command or a server needs it.
 import zxcvbn  # noqa: F401
 
+import issuer.demo
+import issuer.patient_worker
+import issuer.server  # noqa: F401
 from issuer import crash_points
 from issuer.cli.main import cli, main
 
@@ -86,10 +88,10 @@ def tell(connection: socket.socket, number: int) -> None:
         connection.sendall(b"%d\n" % number)
 
 
-def leave_group() -> None:
-    """Be a process group, as a started program is, that dies with the zygote."""
+def leave_group(death_signal: int) -> None:
+    """Be a process group, as a started program is, that is signalled when the zygote dies."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
 
 
 def dies_at(point: str) -> Callable[[str], None]:
@@ -126,7 +128,7 @@ if __name__ == "__main__":
         gc.freeze()
         os.write(1, b"listening\n")
         taken = next_command(accepting)
-    leave_group()
+    leave_group(taken["death_signal"])
     os.environ.clear()
     os.environ.update(taken["environment"])
     os.chdir(taken["directory"])

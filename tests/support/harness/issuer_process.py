@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from harness import altered_issuer
 from harness.altered_issuer import put_mapped_clock, read_shift, shifted_clock, write_shift
+from harness.gatepass_command import PROGRAM
 from harness.limits import OFF
 from harness.processes import Process, ProcessError, free_port, until
+from harness.warm_process import WarmProcess
 
 from gateway import Verifier
 from issuer.accounts import Account, PasswordHasher, PasswordPolicy, SqlAccounts
@@ -73,16 +73,16 @@ class IssuerProcess:
     def __init__(
         self, settings: Mapping[str, str], port: int, directory: Path, alterations: Sequence[str]
     ) -> None:
-        """`alterations` are those of `altered_issuer`; without any it is the console script."""
+        """`alterations` are those of `altered_issuer`."""
         self.port = port
         self.url = f"http://{HOST}:{port}"
-        gatepass = [str(Path(sys.executable).parent / "gatepass"), "serve"]
-        altered = [sys.executable, str(Path(altered_issuer.__file__)), *alterations]
-        # No .env and no gatepass.toml of whoever runs the tests is read from here.
-        self.process = Process(
-            altered if alterations else gatepass,
-            cwd=directory,
-            env={**settings, "GATEPASS_HOST": HOST, "GATEPASS_PORT": str(port)},
+        env = {**settings, "GATEPASS_HOST": HOST, "GATEPASS_PORT": str(port)}
+        # No .env and no gatepass.toml of whoever runs the tests is read from `directory`. Where the
+        # environment says which code to load, a fork would be of ours.
+        self.process = (
+            Process([PROGRAM, "serve"], cwd=directory, env=env)
+            if "PYTHONPATH" in settings
+            else WarmProcess(["serve"], cwd=directory, env=env, alterations=alterations)
         )
 
     def wait_ready(self) -> None:

@@ -14,8 +14,9 @@ from typing import Any, Protocol, Self
 
 import redis
 from harness import secret_sources
-from harness.gatepass_command import PROGRAM, Completed, Gatepass, clean_environment
+from harness.gatepass_command import Completed, Gatepass, clean_environment
 from harness.processes import Process, until
+from harness.warm_process import WarmProcess
 from harness.web import Site
 
 from issuer.services import open_key_store
@@ -37,21 +38,24 @@ class RunningDemo:
         self,
         state_dir: Path,
         *options: str,
-        program: Sequence[str] = (PROGRAM,),
+        program: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         as_json: bool = True,
     ) -> None:
-        """`program` replaces the console script, `env` adds to our environment."""
+        """`program` is started in place of a fork, `env` adds to our environment."""
         self.state_dir = state_dir
         self.as_json = as_json
         arguments = ["demo", "--port", "0", "--state-dir", str(state_dir), *options]
-        # SIGTERM should we be killed: its Redis is in no group of ours and must be stopped by it.
-        self.process = Process(
-            [*program, *arguments, *(["--json"] if as_json else [])],
-            cwd=state_dir.parent,
-            env=clean_environment(env),
-            death_signal=signal.SIGTERM,
-            prints_secrets=True,
+        arguments += ["--json"] if as_json else []
+        how: dict[str, Any] = {
+            "cwd": state_dir.parent,
+            "env": clean_environment(env),
+            # Should we be killed: its Redis is in no group of ours and must be stopped by it.
+            "death_signal": signal.SIGTERM,
+            "prints_secrets": True,
+        }
+        self.process = (
+            Process([*program, *arguments], **how) if program else WarmProcess(arguments, **how)
         )
         self.described: dict[str, Any] = {}
 
@@ -82,7 +86,7 @@ class RunningDemo:
 
     def close(self) -> None:
         """End it and its Redis by SIGKILL: stopping in order takes seconds, and has tests."""
-        self.process.kill()
+        self.process.stop(timeout=0)
         settings = self.state_dir / DEMO_SETTINGS
         if settings.is_file():
             with contextlib.suppress(KeyRingError):

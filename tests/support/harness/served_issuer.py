@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import ssl
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from harness import altered_issuer
 from harness.certificates import Certificates
-from harness.gatepass_command import PROGRAM
 from harness.issuer_app import CHEAP_HASHING, PASSWORD, USERNAME
-from harness.processes import Process, free_port
+from harness.processes import free_port
+from harness.warm_process import WarmProcess
 from harness.web import Answer, Site
 
 from issuer.accounts import PasswordHasher, PasswordPolicy, SqlAccounts
@@ -73,11 +71,11 @@ class ServedIssuer:
             self.settings["tls_certificate"] = str(certificates.certificate)
             self.settings["tls_key"] = str(certificates.key)
         self.write(**changes)
-        mutant = [sys.executable, altered_issuer.__file__, *alterations]
-        self.process = Process(
-            mutant if alterations else [PROGRAM, "serve"],
+        self.process = WarmProcess(
+            ["serve"],
             cwd=directory,
             env={"GATEPASS_CONFIG": SETTINGS_FILE},
+            alterations=alterations,
         )
 
     def __enter__(self) -> Self:
