@@ -26,6 +26,7 @@ def acted_out(report: Report, least: int) -> None:
     done = report.figures.operations
     assert done["gateway"] > 1_000
     assert min(done[kind] for kind in ("login", "refresh", "change", "logout", "revoke")) >= least
+    assert report.figures.repeated >= least
     undecided = report.figures.undecided
     assert 0 < undecided < 0.5 * sum(count for kind, count in done.items() if kind != "gateway")
 
