@@ -85,9 +85,8 @@ def refusal_of(seen: bytes) -> bytes | None:
         return _HEAD_TOO_LARGE
     if _TRANSFER_ENCODING.search(seen, 0, head_end + 2):
         return _LENGTH_REQUIRED
-    length = _CONTENT_LENGTH.search(seen, 0, head_end + 2)
-    digits = length[1].lstrip(b"0") if length else b""
-    return _BODY_TOO_LARGE if len(digits) > 9 or int(digits or 0) > MAX_BODY_BYTES else None
+    digits = _length_digits(seen, head_end)
+    return _BODY_TOO_LARGE if len(digits) > 9 or int(digits) > MAX_BODY_BYTES else None
 
 
 def missing_bytes(seen: bytes) -> int:
@@ -98,10 +97,13 @@ def missing_bytes(seen: bytes) -> int:
     head_end = seen.find(b"\r\n\r\n")
     if head_end < 0:
         return 1
+    return max(head_end + 4 + int(_length_digits(seen, head_end)) - len(seen), 0)
+
+
+def _length_digits(seen: bytes, head_end: int) -> bytes:
+    """The body's length; without zeros in front, since `int` refuses thousands of digits."""
     length = _CONTENT_LENGTH.search(seen, 0, head_end + 2)
-    if length is None:
-        return 0
-    return max(head_end + 4 + int(length[1]) - len(seen), 0)
+    return (length[1].lstrip(b"0") if length else b"") or b"0"
 
 
 class Arrival(Enum):
@@ -167,6 +169,15 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.enqueue_req(TConn(self.cfg, sock, address, listener.getsockname()))
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """As gunicorn's, but nothing happens to a connection that made room in the same round.
+
+        It is closed, and its descriptor may be another's already.
+        """
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:
+                key.data(key.fileobj)
 
     def _make_room(self, count: int) -> int:
         """Close those that have been silent for longest, `count` at the most; how many it were."""
@@ -255,7 +266,6 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if conn.arrival_deadline is None:
             conn.arrival_deadline = time.monotonic() + ARRIVAL_TIMEOUT
         conn.timeout = conn.arrival_deadline  # never moved: dripping bytes gains no time
-        conn.sock.settimeout(0.0)
         # In the order of their deadlines: one that drips would else stand behind all that are new.
         insort(self.pending_conns, conn, key=lambda parked: parked.timeout)
         on_readable = partial(self.on_pending_socket_readable, conn)
@@ -269,12 +279,19 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         # there is nothing to peek at: the socket's time limit bounds it.
         if conn.sock.family == socket.AF_UNIX or isinstance(conn.sock, ssl.SSLSocket):
             return Arrival.WHOLE
+        # What the parser read with the request before it is the beginning of this one.
+        read_ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+        # A thread may have left a time limit, for which the main loop would wait here.
+        conn.sock.settimeout(0.0)
         try:
-            seen = conn.sock.recv(PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            peeked = conn.sock.recv(PEEK_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
-            return Arrival.PARTIAL
+            if not read_ahead:
+                return Arrival.PARTIAL
+            peeked = b""
         except OSError:
             return Arrival.CUT
+        seen = read_ahead + peeked
         refusal = None if self.cfg.is_ssl else refusal_of(seen)
         if refusal is not None:
             _send_and_drop(conn.sock, refusal)
@@ -290,7 +307,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             with suppress(OSError):  # it is gone: the poller will say so
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         conn.last_seen = len(seen) if missing else -1
-        low_water = len(seen) + missing if missing else 1
+        low_water = len(peeked) + missing if missing else 1
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
         return Arrival.PARTIAL if missing else Arrival.WHOLE
 

@@ -261,11 +261,12 @@ class Follower:
                 break
             records.extend(unpack(item.records))
             self._store_time = item.sent / 1000
-        if records:
-            self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
+        # First, since it needs no room: a sink that is full refuses what it can.
         for record in records:
             if record.kind is Kind.EPOCH:
                 self._sink.raise_watermark(record.level)
+        if records:
+            self._sink.merge(record for record in records if record.kind is not Kind.EPOCH)
         if position is not self._position:
             self._position = self._furthest = position
             self._note_latencies(items)

@@ -167,6 +167,6 @@ def reset() -> Response:
     token = fields.text("token", longest=LONGEST_RESET_TOKEN)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
     sessions.reset_password(
-        services(), token=token, new_password=new_password, source=context().address
+        services(), token=token, new_password=new_password, address=client_address()
     )
     return jsonify({"changed": True})

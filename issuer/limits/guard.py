@@ -96,6 +96,18 @@ class Guard:
             self._refuse_if(anywhere)
             raise
         self._refuse_if(self._look(attempt)[0])
+        self._welcome(attempt)
+
+    def proved(self, username: str, address: str) -> None:
+        """Note that the account's owner has proved it, and set a password that nobody has tried.
+
+        SP 800-63B-4 section 3.2.2: what a locked-out owner is left with must let him in.
+        """
+        attempt = self._begin(username, address)
+        self._tally.forget(attempt.strangers)
+        self._welcome(attempt)
+
+    def _welcome(self, attempt: _Attempt) -> None:
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
         self._tally.forget(attempt.own)
         if attempt.network and self._remember:

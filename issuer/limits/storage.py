@@ -55,7 +55,8 @@ class SharedStorage(Storage):
     """The storage that `limits` and Flask-Limiter are given.
 
     A shared store that is away makes no guess free: this process counts alone until it is back. (A
-    login cannot succeed meanwhile, since its session lives in the same store.)
+    login cannot succeed meanwhile, since its session lives in the same store.) What it has counted
+    alone still counts here then: a store that is full answers what it is asked, and counts nothing.
     """
 
     STORAGE_SCHEME = ("gatepass-limits",)  # type: ignore[assignment]
@@ -100,17 +101,22 @@ class SharedStorage(Storage):
         return self._ask(lambda counts: counts.incr(key, expiry, amount))
 
     def get(self, key: str) -> int:
-        return self._ask(lambda counts: counts.get(key))
+        return self.get_many([key])[0]
 
     def get_many(self, keys: Sequence[str]) -> list[int]:
         """The counts of several keys, in one round trip."""
-        return self._ask(lambda counts: counts.get_many(keys)) if keys else []
+        if not keys:
+            return []
+        found = self._ask(lambda counts: counts.get_many(keys))
+        return list(map(max, found, self._own.get_many(keys)))
 
     def get_expiry(self, key: str) -> float:
-        return self._ask(lambda counts: counts.get_expiry(key))
+        ends = self._ask(lambda counts: counts.get_expiry(key))
+        return max(ends, self._own.get_expiry(key))
 
     def clear(self, key: str) -> None:
         self._ask(lambda counts: counts.clear(key))
+        self._own.clear(key)
 
     def check(self) -> bool:
         """Somebody always counts."""

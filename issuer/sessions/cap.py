@@ -31,9 +31,17 @@ def keep_within_cap(services: Services, newest: Family) -> None:
         return
     ended = services.journal.ended_among([family.sid for family in families])
     others = [each for each in families if each.sid not in ended and each.sid != newest.sid]
+    excess = max(0, len(others) + 1 - cap)
+    # Who logs in later looks later: of two at once, only one ends the other.
+    older = [family for family in others if not _began_after(family, newest)]
     # The same order for whoever looks.
-    others.sort(key=lambda family: (family.last_active, family.sid))
-    for family in others[: max(0, len(others) + 1 - cap)]:
+    older.sort(key=lambda family: (family.last_active, family.sid))
+    for family in older[:excess]:
         services.revoker.end_session(
             family.sub, family.sid, reason=Reason.TOO_MANY, absolute_end=family.absolute_end
         )
+
+
+def _began_after(family: Family, newest: Family) -> bool:
+    """Whether it is a login that nobody has refreshed yet, and a later one."""
+    return family.gen == newest.gen and family.last_refresh > newest.last_refresh

@@ -98,18 +98,19 @@ def _change(
     raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
 
 
-def reset_password(services: Services, *, token: str, new_password: str, source: str) -> None:
+def reset_password(services: Services, *, token: str, new_password: str, address: str = "") -> None:
     """Spend a reset token, set a password and end every session. Raises `OAuthError`.
 
-    `source` is the client's address.
+    From `address`, the caller's, the owner may log in, whatever was guessed before.
     """
     try:
         change = services.accounts.reset_password(
-            token, new_password, expires=services.revoker.entry_expiry(), source=source
+            token, new_password, expires=services.revoker.entry_expiry(), source=address
         )
     except InvalidReset:
         raise invalid_grant("the reset token is not valid any more; ask for a new one") from None
     except PasswordRefused as error:
         raise invalid_request(str(error)) from None
     services.revoker.complete_id(change.journal_id)
+    services.limits.passwords.proved(normalise_username(change.account.username), address)
     log.info("password_reset", sub=change.account.id)

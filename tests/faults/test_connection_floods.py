@@ -7,8 +7,10 @@ is as it was within seconds.
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -163,6 +165,58 @@ def test_out_of_descriptors(world: World) -> None:
                 world.story()
         world.story()
     assert world.longest < 10
+
+
+def test_who_makes_room_may_speak_at_that_moment(world: World) -> None:
+    """A connection that is closed in the round in which it became readable ends no worker."""
+    workers = world.workers_of("serve")
+    parked: list[socket.socket] = []
+    with few_descriptors(workers, 12):
+        for _ in range(30):
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            # The listener is the first to be ready, and those that must make room follow.
+            newer = [dial(world.issuer.port, b"GET /") for _ in range(7)]
+            for sock in parked:
+                with suppress(OSError):
+                    sock.send(b"x")
+            parked += newer
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            assert world.asked(lambda: world.issuer.site.get("/healthz")).status == 200
+    for sock in parked:
+        sock.close()
+
+
+AHEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def test_what_was_read_ahead_holds_no_thread(world: World) -> None:
+    """Half a request behind a whole one waits in the poller, however it is pieced together."""
+    slow = [dial(world.issuer.port, AHEAD + PART + b"X: ") for _ in range(40)]
+    for sock in slow:
+        for _ in until(5, "the answer to the first"):
+            with suppress(BlockingIOError):
+                assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+                break
+        sock.send(b"y\r\n\r\n{")
+    world.story()
+    for sock in slow:
+        sock.close()
+    assert world.longest < SOON
+    assert world.refused == 0
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_turn(world: World) -> None:
+    """Each of five, and nobody waits for what is there already (RFC 9112 section 9.3.2)."""
+    sock = dial(world.issuer.port, AHEAD * 5)
+    got = b""
+    for _ in until(5, "five answers"):
+        with suppress(BlockingIOError):
+            got += sock.recv(65536)
+        if got.count(b"HTTP/1.1 200") == 5:
+            break
+    sock.close()
 
 
 def test_a_gateway_out_of_descriptors(world: World) -> None:

@@ -1,19 +1,25 @@
-"""The database's disk is full: what cannot be journalled is not acknowledged, the rest goes on."""
+"""A disk is full, the database's or Redis': what is not kept is not acknowledged."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from harness.fault_deployment import Deployment
 from harness.fault_watch import Watch
 from harness.gatepass_command import Gatepass
+from harness.issuer_app import IssuerApp, granted, migrated_sqlite
+from harness.limits import OFF
 from harness.postgres_server import PostgresServer, server_user
 from harness.processes import until
+from harness.redis_server import RedisServer
 from harness.small_disk import SmallDisk
 from psycopg import sql
+
+from revocation import DenylistUnavailable
 
 
 @pytest.fixture
@@ -91,3 +97,35 @@ def test_a_full_disk_shows_who_acknowledges_what_was_not_written(
         pytest.raises(AssertionError, match="status=200"),
     ):
         fill_up(altered, disk, ROUNDS_OF_SQLITE)
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_a_full_disk_of_redis_is_503_and_mends(fsync: str, tmp_path: Path) -> None:
+    """Redis refuses to write, or ends itself; with room, and started again, all goes on."""
+    database = f"sqlite:///{migrated_sqlite(tmp_path / 'issuer.db')}"
+    with (
+        SmallDisk(8) as disk,
+        RedisServer(config={"dir": str(disk.path), "appendfsync": fsync}) as store,
+        IssuerApp.build(database, store.unix_url, tmp_path, limits=OFF) as issuer,
+    ):
+        ended, leaving, staying = (issuer.grant()["refresh_token"] for _ in range(3))
+        granted(issuer.logout(ended))
+        disk.fill()
+        for _ in until(10, "a login to be refused"):
+            answer = issuer.login()
+            if answer.status_code != 200:
+                break
+        for refused in (answer, issuer.refresh(staying), issuer.logout(leaving)):
+            assert (refused.status_code, refused.headers.get("Retry-After")) == (503, "1")
+        disk.free()
+        assert store.process.running is (fsync == "everysec")
+        if fsync == "always":
+            store.start()
+        pulse = issuer.make_pulse()
+        for _ in until(10, "a logout"):
+            with suppress(DenylistUnavailable):
+                pulse.beat()
+            if issuer.logout(leaving).status_code == 200:
+                break
+        granted(issuer.refresh(staying))
+        assert [issuer.refresh(token).status_code for token in (ended, leaving)] == [400, 400]

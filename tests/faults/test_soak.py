@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from harness import soak
 from harness.processes import monotonic
 from harness.race_load import issued
 from harness.soak import Report, Soak
 from harness.soak_faults import SKEW
 
-DEPLOYMENTS = [("redis", 15, 7.0, 30), ("sentinel", 3, 12.0, 8), ("cluster", 3, 8.0, 6)]
+DEPLOYMENTS = [("redis", 15, 6.0, 25), ("sentinel", 3, 10.0, 6), ("cluster", 3, 6.5, 4)]
 """How Redis is set up, kinds of fault, seconds from one to the next, least of each operation."""
 
 
@@ -23,6 +26,7 @@ def acted_out(report: Report, least: int) -> None:
     done = report.figures.operations
     assert done["gateway"] > 1_000
     assert min(done[kind] for kind in ("login", "refresh", "change", "logout", "revoke")) >= least
+    assert report.figures.repeated >= least
     undecided = report.figures.undecided
     assert 0 < undecided < 0.5 * sum(count for kind, count in done.items() if kind != "gateway")
 
@@ -54,6 +58,13 @@ def assert_a_clock_was_wrong(report: Report) -> None:
     assert {grant.jti for grant in early} & taken
 
 
+def test_the_soak_is_a_program() -> None:
+    """As docs/durability.md has it: by its path, with its options."""
+    argv = [sys.executable, soak.__file__, "--help"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "--minutes" in told.stdout
+
+
 def test_a_soak_finds_a_denylist_that_is_not_filled_again(tmp_path: Path) -> None:
     """Issuers that skip the replay after a FLUSHALL are found out.
 
@@ -61,8 +72,8 @@ def test_a_soak_finds_a_denylist_that_is_not_filled_again(tmp_path: Path) -> Non
     """
 
     def caught(attempt: int) -> bool:
-        soak = Soak(alterations=["no-replay"], only="FLUSHALL")
-        report = soak.run(tmp_path / str(attempt), seconds=16, every=8)
+        emptied = Soak(alterations=["no-replay"], only="FLUSHALL")
+        report = emptied.run(tmp_path / str(attempt), seconds=16, every=8)
         return any("was taken" in violation for violation in report.violations)
 
     assert any(caught(attempt) for attempt in range(5))

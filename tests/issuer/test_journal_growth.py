@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import ABSOLUTE, NEW_PASSWORD, PASSWORD, IssuerApp, granted
+from harness.limits import OFF
 
 from issuer import journal as journal_module
 from issuer.database.engine import writing
@@ -17,6 +18,12 @@ from issuer.settings import LONGEST_SESSION
 from revocation import Entry, Kind
 
 TIMES = 12
+
+
+@pytest.fixture
+def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
+    """One without limits: here everything is done a dozen times."""
+    return make_issuer(limits=OFF)
 
 
 def logout(issuer: IssuerApp, _number: int) -> None:

@@ -93,6 +93,20 @@ def test_a_full_replica_says_so_ages_and_goes_on_by_itself(
     assert len(held_by(replica)) == 1
 
 
+def test_a_full_replica_still_learns_of_an_epoch(near_store: Store, clock: HandClock) -> None:
+    """Read with entries for which there is no room, it refuses what was issued before it."""
+    denylist = near_store.ready(clock)
+    replica = Replica(denylist, clock=clock, wall_clock=clock, most=3)
+    replica.step(block=0)
+    denylist.add([Entry.session(f"s-{number}", clock.after(60)) for number in range(4)])
+    denylist.add([Entry.epoch("another", int(clock()))])
+    with pytest.raises(ReplicaFull):
+        replica.step(block=0)
+    with pytest.raises(TokenRevoked):
+        replica.check(Token(iat=int(clock())), KID, policy=StalePolicy.OPEN)
+    replica.check(Token(iat=int(clock()) + 1), KID, policy=StalePolicy.OPEN)
+
+
 def test_a_snapshot_too_large_is_not_read_over_and_over(
     near_store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,6 +200,21 @@ def test_a_victim_keeps_only_networks_of_late(issuer: IssuerApp) -> None:
 
 
 @stacks.both_stores
+def test_a_reset_lets_a_locked_out_owner_in(issuer: IssuerApp) -> None:
+    """Who was never seen anywhere proves the mailbox, and no guess of before is in the way."""
+    from_afar = [attempt(issuer, elsewhere(number)) for number in range(11)]
+    assert statuses(from_afar) == [400] * 10 + [429]
+    assert log_in(issuer).status_code == 429
+    body = {"token": issuer.forgot(), "new_password": NEW_PASSWORD}
+    reset = issuer.post("/password/reset", body, environ_base={"REMOTE_ADDR": HOME})
+    assert reset.status_code == 200
+    assert attempt(issuer, HOME, password=NEW_PASSWORD).status_code == 200
+    again = [attempt(issuer, elsewhere(number)) for number in range(11)]
+    assert statuses(again) == [400] * 10 + [429]
+    assert attempt(issuer, HOME, password=NEW_PASSWORD).status_code == 200, "a known network"
+
+
+@stacks.both_stores
 def test_an_attacker_next_door_is_judged_like_one_far_away(issuer: IssuerApp) -> None:
     """In the victim's network an exhausted address answers alike for names known there or not."""
     assert log_in(issuer).status_code == 200

@@ -29,6 +29,7 @@ LIMITS = limits(
     resets_account="3 per minute",
 )
 JUDGE = "        self._refuse_if(self._look(attempt)[0])\n"
+WELCOME = "        self._welcome(attempt)\n"
 NETWORK = 'digest("account and network", username, net)'
 INCR = "return self._ask(lambda counts: counts.incr(key, expiry, amount))"
 ITEMS = "for key, item in counter.keys().items()\n        ]"
@@ -37,7 +38,7 @@ MUTANTS = {
     "every attempt counts": ("guard", "forget(attempt.own)", "count(attempt.counted)"),
     "no failure counts": ("guard", "self._tally.count(attempt.counted)", "pass"),
     "a failure too many is told": ("guard", "self._refuse_if(anywhere)", "pass"),
-    "a right password passes whatever failed meanwhile": ("guard", JUDGE + "        # SP", "# SP"),
+    "a right password passes whatever failed meanwhile": ("guard", JUDGE + WELCOME, WELCOME),
     "nothing is refused beforehand": ("guard", JUDGE + "        try:", "        try:"),
     "a success does not make up": ("guard", "self._tally.forget(attempt.own)", "pass"),
     "no network is remembered": ("guard", "if attempt.network and", "if False and"),

@@ -10,7 +10,9 @@ from harness import stacks
 from harness.issuer_app import IssuerApp, bearer, claims_of, granted
 from harness.limits import limits, log_in
 
+from issuer.families import NewFamily
 from issuer.journal import Reason
+from issuer.sessions.cap import keep_within_cap
 from issuer.settings import LimitSettings
 from revocation import DenylistUnavailable, Entry, Kind
 
@@ -64,6 +66,33 @@ def test_twenty_logins_at_once_leave_no_more_than_the_cap(make_issuer: Make) -> 
 
 def _works(issuer: IssuerApp, access_token: str) -> bool:
     return bool(issuer.sessions(access_token).status_code == 200)
+
+
+@stacks.both_stores
+@pytest.mark.parametrize("first_to_look", [0, 1])
+def test_two_logins_at_once_do_not_end_each_other(make_issuer: Make, first_to_look: int) -> None:
+    """Both were there before either looked: the later one is left, in whatever order they look."""
+    issuer = make_issuer(limits=limits(sessions=1))
+    families = issuer.services.families
+    made = []
+    for sid in "ab":
+        now = int(issuer.clock())
+        new = NewFamily(
+            sub=issuer.account.id,
+            sid=sid * 22,
+            client_id="demo",
+            credential_version=issuer.account.credential_version,
+            auth_time=now,
+            amr=("pwd",),
+            scope="",
+            idle=None,
+            absolute_end=now + 600,
+        )
+        made.append(families.create(new))
+        issuer.clock.advance(0.5)
+    keep_within_cap(issuer.services, made[first_to_look])
+    keep_within_cap(issuer.services, made[1 - first_to_look])
+    assert [family.sid for family in families.of_subject(issuer.account.id)] == [made[1].sid]
 
 
 @stacks.both_stores

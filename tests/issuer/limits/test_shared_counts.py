@@ -166,6 +166,22 @@ def test_a_redis_that_hangs_is_asked_once(private_redis: RedisServer) -> None:
     storage.close()
 
 
+def test_a_redis_that_only_counts_no_more_makes_no_guess_free(private_redis: RedisServer) -> None:
+    """Full, it tells old counts and takes no new ones: those of this process count, too."""
+    counts = RedisCounts(private_redis.unix_url, namespace="gatepass")
+    storage = SharedStorage(shared=counts)
+    assert storage.incr("x", 60) == 1
+    private_redis.client().config_set("maxmemory", 1)
+    for number in range(1, 4):
+        assert storage.incr("x", 60) == number
+        storage._away_until = 0.0  # a second has passed
+        assert storage.get_many(["x", "y"]) == [number, 0]
+        assert storage.get_expiry("x") > time.time() + 50
+    storage.clear("x")
+    assert storage.get("x") == 0
+    storage.close()
+
+
 KINDS = ["redis_url", "rediss", "cluster"]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from harness.denylists import FaultyDenylist
 from harness.issuer_app import ISSUER, IssuerApp, bearer, claims_of, granted
 from harness.life_model import Access, Client, Life, Person, Refresh, Session
+from harness.limits import OFF
 from harness.rotation_model import ModelFamily
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -52,7 +53,8 @@ class World:
     """An issuer that is restarted at will, and a gateway whose line may be cut."""
 
     def __init__(self, make_issuer: Callable[..., IssuerApp], **changes: Any) -> None:
-        self.issuer = make_issuer(**changes)
+        # Limits go by real time, and a life here lasts for months.
+        self.issuer = make_issuer(limits=OFF, **changes)
         self.clock = self.issuer.clock
         self.pulse = self.issuer.make_pulse(clock=self.clock)
         self.cut_since: float | None = None

@@ -24,6 +24,8 @@ def keep(source: str, content: bytes) -> None:
         if _file is None:
             _file = tempfile.TemporaryFile()  # noqa: SIM115 - until the process ends
             atexit.register(_file.close)
+        if _file.closed:
+            return  # what is killed on the way out is searched by nobody
         place = _file.seek(0, 2)
         _file.write(content)
         _entries.append((source, place, len(content)))

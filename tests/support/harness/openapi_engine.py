@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import schemathesis
-from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, basic, bearer, granted
+from harness.issuer_app import METRICS_TOKEN, PASSWORD, USERNAME, IssuerApp, basic, bearer, granted
 from harness.openapi_conformance import METHODS
 from schemathesis import engine
 from schemathesis.core.failures import Failure, ServerError
@@ -47,6 +47,8 @@ class SchemeAuth:
         if "bearer" in schemes:
             # A new one each time: what is asked for may end every session.
             return bearer(self.issuer.grant()["access_token"])
+        if "metricsToken" in schemes:
+            return bearer(METRICS_TOKEN)
         if "gatewaySecretBasic" in schemes:
             return basic("edge")
         return basic("rs") if "clientSecretBasic" in schemes else {}

@@ -8,7 +8,7 @@ nothing may.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ REFUSALS = {
     "end": {401, 404},
 }
 NEVER = float("inf")
+Generation = Callable[[str], int]
+"""Of a refresh token, in its family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Event:
     password: str | None = None
     new: str | None = None
     ends: str | None = None
+    used: str | None = None
+    """The refresh token that was presented to be replaced."""
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> Event:
@@ -90,10 +94,16 @@ class _Person:
     """One person's part of a history."""
 
     def __init__(
-        self, events: list[Event], first_password: str, losses: Sequence[tuple[float, float]] = ()
+        self,
+        events: list[Event],
+        first_password: str,
+        losses: Sequence[tuple[float, float]] = (),
+        generation: Generation | None = None,
     ) -> None:
         self.events = events
         self.losses = losses
+        self.generation = generation
+        self.repeated = 0
         self.lost: set[str] = set()
         self.first_seen: dict[str, float] = {}
         self.changes = [event for event in events if event.op == "change"]
@@ -133,6 +143,7 @@ class _Person:
     def check(self) -> Iterable[str]:
         """Everything that may not have happened."""
         yield from self._winners()
+        yield from self._families()
         for event in self.events:
             if event.status == BUSY and event.client >= 0 and not event.retry_after:
                 yield f"nobody was told when to come again: {event}"
@@ -164,6 +175,27 @@ class _Person:
         for version in range(1, self.last):
             if version not in self.known and version not in self.begun:
                 yield f"version {version} of {self.events[0].person} was skipped"
+
+    def _families(self) -> Iterable[str]:
+        """A family is one line of generations, of which the last two at the most are taken."""
+        if self.generation is None:
+            return
+        handed: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        replaced = []
+        for event in self.events:
+            if event.got is None:
+                continue
+            made = self.generation(event.got.refresh)
+            handed[event.got.sid].append((event.end, made))
+            if event.used is not None:
+                replaced.append((event, event.got.sid, made, self.generation(event.used)))
+        for event, sid, made, used in replaced:
+            newest = max((gen for end, gen in handed[sid] if end <= event.start), default=used)
+            self.repeated += made == newest
+            if made not in {used, used + 1}:
+                yield f"generation {made} came of generation {used}: {event}"
+            if used < newest - 1:
+                yield f"a family forked, {used} was taken after {newest}: {event}"
 
     def _login(self, event: Event) -> Iterable[str]:
         assert event.password is not None
@@ -229,13 +261,16 @@ class Figures:
     violations: int
     lost: int
     """Sessions that a fault which loses data took, and that were refused for it."""
+    repeated: int
+    """Refreshes that gave a generation which had been given before: its answer was lost."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.operations.items()))
         return (
             f"{sum(self.operations.values())} operations ({kinds}); {self.changes_won} changes won,"
             f" {self.changes_lost} lost, {self.contested} versions contested;"
-            f" {self.interleavings} interleavings; {self.undecided} without answer;"
+            f" {self.interleavings} interleavings; {self.undecided} without answer,"
+            f" {self.repeated} successors given again;"
             f" {self.violations} violations"
         )
 
@@ -244,22 +279,25 @@ def check(
     events: Iterable[Event],
     first_passwords: Mapping[str, str],
     losses: Sequence[tuple[float, float]] = (),
+    generation: Generation | None = None,
 ) -> tuple[list[str], Figures]:
     """Everything in a history that may not have happened, and its figures.
 
-    `losses` are the spans of faults that lose data, from their beginning to their end.
+    `losses` are the spans of faults that lose data, from their beginning to their end. Without
+    `generation` nobody looks at families.
     """
     by_person: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_person[event.person].append(event)
     violations: list[str] = []
     operations: Counter[str] = Counter()
-    won = lost = contested = interleavings = undecided = gone = 0
+    won = lost = contested = interleavings = undecided = gone = repeated = 0
     for name, own in by_person.items():
         own.sort(key=lambda event: event.start)
-        person = _Person(own, first_passwords[name], losses)
+        person = _Person(own, first_passwords[name], losses, generation)
         violations += person.check()
         gone += len(person.lost)
+        repeated += person.repeated
         operations.update(event.op for event in own)
         winners = [change for change in person.changes if change.status == 200]
         won += len(winners)
@@ -276,6 +314,14 @@ def check(
                 other.op == "change" and other.ver == winner.ver for other in meanwhile
             )
     figures = Figures(
-        operations, won, lost, contested, interleavings, undecided, len(violations), gone
+        operations,
+        won,
+        lost,
+        contested,
+        interleavings,
+        undecided,
+        len(violations),
+        gone,
+        repeated,
     )
     return violations, figures

@@ -218,7 +218,10 @@ class Race:
 
     def judge(self) -> tuple[list[str], Figures]:
         """Everything in the history that may not have happened, and its figures."""
-        return check(self.events, self.passwords, self.losses)
+        return check(self.events, self.passwords, self.losses, self._generation)
+
+    def _generation(self, token: str) -> int:
+        return self.fleet.opened(token).gen
 
     def settle(self, verifier: Verifier) -> tuple[list[str], Figures]:
         """Try everything once more, now that nothing is under way, and check the whole history."""
@@ -283,7 +286,8 @@ class Race:
         start = monotonic()
         answer = issuer.refresh(grant.refresh)
         got = race_client.granted(answer.body)
-        self._final(name, "refresh", start, answer.status, got=got, sid=grant.sid, ver=grant.ver)
+        presented = {"sid": grant.sid, "ver": grant.ver, "used": grant.refresh}
+        self._final(name, "refresh", start, answer.status, got=got, **presented)
 
     def _final(
         self,

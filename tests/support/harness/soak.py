@@ -21,7 +21,8 @@ from itertools import cycle, pairwise
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    # In place of this directory, whose modules are not those that others mean by their names.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from harness.issuer_process import READY_SECONDS, IssuerFleet
 from harness.postgres_server import PostgresServer
