@@ -32,12 +32,14 @@ from issuer.database.tables import metadata
 
 BEATING = (b"{denylist}", b"{denylist}:feed")
 """Redis keys that each heartbeat changes."""
+MOVING = ("denylist_positions", "access_lifetimes")
+"""Tables that an issuer moves on by itself."""
 
 
 def everything(deployment: Deployment) -> tuple[Any, ...]:
     """SQL's rows and Redis' keys, but for what heartbeats change."""
     engine = open_engine(deployment.fleet.database_url)
-    tables = [table for table in metadata.sorted_tables if table.name != "denylist_positions"]
+    tables = [table for table in metadata.sorted_tables if table.name not in MOVING]
     with engine.connect() as connection:
         rows = {table.name: connection.execute(sa.select(table)).fetchall() for table in tables}
     engine.dispose()

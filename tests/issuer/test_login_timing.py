@@ -140,15 +140,20 @@ def test_an_issuer_that_skips_hashing_is_caught(
 def test_the_measurement_finds_a_fifth_of_a_hash(cases: dict[str, Case]) -> None:
     """Its power: of a hundred draws with a fifth more time for one case, 95 or more are found;
     of a hundred without, none."""
-    times = measured({"nobody": cases["nobody"]}, 2 * ROUNDS)["nobody"]
     chance = random.Random(11)
 
-    def draw() -> list[float]:
-        return chance.choices(times, k=ROUNDS)
+    def has_its_power() -> bool:
+        times = measured({"nobody": cases["nobody"]}, 2 * ROUNDS)["nobody"]
 
-    found = [told_apart(draw(), [1.2 * value for value in draw()]) for _ in range(100)]
-    assert found.count(True) >= 95
-    assert not any(told_apart(draw(), draw()) for _ in range(100))
+        def draw() -> list[float]:
+            return chance.choices(times, k=ROUNDS)
+
+        assert not any(told_apart(draw(), draw()) for _ in range(100))
+        found = [told_apart(draw(), [1.2 * value for value in draw()]) for _ in range(100)]
+        return found.count(True) >= 95
+
+    # A machine that is busy for a moment spreads the times of one measurement.
+    assert any(has_its_power() for _ in range(3))
 
 
 @stacks.anywhere

@@ -297,6 +297,8 @@ def test_a_hundred_thousand_entries(setting: Setting) -> None:
         if setting.sink.in_step:
             break
     assert time.monotonic() - begun < 30
+    # On a busy machine that may have taken longer than the copy may be old.
+    setting.sink.vouch(suspension_aware_clock())
     assert (setting.status(token), setting.status(revoked)) == (200, 401)
 
 

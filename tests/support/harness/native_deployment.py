@@ -70,7 +70,9 @@ class Deployment:
     def material(self) -> Material:
         """What attacks are made of, after one more login; the ring has ES256 alone."""
         granted = self.login()
-        claims = {**claims_of(granted["access_token"]), "roles": ["editor"]}
+        # Of a subject about whom no other test has told the gateway anything.
+        own = {"sub": "somebody who is attacked", "sub_ver": 1, "roles": ["editor"]}
+        claims = {**claims_of(granted["access_token"]), **own}
         ring = DirectoryStore(self.issuer.directory / "keys", None, development=True).load()
         refresh = RefreshSealer(self.issuer.url, lambda: ring).open(granted["refresh_token"], 0)
         return Material(
