@@ -17,7 +17,7 @@ from harness.race_load import issued
 from harness.soak import Report, Soak
 from harness.soak_faults import SKEW
 
-DEPLOYMENTS = [("redis", 15, 6.0, 25), ("sentinel", 3, 10.0, 6), ("cluster", 3, 6.5, 4)]
+DEPLOYMENTS = [("redis", 18, 5.5, 25), ("sentinel", 3, 10.0, 6), ("cluster", 3, 6.5, 4)]
 """How Redis is set up, kinds of fault, seconds from one to the next, least of each operation."""
 
 

@@ -72,12 +72,21 @@ class PostgresServer:
         url = self.url_of(database).replace("+psycopg", "")
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
-    def create_database(self, template: str = "template1") -> str:
-        """Copy `template` (which nobody may be connected to) and return the copy's URL."""
+    def create_database(self, template: str = "template1", place: Path | None = None) -> str:
+        """Copy `template` (which nobody may be connected to) and return the copy's URL.
+
+        `place` is a directory of the server's that holds it, but for the write-ahead log.
+        """
         name = f"test_{secrets.token_hex(8)}"
         command = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         with self.connect() as connection:
             connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+            if place is not None:
+                space = sql.Identifier(f"place_{secrets.token_hex(4)}")
+                make = sql.SQL("CREATE TABLESPACE {} LOCATION {}")
+                connection.execute(make.format(space, str(place)))
+                move = sql.SQL("ALTER DATABASE {} SET TABLESPACE {}")
+                connection.execute(move.format(sql.Identifier(name), space))
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:

@@ -25,13 +25,14 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from harness.issuer_process import READY_SECONDS, IssuerFleet
-from harness.postgres_server import PostgresServer
+from harness.postgres_server import PostgresServer, server_user
 from harness.processes import monotonic
 from harness.race_history import UNDECIDED, Event, Figures
 from harness.race_load import Race
 from harness.redis_cluster import RedisCluster
 from harness.redis_sentinel import RedisSentinel
 from harness.redis_server import RedisServer
+from harness.small_disk import SmallDisk
 from harness.soak_faults import (
     ClusterFaults,
     Fault,
@@ -52,6 +53,8 @@ LOOK = 0.25
 SAMPLE = 4
 RECOVERY = 60.0
 EXPIRED = -1
+DISK = 128
+"""Megabytes, of each store's."""
 DOWN_AFTER = 2000
 """Milliseconds: a busy machine must not look like a lost one, whose data may be gone."""
 DENYLIST = "gatepass:{denylist}"
@@ -69,8 +72,11 @@ class Stores:
 @contextmanager
 def one_redis() -> Iterator[Stores]:
     """One server."""
-    with RedisServer(tcp=True) as store:
-        yield Stores(store.tcp_url, RedisFaults(store).all())
+    with (
+        SmallDisk(DISK) as disk,
+        RedisServer(tcp=True, config={"dir": str(disk.path)}) as store,
+    ):
+        yield Stores(store.tcp_url, RedisFaults(store, disk).all())
 
 
 @contextmanager
@@ -124,10 +130,11 @@ class Soak:
         """Strike once in each `every` seconds, for `seconds`, then let everything settle."""
         with ExitStack() as stack:
             sql = stack.enter_context(PostgresServer())
+            disk = stack.enter_context(SmallDisk(DISK, owner=server_user()))
             stores = stack.enter_context(STORES[self.on]())
             fleet = stack.enter_context(
                 IssuerFleet(
-                    sql.create_database(),
+                    sql.create_database(place=disk.path),
                     stores.url,
                     directory,
                     alterations=self.alterations,
@@ -168,7 +175,7 @@ class Soak:
             try:
                 faults = stores.faults
                 if self.on == "redis":
-                    faults = [*faults, *IssuerFaults(fleet).all(), *SqlFaults(sql).all()]
+                    faults = [*faults, *IssuerFaults(fleet).all(), *SqlFaults(sql, disk).all()]
                 struck = [fault for fault in faults if self.only in fault.name]
                 self._strike(race, struck, begun + seconds, every)
             finally:

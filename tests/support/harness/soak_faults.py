@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import resource
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,12 +14,14 @@ from pathlib import Path
 
 import psycopg
 import redis
-from harness.issuer_process import HOST, IssuerFleet, IssuerProcess
+from harness.flood import Flood
+from harness.issuer_process import IssuerFleet, IssuerProcess
 from harness.postgres_server import PostgresServer
 from harness.processes import monotonic
 from harness.redis_cluster import RedisCluster
 from harness.redis_sentinel import RedisSentinel
 from harness.redis_server import RedisServer
+from harness.small_disk import SmallDisk
 
 SHORT = 1.0
 """Seconds for which most faults last."""
@@ -32,8 +33,9 @@ SLOW = 0.3
 """Seconds for which Redis keeps everybody waiting, again and again."""
 FLAP = 0.1
 """Seconds between two cuts of every connection."""
-SILENT = 500
-"""Connections that send half a request; fewer than a process may have descriptors open."""
+IDLE = 10_000
+SLOW_LORIS = 1_000
+"""Connections that send a request a byte at a time; who is closed comes again."""
 MOVED = 8
 """Slots of a cluster that move beside that of the denylist."""
 
@@ -61,7 +63,8 @@ class IssuerFaults:
             Fault("issuer: stopped for 4 s", self._pause),
             Fault("issuer: its clock 5 s ahead, then 5 s behind", self._skew),
             Fault("issuer: no file descriptors left", self._exhaust_descriptors),
-            Fault("issuer: 500 half-sent requests", self._half_send),
+            Fault("issuer: ten thousand idle connections", self._idle),
+            Fault("issuer: slow-loris, a thousand at a time", self._drip),
         ]
 
     def _next(self) -> tuple[int, IssuerProcess]:
@@ -94,15 +97,17 @@ class IssuerFaults:
                 stack.enter_context(_no_more_descriptors(pid))
             time.sleep(2 * SHORT)
 
-    def _half_send(self) -> None:
+    def _idle(self) -> None:
         _, victim = self._next()
-        with ExitStack() as stack:
-            for _ in range(SILENT):
-                with contextlib.suppress(OSError):
-                    silent = socket.create_connection((HOST, victim.port), timeout=SHORT)
-                    stack.enter_context(silent)
-                    silent.sendall(b"POST /refresh HTTP/1.1\r\nHost: ")
-            time.sleep(2 * SHORT)
+        with Flood(victim.port, IDLE) as flood:
+            flood.opened()
+            time.sleep(SHORT)
+
+    def _drip(self) -> None:
+        _, victim = self._next()
+        head = b"POST /refresh HTTP/1.1\r\nX-Slow: "
+        with Flood(victim.port, SLOW_LORIS, most=3 * SLOW_LORIS, said=head, drip=b"x"):
+            time.sleep(LONG)
 
 
 @contextmanager
@@ -119,8 +124,10 @@ def _no_more_descriptors(pid: int) -> Iterator[None]:
 class SqlFaults:
     """What can be done to PostgreSQL."""
 
-    def __init__(self, sql: PostgresServer) -> None:
+    def __init__(self, sql: PostgresServer, disk: SmallDisk) -> None:
+        """`disk` holds the database, and nothing else."""
         self._sql = sql
+        self._disk = disk
 
     def all(self) -> list[Fault]:
         """One of each kind, in the order in which they come."""
@@ -128,12 +135,18 @@ class SqlFaults:
             Fault("PostgreSQL: kill -9, restart", self._kill),
             Fault("PostgreSQL: every backend ended", self._end_backends),
             Fault("PostgreSQL: connections exhausted", self._exhaust_connections),
+            Fault("PostgreSQL: disk full", self._fill_disk),
         ]
 
     def _kill(self) -> None:
         self._sql.kill()
         time.sleep(SHORT)
         self._sql.start()
+
+    def _fill_disk(self) -> None:
+        self._disk.fill()
+        time.sleep(LONG)
+        self._disk.free()
 
     def _end_backends(self) -> None:
         with self._sql.connect() as connection:
@@ -167,8 +180,10 @@ def _end_others(
 class RedisFaults:
     """What can be done to a Redis that is alone."""
 
-    def __init__(self, store: RedisServer) -> None:
+    def __init__(self, store: RedisServer, disk: SmallDisk) -> None:
+        """`disk` holds its data, and nothing else."""
         self._store = store
+        self._disk = disk
 
     def all(self) -> list[Fault]:
         """One of each kind, in the order in which they come."""
@@ -180,6 +195,7 @@ class RedisFaults:
             Fault("Redis: FLUSHALL", self._flush, loses=True),
             Fault("Redis: older append-only file", self._older_file, loses=True),
             Fault("Redis: maxmemory reached", self._fill),
+            Fault("Redis: disk full, restart", self._fill_disk),
         ]
 
     def _kill(self) -> None:
@@ -211,8 +227,8 @@ class RedisFaults:
         self._store.client().flushall()
 
     def _older_file(self) -> None:
-        log = self._store.directory / "appendonlydir"
-        kept = self._store.directory / "kept"
+        log = self._disk.path / "appendonlydir"
+        kept = self._disk.path / "kept"
         # Taken while nobody writes, as a snapshot of the volume would be.
         with self._stopped():
             shutil.copytree(log, kept)
@@ -226,6 +242,13 @@ class RedisFaults:
         self._store.stop()
         yield
         self._store.start()
+
+    def _fill_disk(self) -> None:
+        self._disk.fill()
+        time.sleep(SHORT)
+        self._disk.free()
+        # One that syncs always ends itself at its first failure to write.
+        self._store.restart()
 
     def _fill(self) -> None:
         client = self._store.client()
