@@ -59,7 +59,7 @@ def fleet(
         url: str = request.getfixturevalue("postgres_url")
         settings |= {
             "GATEPASS_KEY_STORE": "database",
-            "GATEPASS_KEYS_SECRET": "a passphrase of the ring, and a long one",
+            "GATEPASS_KEYS_SECRET": "nineteen pewter saucers 5512, and a long one",
         }
     else:
         url = f"sqlite:///{migrated_sqlite(tmp_path / 'issuer.db')}"

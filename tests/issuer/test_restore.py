@@ -27,7 +27,7 @@ from issuer.sessions.grant import grant
 from keys import KeyRing, KeyStoreError
 from revocation import DenylistUnavailable, Kind, Replica
 
-SECRET = "a passphrase of the ring, and a long one"
+SECRET = "nineteen pewter saucers 5512, and a long one"
 MODES = ("file", "in-place")
 RINGS: dict[str, dict[str, Any]] = {
     "directory": {},

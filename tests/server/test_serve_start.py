@@ -16,7 +16,7 @@ from harness.issuer_app import PASSWORD, USERNAME, migrated_sqlite
 from harness.redis_server import RedisServer
 from harness.served_issuer import SETTINGS_FILE, ServedIssuer
 
-SECRET = "a passphrase of the key directory"
+SECRET = "seventeen copper lanterns 904"
 
 Refuses = Callable[..., str]
 

@@ -58,6 +58,8 @@ class Secrets:
         """Remember one, in each form in which it might be written. What is too short is not."""
         if len(secret) < SHORTEST or hash(secret) in self._seen:
             return
+        if len(set(secret)) < 4:
+            return  # zeros that stand for a digest: Redis writes the like by itself
         self._seen.add(hash(secret))
         self.counts[kind] += 1
         if isinstance(secret, bytes):
