@@ -90,6 +90,19 @@ class _Worker:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+class _Supervisor(Multiprocess):
+    """uvicorn's, which notices at once that a worker has died while it is asked for its health.
+
+    It would wait for the answer as long as for that of one that hangs, and hear no signal.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        for process in self.processes:
+            # Our copy of the worker's end, which would keep the pipe open after its death.
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+
+
 def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
 
@@ -122,7 +135,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
         )
         announce(url)
         if given.workers > 1:
-            Multiprocess(config, [listener]).run()
+            _Supervisor(config, [listener]).run()
             return
         # uvicorn raises the signal again once it has stopped, and this is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -46,6 +46,22 @@ ROOM = 16
 """Connections that make room where there is no descriptor left: requests need some, too."""
 PAUSE = 0.01
 """Seconds until the next attempt to accept where nobody can make room."""
+_PASSING = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+    }
+)
+"""What accept(2) says of the one connection that it did not take, or of a firewall; the listener is
+as good as before."""
 ACCEPT_ON_STOP = 128
 """Queued connections that a stopping worker still takes."""
 MAX_HEAD_BYTES = 32 * 1024
@@ -161,7 +177,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 # It stays in the listener's queue, which wakes the poller at once again.
                 if not self._make_room(ROOM):
                     time.sleep(PAUSE)
-            elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
+            elif error.errno not in _PASSING:
                 raise
             return
         self.nr_conns += 1

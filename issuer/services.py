@@ -25,7 +25,14 @@ from keys import (
 from keys import Key as RingKey
 from keys import revoke as without_key
 from revocation import DEFAULT_MAX_STALENESS, Denylist, Replica, open_denylist
-from tokens import MAX_LEEWAY, AccessVerifier, RefreshSealer, UnknownKid, VerificationKey
+from tokens import (
+    MAX_LEEWAY,
+    AccessVerifier,
+    RefreshClaims,
+    RefreshSealer,
+    UnknownKid,
+    VerificationKey,
+)
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
@@ -90,6 +97,18 @@ class Services:
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
         return signing_key(self.keys.ring, self.settings.algorithms)
+
+    def open_refresh_token(self, token: str) -> RefreshClaims:
+        """As `RefreshSealer.open`, now. Raises `TokenError`.
+
+        Another issuer may have begun to use a key that this one has not read yet: after a key was
+        revoked its successor is used at once.
+        """
+        try:
+            return self.sealer.open(token, self.clock())
+        except UnknownKid:
+            self.keys.tick()
+            return self.sealer.open(token, self.clock())
 
     def start(self) -> None:
         """Start the background threads of this process."""

@@ -72,7 +72,7 @@ def _default_client() -> str:
 def _client_of(token: str) -> str | None:
     """The client that a refresh token names; None for a token that is worth nothing."""
     try:
-        return services().sealer.open(token, services().clock()).client_id
+        return services().open_refresh_token(token).client_id
     except TokenError:
         return None
 

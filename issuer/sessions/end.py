@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokens import AccessClaims, Expired, RefreshClaims, TokenError, UnknownKid
+from tokens import AccessClaims, Expired, TokenError
 
 from ..errors import OAuthError
 from ..journal import Reason
@@ -16,7 +16,7 @@ def logout(services: Services, *, refresh_token: str) -> bool:
     was. A session past its end has ended.
     """
     try:
-        claims = _open(services, refresh_token)
+        claims = services.open_refresh_token(refresh_token)
     except Expired:
         return True
     except TokenError:
@@ -25,15 +25,6 @@ def logout(services: Services, *, refresh_token: str) -> bool:
         claims.sub, claims.sid, reason=Reason.LOGOUT, absolute_end=claims.exp
     )
     return True
-
-
-def _open(services: Services, refresh_token: str) -> RefreshClaims:
-    try:
-        return services.sealer.open(refresh_token, services.clock())
-    except UnknownKid:
-        # Another issuer may have begun to use a key that this one has not read yet.
-        services.keys.tick()
-        return services.sealer.open(refresh_token, services.clock())
 
 
 def logout_bearer(services: Services, claims: AccessClaims) -> None:

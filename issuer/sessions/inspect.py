@@ -106,7 +106,7 @@ def introspect(services: Services, *, token: str, client: Client) -> dict[str, A
 
 def _introspect_refresh(services: Services, token: str, client: Client) -> dict[str, Any]:
     try:
-        claims = services.sealer.open(token, services.clock())
+        claims = services.open_refresh_token(token)
     except TokenError:
         return _INACTIVE
     owner = services.clients.get(claims.client_id)

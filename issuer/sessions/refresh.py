@@ -17,7 +17,11 @@ from ..families import (
     Family,
     Gone,
     RefreshReuseDetected,
+    Repeated,
+    Resent,
+    RetriedLate,
     RolledBack,
+    Rotated,
     RotationOutcome,
 )
 from ..families import (
@@ -30,6 +34,13 @@ from .login import require_client
 
 log = structlog.get_logger("gatepass.issuer")
 
+_RULES = {
+    Rotated: "rotated",
+    Repeated: "repeated",
+    Resent: "resent",
+    RetriedLate: "retried_late",
+}
+"""How outcomes are counted."""
 _GONE_TEXT = {
     GoneReason.UNKNOWN: "the session is not known any more; log in again",
     GoneReason.ENDED: "the session has been ended; log in again",
@@ -69,7 +80,7 @@ def _refresh(
     """
     instant = services.clock()
     try:
-        claims = services.sealer.open(token, instant)
+        claims = services.open_refresh_token(token)
     except Expired:
         raise _gone(services, GoneReason.ABSOLUTE) from None
     except TokenError as error:
@@ -119,7 +130,7 @@ def _answer(
 ) -> Grant:
     match outcome:
         case Current(family):
-            services.metrics.refresh(type(outcome).__name__.lower())
+            services.metrics.refresh(_RULES[type(outcome)])
             log.info(
                 "session_refreshed",
                 sub=family.sub,
@@ -134,7 +145,7 @@ def _answer(
             _end(services, family, Reason.REUSE)
             raise invalid_grant("this refresh token was used before; the session has been ended")
         case RolledBack(family):
-            services.metrics.refresh("rolledback")
+            services.metrics.refresh("rolled_back")
             log.error("families_went_back", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.ROLLBACK)
             raise invalid_grant("the session's state was lost; log in again")

@@ -18,6 +18,9 @@ from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
 from harness.web import Answer, ask
 
+POLLING = {"7", "271", "73"}
+"""poll and ppoll of x86-64, and ppoll of arm64."""
+
 SECRET = "pass-not-to-be-seen"
 
 
@@ -158,6 +161,29 @@ def test_workers_share_a_replica_and_end_with_their_supervisor(source: TokenSour
         assert not private.exists()
 
 
+def test_a_worker_that_dies_while_it_is_asked_is_replaced_at_once(source: TokenSource) -> None:
+    """The supervisor waits 30 seconds for one that hangs, and not for one that is gone."""
+    running = ForwardAuthService(source.url, source.denylist_url, "--workers", "2")
+    with running:
+        running.wait_ready()
+        for _ in until(30, "two workers"):
+            if len(workers := children(running.process.pid)) == 2:
+                break
+        victim = workers[0]
+        os.kill(victim, signal.SIGSTOP)
+        # A question that is answered takes no tenth of a second.
+        waits = 0
+        for _ in until(30, "a supervisor that waits for an answer", pause=0.02):
+            waits = waits + 1 if is_polling(running.process.pid) else 0
+            if waits == 10:
+                break
+        os.kill(victim, signal.SIGKILL)
+        for _ in until(10, "another worker"):
+            now = children(running.process.pid)
+            if len(now) == 2 and victim not in now:
+                break
+
+
 def test_workers_end_with_a_supervisor_that_is_killed(source: TokenSource) -> None:
     """No process, and no copy of the denylist, is left."""
     running = ForwardAuthService(source.url, source.denylist_url, "--workers", "2")
@@ -176,6 +202,11 @@ def maps_of(pids: list[int]) -> set[Path]:
     """The directories of the replicas that processes map."""
     lines = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
     return {Path(found).parent for found in re.findall(r"/\S+/replica", lines)}
+
+
+def is_polling(pid: int) -> bool:
+    """Whether a process's first thread is in poll(2), where it waits for a worker's answer."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] in POLLING
 
 
 def children(pid: int) -> list[int]:

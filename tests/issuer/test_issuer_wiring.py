@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 from harness import stacks
-from harness.issuer_app import NEW_PASSWORD, IssuerApp, claims_of, granted, redis_dump, refused
+from harness.issuer_app import (
+    NEW_PASSWORD,
+    IssuerApp,
+    claims_of,
+    default_clients,
+    granted,
+    redis_dump,
+    refused,
+)
 from harness.issuer_app import restore_redis as restore
 from structlog.testing import capture_logs
 
@@ -151,12 +159,14 @@ def test_issuers_on_the_same_stores_know_each_other_s_sessions(
 
 
 @stacks.anywhere
-def test_a_key_that_another_issuer_made_is_read_for_a_logout(
-    make_issuer: Callable[..., IssuerApp],
+@pytest.mark.parametrize("how", ["logout", "refresh", "introspect"])
+def test_a_key_that_another_issuer_made_is_read_for_a_refresh_token(
+    make_issuer: Callable[..., IssuerApp], how: str
 ) -> None:
-    """A refresh token under a sealing key that this issuer has not read yet is opened."""
+    """One under a sealing key that this issuer has not read yet is opened: nobody is signed out."""
     client = {"audience": "api", "idle": 0, "absolute": 7200}
-    changes = {"clients": {"demo": client}, "sealing_period": 400}
+    clients = {"demo": client, "rs": default_clients()["rs"]}
+    changes = {"clients": clients, "sealing_period": 400}
     one, two = make_issuer(**changes), make_issuer(**changes)
     for issuer in (one, two):
         issuer.clock.advance_to(max(one.clock(), two.clock()))
@@ -166,5 +176,10 @@ def test_a_key_that_another_issuer_made_is_read_for_a_logout(
     two.clock.advance_to(one.clock())
     token = one.grant()["refresh_token"]
     assert one.services.keys.ring.sealing().kid != two.services.keys.ring.sealing().kid
-    assert granted(two.logout(token)) == {"logged_out": True}
-    refused(one.refresh(token), 400, "invalid_grant")
+    if how == "refresh":
+        granted(two.refresh(token))
+    elif how == "introspect":
+        assert granted(two.introspect(token))["active"]
+    else:
+        assert granted(two.logout(token)) == {"logged_out": True}
+        refused(one.refresh(token), 400, "invalid_grant")
