@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -22,6 +23,7 @@ from .tables import FIRST_VERSION_TABLE, SQL_FORMAT, VERSION_TABLE, formats
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for SQLite's write lock, for a PostgreSQL connection, and for a pooled one."""
+_BETWEEN_TRIES = 0.01
 
 
 class DatabaseUnavailable(Exception):
@@ -75,11 +77,29 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # We begin transactions ourselves, so that a writer takes the lock before it reads.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _enter_wal(cursor)
     # An acknowledged row survives power loss, which NORMAL does not promise under WAL.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _enter_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch a new database to its write-ahead log.
+
+    For this alone SQLite waits for nobody, so that of two processes that open a new database at
+    once one would be told that it is locked.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+            time.sleep(_BETWEEN_TRIES)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -250,3 +250,36 @@ def test_several_processes_migrate_at_once(empty_url: str, empty_engine: sa.Engi
     assert ran.stdout == f"{[0] * 6}\n", ran.stderr
     assert differences(empty_engine) == []
     assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
+
+
+# Each round is a new file, which four processes open at the same instant.
+OPENING = """
+import os, sys, time
+from issuer.database import open_engine
+
+failed = 0
+for number in range(40):
+    begin = time.monotonic() + 0.02
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            while time.monotonic() < begin:
+                pass
+            try:
+                open_engine(f"sqlite:///{sys.argv[1]}/{number}.db").connect().close()
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
+print(failed)
+"""
+
+
+def test_a_new_file_is_opened_by_several_processes_at_once(tmp_path: Path) -> None:
+    """SQLite waits for nobody who switches a new file to its write-ahead log; so we do."""
+    ran = subprocess.run(
+        [sys.executable, "-c", OPENING, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "0\n"
