@@ -9,17 +9,20 @@ gentle as SIGTERM.
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.sock import ssl_context
 
 from .patient_worker import PatientWorker, TimedTlsSocket
@@ -32,6 +35,8 @@ IDLE_TIMEOUT = 15
 """Seconds for which a kept-alive connection may stay silent."""
 BOOT_TIMEOUT = 60
 """Seconds for the application to start when a reload is tried out."""
+BOOT_PAUSE = 1.0
+"""Seconds until a worker that could not start is tried again."""
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 8190
 """One field; a refresh token takes about 400 bytes, an access token below 1,000."""
@@ -54,6 +59,17 @@ def _ignored(_pid: int) -> None:
 
 
 class _Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no type hints
+    def reap_workers(self) -> None:
+        # gunicorn ends everything when a worker does not start. Once one has, what is wrong may
+        # pass, as half of a renewed certificate does; meanwhile the other workers serve.
+        try:
+            super().reap_workers()
+        except HaltServer:
+            if not self.app.has_served:
+                raise
+            self.log.error("A worker does not start; it is tried again")  # noqa: TRY400 - it told why
+            time.sleep(BOOT_PAUSE)
+
     def handle_int(self) -> None:
         # gunicorn drops requests on SIGINT; Ctrl-C and SIGTERM mean the same here. A second
         # Ctrl-C while waiting still stops at once.
@@ -87,11 +103,21 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
         self._factory = factory
         self._options = options
         self.stopping = stopping
+        self._served = mmap.mmap(-1, 1)  # shared with every worker
         super().__init__()
 
     def load_config(self) -> None:
         for name, value in self._options.items():
             self.cfg.set(name, value)
+
+    @property
+    def has_served(self) -> bool:
+        """Whether any worker has started."""
+        return self._served[0] == 1
+
+    def note_served(self) -> None:
+        """Note, in a worker, that it has."""
+        self._served[0] = 1
 
     def reload(self) -> None:
         super().reload()
@@ -161,6 +187,7 @@ def run(
             # comes later must not meet a half-renewed certificate.
             ssl_context(worker.cfg)
         on_worker_start()
+        worker.app.note_served()
 
     def worker_exit(_supervisor: Arbiter, worker: ThreadWorker) -> None:
         if worker.pid == os.getpid():  # gunicorn also calls it in the supervisor

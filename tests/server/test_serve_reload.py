@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -100,6 +101,47 @@ def test_reload_under_load_takes_new_settings(redis_url: str, issuer_directory: 
     assert not load.lost()
     assert load.answers.keys() == {"ok", *(f"expires in {seconds}" for seconds in (300, 120, 60))}
     assert PASSWORD not in issuer.process.stderr()
+
+
+def test_a_worker_that_cannot_start_does_not_end_the_others(
+    redis_url: str, issuer_directory: Path
+) -> None:
+    """One that dies while the certificate is being renewed is replaced once both halves fit."""
+    database = migrated_sqlite(issuer_directory / "issuer.db")
+    made, other = issuer_directory / "made", issuer_directory / "other"
+    made.mkdir()
+    other.mkdir()
+    certificates, wrong = make_certificates(made), make_certificates(other)
+    right = certificates.key.read_bytes()
+    issuer = ServedIssuer(
+        issuer_directory, f"sqlite:///{database}", redis_url, certificates=certificates
+    )
+    with issuer:
+        issuer.add_account()
+        for _ in until(30, "two workers that have read the certificate"):
+            before = workers(issuer)
+            if len(before) == 2 and all(map(has_threads, before)):
+                break
+        certificates.key.write_bytes(wrong.key.read_bytes())
+        os.kill(min(before), signal.SIGKILL)
+        issuer.process.wait_for_line("A worker does not start", stream="stderr")
+        assert issuer.login().granted()
+        certificates.key.write_bytes(right)
+        for _ in until(30, "another worker"):
+            if len(workers(issuer) - before) == 1 and issuer.started_workers() > 2:
+                break
+        assert issuer.login().granted()
+        assert issuer.process.stop() == 0
+
+
+def has_threads(pid: int) -> bool:
+    """Whether a worker has come as far as its background work, which begins last."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir())) > 2
+
+
+def workers(issuer: ServedIssuer) -> set[int]:
+    """The processes of a server but for its supervisor."""
+    return set(issuer.process.members()) - {issuer.process.pid}
 
 
 def test_stop_finishes_a_login_under_way(
