@@ -30,6 +30,8 @@ verification at every reader. One that comes alone is passed on at once."""
 _BLOCK = 1.0
 _FIRST_BACKOFF = 0.05
 _MAX_BACKOFF = 1.0
+_NO_HISTORY = -1
+"""Ends a stream once what is in the denylist has been sent; who asks again finds a backlog."""
 
 
 class FeedOverloaded(DenylistUnavailable):
@@ -71,6 +73,8 @@ class FeedHub:
         self._held = 0
         self._left_behind: int | None = None
         """The `seq` up to which the backlog lacks items; None while nothing is followed."""
+        self._epoch: str | None = None
+        """Of everything in the backlog."""
         self._history = 0
         """Counts what the backlog was begun anew: no stream goes on from one to the next."""
         self._stopping = threading.Event()
@@ -100,7 +104,7 @@ class FeedHub:
         while not self._stopping.is_set():
             try:
                 position = self._denylist.state().position
-                self._begin_anew(position.seq)
+                self._begin_anew(position)
                 while not self._stopping.is_set():
                     items = self._denylist.tail(position, _BLOCK)
                     taken_at = time.monotonic()
@@ -120,11 +124,12 @@ class FeedHub:
             self._stopping.wait(backoff)
             backoff = min(backoff * 2, _MAX_BACKOFF)
 
-    def _begin_anew(self, seq: int | None) -> None:
+    def _begin_anew(self, position: Position | None) -> None:
         with self._changed:
             self._backlog.clear()
             self._held = 0
-            self._left_behind = seq
+            self._left_behind = None if position is None else position.seq
+            self._epoch = None if position is None else position.epoch
             self._history += 1
             self._changed.notify_all()
 
@@ -160,19 +165,23 @@ class FeedHub:
         try:
             # It says itself whether the feed goes on from there, and what has come since.
             items = self._denylist.tail(after, 0)
-            history = self._wait_until_followed()
+            history = self._wait_until_followed(after.epoch)
         except BaseException:
             place.release()
             raise
         return FeedStream(self._events(history, after, items), place)
 
-    def _wait_until_followed(self) -> int:
-        """Which history the backlog is of; after a start or an outage there is none at first."""
+    def _wait_until_followed(self, epoch: str) -> int:
+        """Which history the backlog is of.
+
+        After a start or an outage there is none at first, and for a moment after a new epoch was
+        declared one of the epoch before, whose numbers say nothing in the new one.
+        """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._left_behind is not None or self._thread is None, _MAX_BACKOFF
+                lambda: self._epoch == epoch or self._thread is None, _MAX_BACKOFF
             )
-            return self._history
+            return self._history if self._epoch in {epoch, None} else _NO_HISTORY
 
     def take_place(self) -> Place:
         """One of the places that the process has for what lasts. Raises `FeedOverloaded`."""
