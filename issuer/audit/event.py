@@ -1,0 +1,105 @@
+"""What is written down of what happened: one event for each thing that a person or operator did."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+
+class EventKind(StrEnum):
+    """Every kind of event (ASVS 16.3.1 to 16.3.3); the text is what is stored and searched for."""
+
+    LOGIN = "login"
+    """A password, or a further factor, was checked for a login."""
+    LOGIN_LIMITED = "login_limited"
+    """Attempts were turned away unread: there had been too many."""
+    CLIENT_REFUSED = "client_refused"
+    """A relying party or gateway did not prove who it is."""
+    SESSION_STARTED = "session_started"
+    SESSION_REFRESHED = "session_refreshed"
+    REFRESH_REFUSED = "refresh_refused"
+    REUSE_DETECTED = "reuse_detected"
+    """A spent refresh token came again; its session ends."""
+    ROLLBACK_DETECTED = "rollback_detected"
+    """A session's record came back from the past; it ends."""
+    SESSION_ENDED = "session_ended"
+    SESSION_EXPIRED = "session_expired"
+    REVOKED = "revoked"
+    """A token, key, client or person's older tokens went on the denylist."""
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an event
+    PASSWORD_REFUSED = "password_refused"  # noqa: S105 - the name of an event
+    """The current password, asked for before a change or an elevation, was wrong."""
+    PASSWORD_RESET_SENT = "password_reset_sent"  # noqa: S105 - the name of an event
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of an event
+    FACTOR_ADDED = "factor_added"
+    FACTOR_REMOVED = "factor_removed"
+    FACTOR_REFUSED = "factor_refused"
+    ACCOUNT_ADDED = "account_added"
+    ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_ENABLED = "account_enabled"
+    ROLES_CHANGED = "roles_changed"
+    ELEVATED = "elevated"
+    ELEVATION_ENDED = "elevation_ended"
+    KEY_CHANGED = "key_changed"
+    CLIENT_DISABLED = "client_disabled"
+    CLIENT_ENABLED = "client_enabled"
+    ANOMALY = "anomaly"
+    AUDIT_READ = "audit_read"
+    """Somebody searched or exported the audit log."""
+    PERSON_EXPORTED = "person_exported"
+    PERSON_ERASED = "person_erased"
+    REDACTED = "redacted"
+    """Events were taken out of the audit log: their time was over, or a person's were erased."""
+
+
+class Outcome(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+def event_id() -> str:
+    """128 random bits, base64url."""
+    return secrets.token_urlsafe(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened. Holds no password, token, secret or hash of one.
+
+    `details` holds what only some kinds have, as JSON can hold it.
+    """
+
+    kind: EventKind
+    time: float
+    """Seconds since the epoch, by the clock of the issuer that saw it."""
+    outcome: Outcome = Outcome.SUCCESS
+    why: str = ""
+    """The reason in one stable word (`wrong_password`, `logout`, `idle`), where there is one."""
+    sub: str | None = None
+    """The account that it is about."""
+    sid: str | None = None
+    client_id: str | None = None
+    address: str = ""
+    """Where the request came from; empty where nobody knows."""
+    user_agent: str = ""
+    request_id: str = ""
+    actor: str = ""
+    """Who did it, if it was not the person: `issuer`, `cli:root`, `console:<sub>`."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=event_id)
+
+    def to_json(self) -> str:
+        """All of it, as `from_json` takes it."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Raises `ValueError`, `TypeError` or `KeyError` for what is no event."""
+        fields = json.loads(text)
+        fields["kind"] = EventKind(fields["kind"])
+        fields["outcome"] = Outcome(fields["outcome"])
+        return cls(**fields)
