@@ -36,6 +36,7 @@ from tokens import (
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
+from .console.watching import Watch
 from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
@@ -93,6 +94,8 @@ class Services:
     """None where no gateway may follow it."""
     metrics: Metrics
     state_metrics: StateMetrics
+    watch: Watch
+    """What the console shows over time."""
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -119,6 +122,8 @@ class Services:
             self.status_lists.start()
         if self.feed is not None:
             self.feed.start()
+        if self.settings.console.enabled:
+            self.watch.start()
 
     def end_streams(self) -> None:
         """Let go of what would last, before the process waits for what is under way."""
@@ -134,6 +139,7 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        self.watch.stop()
         self.denylist.close()
         self.families.close()
         self.limits.close()
@@ -258,6 +264,7 @@ def build_services(
         feed=_feed(settings, denylist, keys, now),
         metrics=metrics,
         state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
+        watch=Watch(settings.console, engine, now),
     )
 
 

@@ -1,0 +1,128 @@
+"""A day as the console shows it: events, sizes of the denylist and readings of replicas."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from issuer.audit import Event, EventKind, Outcome
+from issuer.console.replicas import Reading
+from issuer.database.tables import audit_log, audit_sessions, denylist_sizes, replica_readings
+from revocation.latency import Latencies
+
+HOUR = 3600
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def put_events(engine: sa.Engine, events: list[Event]) -> None:
+    """Write rows that can be searched for; their chain is the audit log's own affair."""
+    with engine.begin() as connection:
+        last = connection.scalar(sa.select(sa.func.max(audit_log.c.seq))) or 0
+        rows = [
+            {
+                "seq": last + number,
+                "time": int(event.time * 1000),
+                "event_id": event.id,
+                "kind": event.kind.value,
+                "outcome": event.outcome.value,
+                "sub": event.sub,
+                "sid": event.sid,
+                "client_id": event.client_id,
+                "address": event.address or None,
+                "request_id": event.request_id or None,
+                "body": event.to_json(),
+                "salt": "",
+                "digest": "",
+                "hash": "",
+                "key": "",
+            }
+            for number, event in enumerate(sorted(events, key=lambda event: event.time), 1)
+        ]
+        connection.execute(sa.insert(audit_log), rows)
+
+
+def put_session(engine: sa.Engine, sub: str, sid: str, now: float, **changes: Any) -> None:
+    """Write a session that the log says goes on."""
+    values = {
+        "sid": sid,
+        "sub": sub,
+        "client_id": "demo",
+        "credential_version": 1,
+        "started": int(now) - 2 * HOUR,
+        "last_seen": int(now) - 60,
+        "ends": int(now) + HOUR,
+        "address": "198.51.100.7",
+        "user_agent": BROWSER,
+        **changes,
+    }
+    with engine.begin() as connection:
+        connection.execute(sa.insert(audit_sessions).values(values))
+
+
+def a_day(sub: str, now: float, seed: int = 7) -> Iterator[Event]:
+    """Events of the last day: quiet, with an attack some hours ago."""
+    chance = random.Random(seed)
+    for minutes in range(24 * 60):
+        at = now - minutes * 60 - 5
+        attack = 300 <= minutes < 360
+        if attack or chance.random() < 0.03:
+            address = f"203.0.113.{chance.randrange(200)}"
+            yield Event(
+                kind=EventKind.LOGIN,
+                outcome=Outcome.FAILURE,
+                why="wrong_password",
+                time=at,
+                address=address,
+                request_id=f"request-{minutes}",
+                client_id="demo",
+            )
+            if attack and chance.random() < 0.4:
+                yield Event(
+                    kind=EventKind.LOGIN_LIMITED, outcome=Outcome.FAILURE, time=at, address=address
+                )
+        if minutes % 240 == 30:
+            yield Event(
+                kind=EventKind.LOGIN,
+                time=at,
+                sub=sub,
+                sid=f"{minutes:022}",
+                client_id="demo",
+                address="198.51.100.7",
+                request_id=f"request-of-{minutes}",
+            )
+            yield Event(
+                kind=EventKind.SESSION_STARTED,
+                time=at,
+                sub=sub,
+                sid=f"{minutes:022}",
+                client_id="demo",
+                address="198.51.100.7",
+            )
+
+
+def put_sizes(engine: sa.Engine, now: float, size: Callable[[float], int]) -> None:
+    """Write the denylist's size for each fifth minute of a day; `size` of the hours that passed."""
+    first = int(now) - int(now) % 60
+    rows = [
+        {"minute": first - 60 * minutes, "entries": size(minutes / 60)}
+        for minutes in range(0, 24 * 60, 2)
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(denylist_sizes), rows)
+
+
+def put_readings(engine: sa.Engine, name: str, now: float, seed: int = 3) -> None:
+    """Write what a gateway said every four seconds of the last minutes."""
+    chance = random.Random(seed)
+    latencies, rows = Latencies(), []
+    for at in range(int(now) - 330, int(now) - 6, 6):
+        for _ in range(chance.randrange(4)):
+            latencies.note(0.0015 * 2 ** chance.uniform(0, 4))
+        buckets = tuple((None if b == float("inf") else b, count) for b, count in latencies.buckets())
+        reading = Reading(chance.uniform(0.3, 0.9), True, 180 + chance.randrange(9), buckets)
+        rows.append({"name": name, "at": at * 1000, "reading": reading.to_json()})
+    with engine.begin() as connection:
+        connection.execute(sa.insert(replica_readings), rows)
