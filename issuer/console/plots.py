@@ -150,12 +150,12 @@ def trouble(counts: Mapping[tuple[int, str], int], window: Window, now: float) -
     says = f"{_count(sums[0], 'failure')} and {_count(sums[1], 'block')}, {window.name.lower()}."
     if any(sums):
         worst = max(begins, key=lambda begun: failed[begun] + blocked[begun])
-        says += f" The most in the {span(step)} from {moment(worst)} UTC."
+        says += f" The most from {moment(worst)} UTC on."
     return Plot(
         id="trouble",
         title="Failures and blocks",
         says=says,
-        unit=f"events in {span(step)}",
+        unit=f"events each {span(step).removeprefix('1 ')}",
         x_ticks=_x_ticks(since, until, window.tick),
         y_ticks=_y_ticks(numbers),
         boxes=tuple(boxes),

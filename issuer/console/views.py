@@ -15,7 +15,7 @@ from keys import KeyRingError
 from revocation import RevocationError
 
 from .. import sessions as use_cases
-from ..accounts import Account, HashingBusy, UnknownAccount
+from ..accounts import Account, HashingBusy
 from ..accounts.passwords import MAX_PASSWORD
 from ..audit import EventKind, Outcome
 from ..database import DatabaseUnavailable
@@ -154,7 +154,7 @@ def overview() -> str:
 @blueprint.get("/people")
 def people() -> str:
     parts = services()
-    name = request.args.get("name", "")[:LONGEST_NAME].casefold().strip()
+    name = _given().get("name", "").casefold()
     page = _page_number()
     live = queries.live_sessions(parts.engine, parts.clock(), name=name, page=page)
     return render_template(
@@ -166,6 +166,16 @@ def people() -> str:
         people=queries.people(parts.engine, name) if name else [],
         now=parts.clock(),
     )
+
+
+def _given() -> dict[str, str]:
+    """What the query string holds, without what no database takes."""
+    plain = {name: _printable(value).strip() for name, value in request.args.items()}
+    return {name: value[:LONGEST_NAME] for name, value in plain.items() if value}
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
 
 
 def _page_number() -> int:
@@ -192,7 +202,7 @@ def person(sub: str) -> str:
 
 
 def _account(sub: str) -> Account:
-    account = services().accounts.by_id(sub)
+    account = services().accounts.by_id(sub) if sub == _printable(sub) else None
     if account is None:
         abort(404)
     return account
@@ -251,7 +261,7 @@ def _replicas(parts: Services, now: float) -> dict[str, Any]:
 @blueprint.get("/audit")
 def audit() -> str:
     parts = services()
-    given = {name: value.strip()[:LONGEST_NAME] for name, value in request.args.items() if value}
+    given = _given()
     problem, wanted = None, queries.Wanted()
     try:
         wanted = _wanted(given)
@@ -316,10 +326,10 @@ def _time(given: dict[str, str], name: str) -> int | None:
 @blueprint.post("/people/<sub>/sessions/<sid>/end")
 def end_session(sub: str, sid: str) -> Response:
     """End one session of a person (ASVS 7.4.5)."""
-    parts = services()
+    parts, sub = services(), _account(sub).id
     family = parts.families.get(sub, sid) if _SID.match(sid) else None
     if family is None:
-        return redirect(url_for("console.person", sub=_account(sub).id, did="gone"), 303)
+        return redirect(url_for("console.person", sub=sub, did="gone"), 303)
     parts.revoker.end_session(sub, sid, reason=Reason.OPERATOR, absolute_end=family.absolute_end)
     return redirect(url_for("console.person", sub=sub, did="ended"), 303)
 
@@ -327,10 +337,7 @@ def end_session(sub: str, sid: str) -> Response:
 @blueprint.post("/people/<sub>/end-all")
 def end_all(sub: str) -> Response:
     """End every session of a person, in one step (ASVS 7.4.5)."""
-    try:
-        use_cases.end_all(services(), sub=sub, reason=Reason.OPERATOR)
-    except UnknownAccount:
-        abort(404)
+    use_cases.end_all(services(), sub=_account(sub).id, reason=Reason.OPERATOR)
     return redirect(url_for("console.person", sub=sub, did="all-ended"), 303)
 
 

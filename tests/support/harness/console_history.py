@@ -108,7 +108,7 @@ def put_sizes(engine: sa.Engine, now: float, size: Callable[[float], int]) -> No
     first = int(now) - int(now) % 60
     rows = [
         {"minute": first - 60 * minutes, "entries": size(minutes / 60)}
-        for minutes in range(0, 24 * 60, 2)
+        for minutes in range(2, 24 * 60, 2)  # the present ones are the issuer's
     ]
     with engine.begin() as connection:
         connection.execute(sa.insert(denylist_sizes), rows)
@@ -121,7 +121,9 @@ def put_readings(engine: sa.Engine, name: str, now: float, seed: int = 3) -> Non
     for at in range(int(now) - 330, int(now) - 6, 6):
         for _ in range(chance.randrange(4)):
             latencies.note(0.0015 * 2 ** chance.uniform(0, 4))
-        buckets = tuple((None if b == float("inf") else b, count) for b, count in latencies.buckets())
+        buckets = tuple(
+            (None if b == float("inf") else b, count) for b, count in latencies.buckets()
+        )
         reading = Reading(chance.uniform(0.3, 0.9), True, 180 + chance.randrange(9), buckets)
         rows.append({"name": name, "at": at * 1000, "reading": reading.to_json()})
     with engine.begin() as connection:
