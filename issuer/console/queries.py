@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..audit import Event, EventKind, Outcome
+from ..audit import EventKind, Outcome
 from ..database.engine import reading
 from ..database.tables import accounts, audit_log, audit_sessions, journal
 
@@ -153,46 +153,3 @@ def trouble(engine: sa.Engine, since: int, until: int, step: int) -> Mapping[tup
             (int(begun) * step, str(kind)): count
             for begun, kind, count in connection.execute(query)
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A row of the log; `event` is None where it was redacted."""
-
-    seq: int
-    event: Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What somebody looks for in the log; what is empty does not matter. Times in seconds."""
-
-    kind: str = ""
-    outcome: str = ""
-    sub: str = ""
-    sid: str = ""
-    client_id: str = ""
-    address: str = ""
-    request_id: str = ""
-    since: int | None = None
-    until: int | None = None
-
-
-def search(engine: sa.Engine, wanted: Wanted, *, before: int | None = None) -> list[Logged]:
-    """Events, the latest first, a page at the most; `before` is the `seq` to go on from."""
-    query = sa.select(audit_log.c.seq, audit_log.c.body).order_by(audit_log.c.seq.desc())
-    for column in ("kind", "outcome", "sub", "sid", "client_id", "address", "request_id"):
-        value = getattr(wanted, column)
-        if value:
-            query = query.where(audit_log.c[column] == value)
-    if wanted.since is not None:
-        query = query.where(audit_log.c.time >= wanted.since * 1000)
-    if wanted.until is not None:
-        query = query.where(audit_log.c.time < wanted.until * 1000)
-    if before is not None:
-        query = query.where(audit_log.c.seq < before)
-    with reading(engine) as connection:
-        return [
-            Logged(row.seq, None if row.body is None else Event.from_json(row.body))
-            for row in connection.execute(query.limit(PAGE))
-        ]

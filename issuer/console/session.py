@@ -6,8 +6,7 @@ the idle and the absolute end. The account, its roles included, is read at every
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -15,15 +14,16 @@ from keys import KeyRing
 from tokens import RefreshClaims, RefreshSealer, TokenError, UnknownKid
 
 from ..accounts import Account, BadCredentials, normalise_username
-from ..audit import EventKind, Outcome
+from ..audit import Event, EventKind, Outcome
+from ..audit.ahead import CREATED, draft_of, events_of
 from ..errors import invalid_grant
-from ..families import Current, Family, NewFamily, RefreshReuseDetected, RolledBack, Status
+from ..families import Current, Family, Gone, NewFamily, RefreshReuseDetected, RolledBack, Status
 from ..journal import Reason
 from ..limits import TooManyRequests
 from ..services import Services
 from ..sessions.cap import keep_within_cap
 from ..sessions.grant import Context, random_id
-from .recording import record
+from ..sessions.refresh import RULES
 from .settings import CLIENT_ID
 
 log = structlog.get_logger("gatepass.issuer")
@@ -76,21 +76,21 @@ class ConsoleSessions:
                 account = services.accounts.authenticate(username, password, address)
         except TooManyRequests:
             services.metrics.login("limited")
-            record(services, EventKind.LOGIN_LIMITED, Outcome.FAILURE, client_id=CLIENT_ID)
+            self._refused(EventKind.LOGIN_LIMITED, "too_many", username=username)
             raise
-        except BadCredentials:
+        except BadCredentials as error:
             services.metrics.login("refused")
-            self._failed("wrong_password", None)
+            self._refused(EventKind.LOGIN, error.why, username=username)
             # One answer for every cause (ASVS 6.3.8).
             raise invalid_grant("user name or password is wrong") from None
         if not self._admits(account):
             services.metrics.login("refused")
-            self._failed("no_role", account.id)
+            self._refused(EventKind.LOGIN, "no_role", sub=account.id)
             raise NoConsole
         # A change that was cut off between SQL and the denylist is finished before anybody is in.
         services.revoker.complete_subject(account.id)
         services.metrics.login("granted")
-        return self._begin(account, PASSWORD_METHODS, instant, context)
+        return self._begin(account, PASSWORD_METHODS, instant, context, why="login")
 
     def prove_again(
         self, admin: Administrator, password: str, context: Context, address: str
@@ -104,62 +104,84 @@ class ConsoleSessions:
         try:
             with services.limits.passwords.attempt(account.username, address):
                 services.accounts.verify(account, password, address)
-        except BadCredentials:
-            record(
-                services,
-                EventKind.PASSWORD_REFUSED,
-                Outcome.FAILURE,
-                why="wrong_password",
-                sub=account.id,
-                sid=admin.family.sid,
-                client_id=CLIENT_ID,
+        except BadCredentials as error:
+            self._refused(
+                EventKind.PASSWORD_REFUSED, error.why, sub=account.id, sid=admin.family.sid
             )
             raise invalid_grant("the password is wrong") from None
-        begun = self._begin(account, PASSWORD_METHODS, instant, context)
+        begun = self._begin(account, PASSWORD_METHODS, instant, context, why="proved_again")
         self.sign_out(admin)
         return begun
 
-    def _failed(self, why: str, sub: str | None) -> None:
-        record(
-            self._services,
-            EventKind.LOGIN,
-            Outcome.FAILURE,
+    def _refused(
+        self, kind: EventKind, why: str, *, username: str | None = None, **about: str
+    ) -> None:
+        """Write a refusal down, with the account that a name is of, if it is one's."""
+        audit, accounts = self._services.audit, self._services.accounts
+        name = None if username is None else normalise_username(username)
+
+        def with_account(event: Event) -> Event:
+            account = None if name is None else accounts.by_username(name)
+            return event if account is None else replace(event, sub=account.id)
+
+        event = audit.happened(
+            kind,
+            outcome=Outcome.FAILURE,
             why=why,
-            sub=sub,
             client_id=CLIENT_ID,
+            details={} if name is None else {"account": audit.account(name)},
+            **about,
         )
+        audit.refused(event, with_account)
 
     def _begin(
-        self, account: Account, methods: tuple[str, ...], instant: float, context: Context
+        self,
+        account: Account,
+        methods: tuple[str, ...],
+        instant: float,
+        context: Context,
+        *,
+        why: str,
     ) -> Administrator:
         """Make the family; what ended the account's version meanwhile ends it too."""
-        services, now = self._services, int(instant)
-        family = services.families.create(
-            NewFamily(
-                sub=account.id,
-                sid=random_id(),
-                client_id=CLIENT_ID,
-                credential_version=account.credential_version,
-                auth_time=now,
-                amr=methods,
-                scope="",
-                idle=self._settings.idle,
-                absolute_end=now + self._settings.absolute,
-                label="Console",
-                address=context.address,
-                user_agent=context.user_agent,
-            )
+        services, settings, now = self._services, self._settings, int(instant)
+        new = NewFamily(
+            sub=account.id,
+            sid=random_id(),
+            client_id=CLIENT_ID,
+            credential_version=account.credential_version,
+            auth_time=now,
+            amr=methods,
+            scope="",
+            idle=settings.idle,
+            absolute_end=now + settings.absolute,
+            label="Console",
+            address=context.address,
+            user_agent=context.user_agent,
         )
+        about = {"sub": new.sub, "sid": new.sid, "client_id": CLIENT_ID}
+        started = services.audit.happened(
+            EventKind.SESSION_STARTED,
+            why=why,
+            details={
+                "amr": list(methods),
+                "credential_version": new.credential_version,
+                "ends": now + min(settings.idle, settings.absolute),
+                "absolute": new.absolute_end,
+            },
+            **about,
+        )
+        family = services.families.create(new, draft=draft_of(started))
+        services.audit.drafted(events_of(CREATED, started), started.id)
         current = self._account(family.sub, family.sid)
         if current is None or current.credential_version != account.credential_version:
             services.families.mark(account.id, family.sid, Status.ENDED)
+            services.audit.record(
+                services.audit.happened(EventKind.SESSION_ENDED, why="account_changed", **about)
+            )
             raise invalid_grant("the account has just been changed; sign in again")
         keep_within_cap(services, family)
-        subject: dict[str, Any] = {"sub": account.id, "sid": family.sid, "client_id": CLIENT_ID}
-        record(services, EventKind.LOGIN, Outcome.SUCCESS, **subject)
-        details = {"ends": int(family.end), "credential_version": family.credential_version}
-        record(services, EventKind.SESSION_STARTED, Outcome.SUCCESS, details=details, **subject)
-        log.info("session_started", **subject)
+        log.info("session_started", **about)
         return Administrator(account, family, self._cookie(family))
 
     # --- going on ----------------------------------------------------------------------------
@@ -179,13 +201,21 @@ class ConsoleSessions:
             return None
         if not active:
             return self._look(claims, account)
+        audit = self._services.audit
+        draft = audit.happened(
+            EventKind.SESSION_REFRESHED, sub=claims.sub, sid=claims.sid, client_id=CLIENT_ID
+        )
         outcome = self._services.families.rotate(
             claims.sub,
             claims.sid,
             claims.gen,
             credential_version=account.credential_version,
             active_ago=0.0,
+            draft=draft_of(draft),
         )
+        if not isinstance(outcome, Gone):
+            details = {"gen": outcome.family.gen, "ends": int(outcome.family.end)}
+            audit.drafted(events_of(RULES[type(outcome)], draft, details), draft.id)
         match outcome:
             case Current(family):
                 moved = family.gen != claims.gen

@@ -15,9 +15,10 @@ from keys import KeyRingError
 from revocation import RevocationError
 
 from .. import sessions as use_cases
-from ..accounts import Account, HashingBusy
+from ..accounts import Account, HashingBusy, normalise_username
 from ..accounts.passwords import MAX_PASSWORD
 from ..audit import EventKind, Outcome
+from ..audit.search import Wanted, search
 from ..database import DatabaseUnavailable
 from ..errors import OAuthError, invalid_grant, too_many_requests, unavailable
 from ..families import FamilyUnavailable
@@ -28,7 +29,6 @@ from ..limits import TooManyRequests
 from ..services import Services
 from . import guard, plots, queries, scales
 from .guard import administrator, sessions
-from .recording import record
 from .session import NoConsole
 
 blueprint = Blueprint(
@@ -187,13 +187,14 @@ def _page_number() -> int:
 def person(sub: str) -> str:
     parts = services()
     account = _account(sub)
-    wanted = queries.Wanted(sub=account.id)
     before = _sequence()
+    pseudonym = parts.audit.account(account.username)
+    wanted = Wanted(sub=account.id, account=pseudonym, before=before)
     return render_template(
         "console/person.html",
         account=account,
         sessions=use_cases.list_sessions(parts, account),
-        history=queries.search(parts.engine, wanted, before=before),
+        history=search(parts.engine, wanted, limit=queries.PAGE),
         page_size=queries.PAGE,
         before=before,
         now=parts.clock(),
@@ -262,7 +263,7 @@ def _replicas(parts: Services, now: float) -> dict[str, Any]:
 def audit() -> str:
     parts = services()
     given = _given()
-    problem, wanted = None, queries.Wanted()
+    problem, wanted = None, Wanted()
     try:
         wanted = _wanted(given)
     except ValueError as error:
@@ -270,9 +271,11 @@ def audit() -> str:
     asked = {name: value for name, value in given.items() if name in _FIELDS}
     if asked or "before" in given:
         # Which fields, not what was in them: names and addresses are not copied once more.
-        record(parts, EventKind.AUDIT_READ, details={"by": sorted(asked)})
-    found = [] if problem else queries.search(parts.engine, wanted, before=_sequence())
-    subs = {logged.event.sub for logged in found if logged.event and logged.event.sub}
+        parts.audit.record(
+            parts.audit.happened(EventKind.AUDIT_READ, details={"by": sorted(asked)})
+        )
+    found = [] if problem else search(parts.engine, wanted, limit=queries.PAGE)
+    subs = {logged.event.sub for logged in found if logged.event.sub}
     further = None
     if len(found) == queries.PAGE:
         further = "?" + urlencode({**asked, "before": found[-1].seq})
@@ -291,23 +294,29 @@ def audit() -> str:
 _FIELDS = ("kind", "outcome", "person", "sid", "address", "request_id", "since", "until")
 
 
-def _wanted(given: dict[str, str]) -> queries.Wanted:
+def _wanted(given: dict[str, str]) -> Wanted:
     """Raises `ValueError`, with a text for the person who searches."""
-    sub = ""
+    kind, outcome = given.get("kind"), given.get("outcome")
+    if kind not in {None, *EventKind} or outcome not in {None, *Outcome}:
+        raise ValueError("There is no such event or outcome.")
+    sub = pseudonym = None
     if "person" in given:
-        account = services().accounts.by_username(given["person"])
-        if account is None:
-            raise ValueError(f"There is no person {given['person']!r}.")
-        sub = account.id
-    return queries.Wanted(
-        kind=given.get("kind", ""),
-        outcome=given.get("outcome", ""),
+        # Also of a name that nobody has: what was tried with it is in the log.
+        name = normalise_username(given["person"])
+        account = services().accounts.by_username(name)
+        sub = None if account is None else account.id
+        pseudonym = services().audit.account(name)
+    return Wanted(
+        kinds=() if kind is None else (EventKind(kind),),
+        outcome=None if outcome is None else Outcome(outcome),
         sub=sub,
-        sid=given.get("sid", ""),
-        address=given.get("address", ""),
-        request_id=given.get("request_id", ""),
+        account=pseudonym,
+        sid=given.get("sid"),
+        address=given.get("address"),
+        request_id=given.get("request_id"),
         since=_time(given, "since"),
         until=_time(given, "until"),
+        before=_sequence(),
     )
 
 

@@ -15,12 +15,20 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from harness.axe import NARROWEST, is_accessible, overflow
+from harness.axe import NARROWEST, is_accessible, look_at, overflow
 from harness.browser import DESKTOP, PASSWORD, PHONE, BrowserWorld, Person, Visitor
-from harness.console_history import a_day, put_events, put_readings, put_session, put_sizes
+from harness.console_history import (
+    a_day,
+    put_events,
+    put_people,
+    put_readings,
+    put_session,
+    put_sizes,
+)
 from playwright.sync_api import Page, expect
 
 from issuer.database import open_engine
+from issuer.database.tables import audit_sessions
 
 GUISES = {
     "light": {"viewport": {"width": 1000, "height": 760}, "color_scheme": "light"},
@@ -34,6 +42,14 @@ DIGEST = "console-pages.sha256"
 LARGEST = 150_000
 """Bytes of one picture: they are read over slow lines too."""
 GATEWAY = "demo-api"
+UNDECIDED = (
+    "imgNode: <text",
+    "shortTextContent: <text",
+    "bgOverlap: <text",
+    "elmPartiallyObscured: ",
+)
+"""Why axe cannot reckon a contrast: words of a plot, whose colours are those beside it, and cells
+of a table that have been scrolled out of sight."""
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +60,7 @@ def engine(world: BrowserWorld) -> Iterator[sa.Engine]:
     put_events(found, list(a_day(_person(world).sub, now)))
     put_sizes(found, now, lambda hours: int(60 + 50 * math.sin(hours / 4)) + 200 * (5 < hours < 6))
     put_readings(found, GATEWAY, now)
+    put_people(found, now)
     yield found
     found.dispose()
 
@@ -85,7 +102,7 @@ def paths(world: BrowserWorld) -> dict[str, str]:
     """Where each page is."""
     return {
         "overview": "",
-        "people": "people?name=person",
+        "people": "people",
         "person": f"people/{_person(world).sub}",
         "keys": "keys",
         "gateways": "gateways",
@@ -95,7 +112,7 @@ def paths(world: BrowserWorld) -> dict[str, str]:
 
 def session_of(world: BrowserWorld, person: Person) -> str:
     """A refresh token of a new session, in an app."""
-    grant = world.demo.site.login(person.username, PASSWORD).granted()
+    grant = world.demo.site.login(person.username, PASSWORD, label="Firefox on Linux").granted()
     return str(grant["refresh_token"])
 
 
@@ -166,7 +183,7 @@ def test_a_revocation_shows_in_the_live_plot(world: BrowserWorld, admin: Visitor
     expect(state).to_have_text("Live: renewed every 2 seconds.")
     card.locator("summary").click()
     token = session_of(world, world.person())
-    assert world.demo.site.logout(token).status == 200
+    assert world.demo.site.post("/logout", {"refresh_token": token}).status == 200
     tab.get_by_role("button", name="Pause").click()
     expect(state).to_have_text("Paused.")
     tab.clock.fast_forward(5000)
@@ -199,6 +216,8 @@ def test_what_people_call_themselves_is_text(
     expect(tab.get_by_text(hostile)).to_be_visible()
     expect(tab).to_have_title("People · Gatepass console")
     assert admin.problems == []
+    with engine.begin() as connection:
+        connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sid == "h" * 22))
 
 
 @pytest.mark.parametrize("page", ["sign-in", *PAGES])
@@ -210,7 +229,9 @@ def test_axe_finds_nothing_wrong(world: BrowserWorld, admin: Visitor, page: str)
     for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
         tab.set_viewport_size(viewport)
         tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        is_accessible(tab)
+        found = look_at(tab)
+        assert found.wrong == [], viewport
+        assert [each for each in found.undecided if not each.startswith(UNDECIDED)] == []
         assert overflow(tab) == 0, viewport
     tab.set_viewport_size({**PHONE, "width": NARROWEST})
     assert overflow(tab) == 0

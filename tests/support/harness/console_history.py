@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from issuer.audit import Event, EventKind, Outcome
+from issuer.audit.chain import ChainKeys
+from issuer.audit.log import AuditLog
 from issuer.console.replicas import Reading
-from issuer.database.tables import audit_log, audit_sessions, denylist_sizes, replica_readings
+from issuer.database.tables import accounts, audit_sessions, denylist_sizes, replica_readings
 from revocation.latency import Latencies
 
 HOUR = 3600
@@ -18,30 +20,10 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 
 
 def put_events(engine: sa.Engine, events: list[Event]) -> None:
-    """Write rows that can be searched for; their chain is the audit log's own affair."""
-    with engine.begin() as connection:
-        last = connection.scalar(sa.select(sa.func.max(audit_log.c.seq))) or 0
-        rows = [
-            {
-                "seq": last + number,
-                "time": int(event.time * 1000),
-                "event_id": event.id,
-                "kind": event.kind.value,
-                "outcome": event.outcome.value,
-                "sub": event.sub,
-                "sid": event.sid,
-                "client_id": event.client_id,
-                "address": event.address or None,
-                "request_id": event.request_id or None,
-                "body": event.to_json(),
-                "salt": "",
-                "digest": "",
-                "hash": "",
-                "key": "",
-            }
-            for number, event in enumerate(sorted(events, key=lambda event: event.time), 1)
-        ]
-        connection.execute(sa.insert(audit_log), rows)
+    """Append events to the log, as an issuer without a secret does."""
+    AuditLog(engine, ChainKeys(None, []), lambda event: event).append(
+        sorted(events, key=lambda event: event.time)
+    )
 
 
 def put_session(engine: sa.Engine, sub: str, sid: str, now: float, **changes: Any) -> None:
@@ -54,12 +36,43 @@ def put_session(engine: sa.Engine, sub: str, sid: str, now: float, **changes: An
         "started": int(now) - 2 * HOUR,
         "last_seen": int(now) - 60,
         "ends": int(now) + HOUR,
+        "absolute": int(now) + 10 * HOUR,
         "address": "198.51.100.7",
         "user_agent": BROWSER,
         **changes,
     }
     with engine.begin() as connection:
         connection.execute(sa.insert(audit_sessions).values(values))
+
+
+def put_people(engine: sa.Engine, now: float) -> None:
+    """Write accounts that nobody can log in to, and a session of each."""
+    names = ("ada", "alan", "amara", "anouk", "arun", "astrid")
+    with engine.begin() as connection:
+        rows = [
+            {
+                "id": f"id-of-{name}",
+                "username": f"{name}@example.org",
+                "password_hash": "",
+                "credential_version": 1,
+                "sub_ver": 1,
+                "enabled": True,
+                "roles": [],
+                "created": int(now),
+            }
+            for name in names
+        ]
+        connection.execute(sa.insert(accounts), rows)
+    for number, name in enumerate(names):
+        put_session(
+            engine,
+            f"id-of-{name}",
+            f"{name:-<22}",
+            now,
+            started=int(now) - number * HOUR - 600,
+            last_seen=int(now) - number * 90 - 4,
+            address=f"198.51.100.{number + 10}",
+        )
 
 
 def a_day(sub: str, now: float, seed: int = 7) -> Iterator[Event]:
