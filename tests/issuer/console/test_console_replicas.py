@@ -160,23 +160,6 @@ def test_what_does_not_answer_as_it_should_is_not_reached(server: MetricsServer)
         fetch_reading(WatchedGateway(url="http://127.0.0.1:1/metrics"))
 
 
-@pytest.mark.parametrize(
-    "gateway",
-    [
-        {"url": "ftp://edge/metrics"},
-        {"url": "https:///metrics"},
-        {"url": "https://user:secret@edge/metrics"},
-        {"url": "http://[/metrics"},
-        {"url": "http://edge.example/metrics", "token": TOKEN},
-    ],
-    ids=["scheme", "host", "user", "broken", "token-in-the-clear"],
-)
-def test_an_address_that_would_not_do_is_refused_at_the_start(gateway: dict[str, str]) -> None:
-    """And a token goes over the line in no other way than encrypted."""
-    with pytest.raises(ValueError, match="url"):
-        WatchedGateway(**gateway)
-
-
 def test_latency_is_that_of_the_time_between_two_readings() -> None:
     """Half, and all, within the bounds of the histogram; none without a revocation."""
 
