@@ -38,7 +38,7 @@ def axis(most: float) -> tuple[float, ...]:
     if most <= 0:
         return (0, 1)
     step = 10.0 ** math.floor(math.log10(most))
-    for part in (0.2, 0.5, 1, 2):
+    for part in (0.2, 0.5, 1, 2, 5):
         if most <= 4 * step * part:
             step *= part
             break
