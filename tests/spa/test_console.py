@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,19 @@ from harness.browser import DESKTOP, PASSWORD, PHONE, BrowserWorld, Person, Visi
 from harness.console_history import (
     a_day,
     put_events,
+    put_keys,
     put_people,
     put_readings,
     put_session,
     put_sizes,
 )
+from harness.processes import until
 from playwright.sync_api import Page, expect
 
 from issuer.database import open_engine
 from issuer.database.tables import audit_sessions
+from issuer.services import open_key_store
+from issuer.settings import DEMO_SETTINGS, read_settings
 
 GUISES = {
     "light": {"viewport": {"width": 1000, "height": 760}, "color_scheme": "light"},
@@ -52,30 +57,51 @@ UNDECIDED = (
 of a table that have been scrolled out of sight."""
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What the pages show: the demo's database, in which a day has passed, and whose day it was."""
+
+    engine: sa.Engine
+    person: Person
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where each page is."""
+        return {
+            "overview": "",
+            "people": "people",
+            "person": f"people/{self.person.sub}",
+            "keys": "keys",
+            "gateways": "gateways",
+            "audit": "audit?outcome=failure",
+        }
+
+
 @pytest.fixture(scope="module")
-def engine(world: BrowserWorld) -> Iterator[sa.Engine]:
-    """The demo's database, in which a day has passed."""
-    found = open_engine(f"sqlite:///{world.demo.state_dir / 'gatepass.sqlite'}")
-    now = time.time()
-    put_events(found, list(a_day(_person(world).sub, now)))
-    put_sizes(found, now, lambda hours: int(60 + 50 * math.sin(hours / 4)) + 200 * (5 < hours < 6))
-    put_readings(found, GATEWAY, now)
-    put_people(found, now)
-    yield found
-    found.dispose()
+def day(world: BrowserWorld) -> Iterator[Day]:
+    """The same for all tests here."""
+    engine = open_engine(f"sqlite:///{world.demo.state_dir / 'gatepass.sqlite'}")
+    person, now = world.person(), time.time()
+    put_events(engine, list(a_day(person.sub, now)))
+    put_sizes(engine, now, lambda hours: int(60 + 50 * math.sin(hours / 4)) + 200 * (5 < hours < 6))
+    put_readings(engine, GATEWAY, now)
+    put_people(engine, now)
+    yield Day(engine, person)
+    engine.dispose()
 
 
-def _person(world: BrowserWorld) -> Person:
-    """Whose history the pages show; one for all tests of this module."""
-    known: Person | None = getattr(world, "shown", None)
-    if known is None:
-        known = world.person()
-        world.shown = known  # type: ignore[attr-defined]
-    return known
+@pytest.fixture(scope="module")
+def ring(world: BrowserWorld) -> None:
+    """Keys of before and after the present ones, read by the issuer."""
+    store = open_key_store(read_settings(world.demo.state_dir / DEMO_SETTINGS))
+    count = put_keys(store, time.time())
+    for _ in until(15, "the keys that were put there"):
+        if len(world.demo.site.get("/.well-known/jwks.json").json["keys"]) == count:
+            return
 
 
 @pytest.fixture
-def admin(world: BrowserWorld, engine: sa.Engine) -> Iterator[Visitor]:
+def admin(world: BrowserWorld, day: Day) -> Iterator[Visitor]:
     """The demo's administrator, at a browser that nobody has used."""
     yield visitor(world)
     world.forget()
@@ -96,18 +122,6 @@ def enter(admin: Visitor, path: str = "") -> Page:
     tab.get_by_role("button", name="Sign in").click()
     expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
     return tab
-
-
-def paths(world: BrowserWorld) -> dict[str, str]:
-    """Where each page is."""
-    return {
-        "overview": "",
-        "people": "people",
-        "person": f"people/{_person(world).sub}",
-        "keys": "keys",
-        "gateways": "gateways",
-        "audit": "audit?outcome=failure",
-    }
 
 
 def session_of(world: BrowserWorld, person: Person) -> str:
@@ -206,24 +220,22 @@ def test_the_live_page_of_an_ended_session_asks_to_sign_in(
     assert admin.problems == []
 
 
-def test_what_people_call_themselves_is_text(
-    world: BrowserWorld, admin: Visitor, engine: sa.Engine
-) -> None:
+def test_what_people_call_themselves_is_text(day: Day, admin: Visitor) -> None:
     """Markup in a browser's name neither runs nor shows as markup."""
     hostile = "<img src=x onerror=document.title=1><script>document.title=1</script>"
-    put_session(engine, _person(world).sub, "h" * 22, time.time(), user_agent=hostile)
+    put_session(day.engine, day.person.sub, "h" * 22, time.time(), user_agent=hostile)
     tab = enter(admin, "people")
     expect(tab.get_by_text(hostile)).to_be_visible()
     expect(tab).to_have_title("People · Gatepass console")
     assert admin.problems == []
-    with engine.begin() as connection:
+    with day.engine.begin() as connection:
         connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sid == "h" * 22))
 
 
 @pytest.mark.parametrize("page", ["sign-in", *PAGES])
-def test_axe_finds_nothing_wrong(world: BrowserWorld, admin: Visitor, page: str) -> None:
+def test_axe_finds_nothing_wrong(day: Day, admin: Visitor, page: str) -> None:
     """Light on a desktop, dark on a phone; and nothing is wider than 320 pixels (WCAG 1.4.10)."""
-    tab = admin.tab("/console") if page == "sign-in" else enter(admin, paths(world)[page])
+    tab = admin.tab("/console") if page == "sign-in" else enter(admin, day.paths[page])
     for details in tab.locator("details").all():
         details.locator("summary").click()
     for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
@@ -243,19 +255,19 @@ def test_axe_finds_nothing_wrong(world: BrowserWorld, admin: Visitor, page: str)
 
 @pytest.mark.parametrize("guise", GUISES)
 def test_every_picture_of_the_docs_can_be_taken_again(
-    world: BrowserWorld, engine: sa.Engine, guise: str, tmp_path: Path, project_root: Path
+    world: BrowserWorld, day: Day, ring: None, guise: str, tmp_path: Path, project_root: Path
 ) -> None:
     """The committed pictures are those that this takes, and none is large."""
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     who = visitor(world, **GUISES[guise])
-    session_of(world, _person(world))
+    session_of(world, day.person)
     for name in PICTURES:
         if name == "sign-in":
             tab = who.tab("/console")
         elif name == "overview":
             tab = enter(who)
         else:
-            tab.goto(f"{world.issuer}/console/{paths(world)[name]}")
+            tab.goto(f"{world.issuer}/console/{day.paths[name]}")
         tab.screenshot(path=folder / f"console-{name}-{guise}.png", animations="disabled")
     world.forget()
     names = {f"console-{name}-{guise}.png" for name in PICTURES}

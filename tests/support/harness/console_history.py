@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +14,11 @@ from issuer.audit.chain import ChainKeys
 from issuer.audit.log import AuditLog
 from issuer.console.replicas import Reading
 from issuer.database.tables import accounts, audit_sessions, denylist_sizes, replica_readings
+from keys import KeyRing, KeyState, KeyStore, generate
 from revocation.latency import Latencies
 
 HOUR = 3600
+DAY = 24 * HOUR
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -141,3 +144,26 @@ def put_readings(engine: sa.Engine, name: str, now: float, seed: int = 3) -> Non
         rows.append({"name": name, "at": at * 1000, "reading": reading.to_json()})
     with engine.begin() as connection:
         connection.execute(sa.insert(replica_readings), rows)
+
+
+def put_keys(store: KeyStore, now: float) -> int:
+    """Give a ring a past, and a successor; returns how many keys a JWK set has then."""
+    at = int(now)
+    signed = replace(
+        generate("ES256", at - 30 * DAY - 400),
+        state=KeyState.RETIRING,
+        activated=at - 30 * DAY,
+        demoted=at - 300,
+        gone_at=at + HOUR,
+        private=None,
+    )
+    sealed = replace(
+        generate("A256GCM", at - 30 * HOUR),
+        state=KeyState.RETIRING,
+        activated=at - 30 * HOUR,
+        demoted=at - 6 * HOUR,
+        gone_at=at + 6 * HOUR,
+    )
+    next_one = generate("ES256", at - 60)
+    ring = store.update(lambda ring: KeyRing((signed, sealed, *ring.keys, next_one)))
+    return len(ring.jwks()["keys"])
