@@ -104,7 +104,7 @@ class Mailer:
         except smtplib.SMTPResponseException as error:
             raise NotDelivered(f"reply {error.smtp_code}", unreachable=True) from None
         except (OSError, smtplib.SMTPException) as error:
-            late = isinstance(error, TimeoutError)
+            late = isinstance(error.__context__ or error, TimeoutError)
             raise NotDelivered(
                 "no answer in time" if late else reason_of(error), unreachable=True
             ) from None
@@ -150,8 +150,10 @@ def _cut_off_after(seconds: float, server: smtplib.SMTP) -> Iterator[None]:
     """End a session that takes longer, however steadily its replies drip in."""
 
     def cut() -> None:
-        with suppress(OSError, AttributeError):
-            server.sock.shutdown(socket.SHUT_RDWR)
+        sock = server.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
     timer.daemon = True

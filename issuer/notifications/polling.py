@@ -16,6 +16,10 @@ from .worker import Watch
 
 MOST_SETS = 100
 """In one answer, however many are asked for."""
+MOST_ACKNOWLEDGED = 500
+LONGEST_JTI = 64
+LONGEST_ERROR = 64
+"""Characters of an error's code."""
 LOOK = 1.0
 """Seconds between two looks of a poll that waits, for what other processes have put there."""
 

@@ -71,7 +71,10 @@ class Poster:
         )
         try:
             connection.request(
-                "POST", self._path, body, {"User-Agent": "gatepass", "Connection": "close", **headers}
+                "POST",
+                self._path,
+                body,
+                {"User-Agent": "gatepass", "Connection": "close", **headers},
             )
             with connection.getresponse() as response:
                 told = response.read(MAX_ANSWER)
@@ -98,4 +101,8 @@ def trust(ca: Path | None) -> ssl.SSLContext:
 def _seconds(header: str | None) -> float:
     """RFC 9110 section 10.2.3; a date is not waited for."""
     text = (header or "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_RETRY_AFTER else 0.0
+    return (
+        float(text)
+        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_RETRY_AFTER
+        else 0.0
+    )

@@ -84,7 +84,9 @@ class DeliveryQueue:
     def due(self) -> list[str]:
         """The targets for which something is due."""
         with reading(self._engine) as connection:
-            query = sa.select(deliveries.c.target).where(_waiting(), deliveries.c.due <= self._now())
+            query = sa.select(deliveries.c.target).where(
+                _waiting(), deliveries.c.due <= self._now()
+            )
             return list(connection.scalars(query.distinct()))
 
     def lease(self, target: str, seconds: float) -> Delivery | None:
@@ -182,7 +184,7 @@ class DeliveryQueue:
     def prune(self) -> int:
         """Drop what was done long ago, `BATCH` at most; returns how many."""
         old = deliveries.c.due <= self._now() - KEPT * _MS
-        some = sa.select(deliveries.c.id).where(sa.not_(_waiting()), old).limit(BATCH)
+        some = sa.select(deliveries.c.id).where(_over(), old).limit(BATCH)
         with writing(self._engine) as connection:
             return connection.execute(
                 sa.delete(deliveries).where(deliveries.c.id.in_(some))
@@ -192,7 +194,7 @@ class DeliveryQueue:
         """Forget what was delivered, or given up, about a person (GDPR article 17)."""
         with writing(self._engine) as connection:
             return connection.execute(
-                sa.delete(deliveries).where(deliveries.c.sub == sub, sa.not_(_waiting()))
+                sa.delete(deliveries).where(deliveries.c.sub == sub, _over())
             ).rowcount
 
     # --- for an operator ----------------------------------------------------------------------
@@ -229,8 +231,12 @@ class DeliveryQueue:
 
 
 def _waiting() -> sa.ColumnElement[bool]:
-    # As text in the statement, or no planner would use the index of those that wait.
+    # As text in the statement, or no planner would use the indexes of those that wait.
     return deliveries.c.state == sa.literal_column(f"'{State.WAITING}'")
+
+
+def _over() -> sa.ColumnElement[bool]:
+    return deliveries.c.state != sa.literal_column(f"'{State.WAITING}'")
 
 
 def _delivery(row: Any) -> Delivery:

@@ -138,7 +138,7 @@ class Email(BaseModel):
     sender: Annotated[str, AfterValidator(_mail)]
     """Who it is from."""
     address_of: str = ""
-    """`module:function` from an `Account` to an address or None; without it, the username is one."""
+    """`module:function` from an `Account` to an address or None; else the username is one."""
     reset_page: ReceiverUrl | None = None
     """The page to which a reset mail links, with the token behind `#token=`."""
     events: tuple[EventName, ...] = MAIL_EVENTS
@@ -220,7 +220,9 @@ class NotificationSettings(BaseModel):
     def require_production(self) -> None:
         """Raise `ValueError` for what anybody on the way could read or alter."""
         urls = [(f"webhooks.{name}.url", each.url) for name, each in self.webhooks.items()]
-        urls += [(f"signals.{n}.push_url", e.push_url) for n, e in self.signals.items() if e.push_url]
+        urls += [
+            (f"signals.{n}.push_url", e.push_url) for n, e in self.signals.items() if e.push_url
+        ]
         for name in plain(urls):
             raise ValueError(f"notifications.{name}: production needs https://")
         if self.email is None:

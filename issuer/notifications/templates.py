@@ -30,7 +30,7 @@ _TEXTS: dict[EventKind, tuple[str, str, str]] = {
     ),
     EventKind.REUSE_DETECTED: (
         "A session of yours was ended for your safety",
-        "A token of one of your sessions was used twice, which happens when somebody has copied it.",
+        "A token of one of your sessions was used twice, as happens when somebody has copied it.",
         _WAS_ENDED,
     ),
     EventKind.PASSWORD_CHANGED: (

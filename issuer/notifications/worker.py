@@ -36,7 +36,7 @@ class RetryRules:
 
     def delay(self, attempts: int, chance: float) -> float:
         """After so many attempts: doubled each time, less up to a half by `chance` (0 to 1)."""
-        whole = min(self.longest, self.first * 2 ** min(attempts - 1, 32))
+        whole = min(self.longest, self.first * (1 << min(attempts - 1, 32)))
         return whole * (1 - chance / 2)
 
 
