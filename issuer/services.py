@@ -35,6 +35,7 @@ from tokens import (
 )
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .audit.trail import Audit
 from .clients import Clients
 from .crash_points import reach_in_directory_store
 from .database import open_engine
@@ -72,6 +73,7 @@ class Services:
     engine: sa.Engine
     accounts: SqlAccounts
     clients: Clients
+    audit: Audit
     journal: Journal
     positions: Positions
     families: FamilyStore
@@ -115,6 +117,7 @@ class Services:
     def start(self) -> None:
         """Start the background threads of this process."""
         self.keys.start()
+        self.audit.start()
         self.pulse.start()
         self.resets.start()
         if self.status_lists is not None:
@@ -139,6 +142,8 @@ class Services:
         if self.feed is not None:
             self.feed.stop()
         self.notifications.stop()
+        # Last, since what the others did is told, and before its stores.
+        self.audit.stop()
         self.denylist.close()
         self.families.close()
         self.limits.close()
@@ -223,12 +228,20 @@ def build_services(
         heartbeat_interval=settings.heartbeat_interval,
         access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
     )
-    return Services(
+    services = Services(
         settings=settings,
         clock=now,
         engine=engine,
         accounts=accounts,
         clients=Clients(settings.clients, engine, now),
+        audit=Audit(
+            engine,
+            families,
+            lambda: keys.ring,
+            settings.audit,
+            settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+            now,
+        ),
         journal=journal,
         positions=positions,
         families=families,
@@ -272,6 +285,9 @@ def build_services(
             metrics.notified,
         ),
     )
+    if services.notifications.wanted:
+        services.audit.follow(services.notifications.consumer)
+    return services
 
 
 def _feed(
