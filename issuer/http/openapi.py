@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from ..accounts.passwords import MAX_PASSWORD
-from ..notifications.polling import LONGEST_ERROR, LONGEST_JTI, MOST_ACKNOWLEDGED
+from ..notifications.polling import MOST_ACKNOWLEDGED, MOST_REFUSED, WORD
 from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
 from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY, MOST_FIELDS
 from .cookies import TRANSPORTS
@@ -385,10 +385,10 @@ def _feed_paths() -> Node:
 
 def _signal_paths() -> Node:
     """Shared Signals, as docs/notifications.md describes them."""
-    jti = text("A token's `jti`.", LONGEST_JTI, pattern=r"^[^\u0000]*$")
+    jti = text("A token's `jti`.", pattern=WORD)
     error = members(
         {
-            "err": text("Its code (RFC 8936 section 2.6).", LONGEST_ERROR),
+            "err": text("Its code (RFC 8936 section 2.6).", pattern=WORD),
             "description": {"type": "string"},
         },
         optional=("description",),
@@ -401,7 +401,7 @@ def _signal_paths() -> Node:
             "type": "object",
             "propertyNames": jti,
             "additionalProperties": error,
-            "maxProperties": MOST_ACKNOWLEDGED,
+            "maxProperties": MOST_REFUSED,
         },
     }
     sets: Node = {"type": "object", "additionalProperties": {"type": "string"}}

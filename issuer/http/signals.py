@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
+from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_client, invalid_request, unavailable
 from ..notifications.delivery import NotDelivered
 from ..notifications.polling import (
-    LONGEST_ERROR,
-    LONGEST_JTI,
     MOST_ACKNOWLEDGED,
+    MOST_REFUSED,
     MOST_SETS,
+    WORD,
     Poll,
     Polls,
 )
@@ -24,6 +26,8 @@ from .current import services
 from .discovery import METADATA_CACHE
 
 blueprint = Blueprint("signals", __name__)
+
+_WORD = re.compile(WORD)
 
 
 @blueprint.get("/.well-known/ssf-configuration")
@@ -67,6 +71,11 @@ def _receiver(polls: Polls) -> str:
     if given is None:
         raise invalid_client("the receiver must authenticate with HTTP Basic")
     if not polls.authenticate(*given):
+        audit = services().audit
+        refusal = audit.happened(
+            EventKind.CLIENT_REFUSED, outcome=Outcome.FAILURE, why="wrong_secret"
+        )
+        audit.refused(refusal)
         raise invalid_client("unknown receiver or wrong secret")
     return given[0]
 
@@ -84,26 +93,32 @@ def _asked(body: dict[str, Any]) -> Poll:
     acknowledged = body.get("ack")
     if acknowledged is None:
         acknowledged = []
-    if not isinstance(acknowledged, list) or not all(map(_is_jti, acknowledged)):
+    if not isinstance(acknowledged, list) or not all(map(_is_word, acknowledged)):
         raise invalid_request("ack must be a list of jti")
     errors = body.get("setErrs")
     if errors is None:
         errors = {}
-    if not isinstance(errors, dict) or not all(map(_is_jti, errors)):
+    if not isinstance(errors, dict) or not all(map(_is_word, errors)):
         raise invalid_request("setErrs must be an object of errors by jti")
-    if max(len(acknowledged), len(errors)) > MOST_ACKNOWLEDGED:
-        raise invalid_request(f"at most {MOST_ACKNOWLEDGED} SETs are acknowledged at once")
+    if len(acknowledged) > MOST_ACKNOWLEDGED or len(errors) > MOST_REFUSED:
+        raise invalid_request(
+            f"at most {MOST_ACKNOWLEDGED} SETs are acknowledged and {MOST_REFUSED} refused at once"
+        )
     refused = {jti: _error(told) for jti, told in errors.items()}
     return Poll(most, bool(at_once), tuple(acknowledged), refused)
 
 
-def _is_jti(given: object) -> bool:
-    return isinstance(given, str) and 0 < len(given) <= LONGEST_JTI and "\0" not in given
+def _is_word(given: object) -> bool:
+    # A line feed may stand before the end that `$` means.
+    return isinstance(given, str) and _WORD.fullmatch(given) is not None
 
 
 def _error(told: object) -> str:
-    """A receiver's error (section 2.6): its code, in letters that a log may hold."""
-    code = told.get("err") if isinstance(told, dict) else None
-    if not isinstance(code, str) or not 0 < len(code) <= LONGEST_ERROR:
+    """The code of a receiver's error (section 2.6)."""
+    given = told if isinstance(told, dict) else {}
+    code = given.get("err")
+    if not _is_word(code):
         raise invalid_request("each of setErrs has an err")
-    return "".join(letter for letter in code if letter.isascii() and letter.isprintable())
+    if not isinstance(given.get("description", ""), str):
+        raise invalid_request("a description is a text")
+    return str(code)

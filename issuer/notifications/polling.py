@@ -16,10 +16,10 @@ from .worker import Watch
 
 MOST_SETS = 100
 """In one answer, however many are asked for."""
-MOST_ACKNOWLEDGED = 500
-LONGEST_JTI = 64
-LONGEST_ERROR = 64
-"""Characters of an error's code."""
+MOST_ACKNOWLEDGED = MOST_SETS
+MOST_REFUSED = 50
+WORD = r"^[A-Za-z0-9._:-]{1,64}$"
+"""What a `jti` of ours, and an error's code, is made of."""
 LOOK = 1.0
 """Seconds between two looks of a poll that waits, for what other processes have put there."""
 

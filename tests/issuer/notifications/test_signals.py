@@ -258,7 +258,7 @@ def test_a_set_that_a_receiver_will_not_have_is_given_up(make_issuer: MakeIssuer
     issuer = make_issuer()
     happened = event(issuer, EventKind.SESSION_ENDED, sid=SID)
     tell(issuer, happened)
-    error = {"err": "invalid_audience\x1b", "description": "not us"}
+    error = {"err": "invalid_audience", "description": "not us"}
     assert polled(issuer, setErrs={happened.id: error})["sets"] == {}
     assert states(issuer) == [("signals:watcher", "given_up", 0, "invalid_audience")]
 

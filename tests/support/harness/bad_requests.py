@@ -252,7 +252,7 @@ ENDPOINTS = (
             "returnImmediately": Field(False, ("", 0, 1, "true", [], {})),
             "maxEvents": Field(False, ("", "1", 1.5, True, -1, [], {}, -(10**400))),
             "ack": Field(
-                False, ("", "x", 1, True, {}, [1], [None], [""], ["x" * 65], ["\0"], ["x"] * 501)
+                False, ("", "x", 1, True, {}, [1], [None], [""], ["x" * 65], ["\0"], ["x"] * 101)
             ),
             "setErrs": Field(
                 False,
