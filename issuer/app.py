@@ -13,6 +13,7 @@ from .http import (
     password_rules,
     revocations,
     session_list,
+    signals,
     status,
 )
 from .http.answers import register_errors, register_headers
@@ -45,7 +46,17 @@ def create_app(
     identify_requests(app)
     metrics.count_requests(app)
     app.before_request(refuse_ambiguous_framing)
-    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations, metrics)
+    parts = (
+        auth,
+        password_rules,
+        session_list,
+        oauth,
+        discovery,
+        status,
+        revocations,
+        signals,
+        metrics,
+    )
     for module in parts:
         app.register_blueprint(module.blueprint)
     add_console(app, wired)
