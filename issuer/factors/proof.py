@@ -7,13 +7,12 @@ password without its code makes up for nothing.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..accounts import Account, normalise_username
-from ..audit import Event, EventKind, Outcome, current_origin
-from .events import note
+from ..audit import EventKind, Outcome
+from .events import factor_event, note
 from .factor import NOTHING, FactorRefused, GivenFactor
 
 if TYPE_CHECKING:
@@ -71,19 +70,13 @@ def _methods(services: Services, account: Account, given: GivenFactor) -> tuple[
     try:
         return (*PASSWORD_METHODS, *services.factors.check(account.id, given))
     except FactorRefused as refused:
-        origin = current_origin()
         note(
-            services,
-            Event(
-                kind=EventKind.FACTOR_REFUSED,
-                time=services.clock(),
+            factor_event(
+                services,
+                EventKind.FACTOR_REFUSED,
+                account.id,
                 outcome=Outcome.FAILURE,
                 why=refused.why,
-                sub=account.id,
-                address=origin.address,
-                user_agent=origin.user_agent,
-                request_id=origin.request_id,
-                actor=origin.actor,
-            ),
+            )
         )
         raise

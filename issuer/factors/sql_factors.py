@@ -158,9 +158,7 @@ def spend(
 ) -> bool:
     """As `SqlFactors.answer`."""
     spent = connection.execute(
-        sa.delete(factor_challenges).where(
-            _answerable(challenge_id, account_id, purpose, now)
-        )
+        sa.delete(factor_challenges).where(_answerable(challenge_id, account_id, purpose, now))
     )
     return bool(spent.rowcount)
 
