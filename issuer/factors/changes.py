@@ -69,7 +69,7 @@ def reauthenticate(
             raise invalid_grant("the current password is wrong") from None
         return Proof(amr, now)
     fresh = services.settings.factors.fresh
-    if now - who.claims.auth_time <= fresh and (
+    if now - who.claims.auth_time < fresh and (
         "mfa" in who.claims.amr or not services.factors.of(who.account.id)
     ):
         return Proof(who.claims.amr, who.claims.auth_time)
