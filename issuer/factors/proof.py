@@ -56,13 +56,17 @@ def prove(
     password: str,
     given: GivenFactor = NOTHING,
     address: str = "",
+    session_amr: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """The same for an account that has been read already: `amr` of what was proved.
 
-    Raises as `prove_by_name`.
+    A session that was begun with a factor, as `session_amr` says, needs none again where that is
+    enough. Raises as `prove_by_name`.
     """
     with services.limits.passwords.attempt(normalise_username(account.username), address):
         services.accounts.verify(account, password, address)
+        if "mfa" in session_amr and not given:
+            return session_amr
         return _methods(services, account, given)
 
 

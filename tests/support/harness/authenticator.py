@@ -1,4 +1,4 @@
-"""A passkey in software, with its private key in the open and every field of its answers movable."""
+"""A passkey in software: its key is in the open, and a test may change what it answers."""
 
 from __future__ import annotations
 
