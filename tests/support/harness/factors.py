@@ -37,13 +37,22 @@ def ask(issuer: IssuerApp, path: str, grant: dict[str, Any], **fields: Any) -> T
     return issuer.post(f"/factors{path}", fields, headers=bearer(grant["access_token"]))
 
 
-def enrol_app(issuer: IssuerApp, grant: dict[str, Any] | None = None, **fields: Any) -> App:
-    """An authenticator app, confirmed; without `grant` after a login."""
+def enrol_app(
+    issuer: IssuerApp, grant: dict[str, Any] | None = None, *, label: str = "", keep: bool = False
+) -> App:
+    """An authenticator app, confirmed; without `grant` after a login.
+
+    Its session is the one that the answer gives, or with `keep` the one that enrolled it.
+    """
     held = grant or issuer.grant()
-    begun = granted(ask(issuer, "/totp", held, current_password=PASSWORD, **fields))
+    begun = granted(ask(issuer, "/totp", held, current_password=PASSWORD, label=label or None))
     app = App(issuer, begun["id"], pyotp.TOTP(begun["secret"]), held)
-    done = granted(ask(issuer, "/totp/confirm", held, id=begun["id"], otp=app.code()))
-    app.grant = done
+    given = {"id": begun["id"], "otp": app.code(), "end_other_sessions": not keep}
+    done = granted(ask(issuer, "/totp/confirm", held, **given))
+    if keep:
+        assert done.keys() == {"factor"}
+    else:
+        app.grant = done
     return app
 
 
