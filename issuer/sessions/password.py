@@ -18,6 +18,7 @@ from ..accounts import (
     normalise_username,
 )
 from ..accounts.account import Change
+from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
 from ..factors import FactorRefused, GivenFactor
 from ..factors.factor import NOTHING
@@ -67,6 +68,7 @@ def change_password(
         instant=instant,
         context=context,
         amr=amr,
+        why="password_change",
     )
 
 
@@ -94,6 +96,14 @@ def _change(
         except FactorRefused:
             raise
         except BadCredentials:
+            services.audit.refused(
+                services.audit.happened(
+                    EventKind.PASSWORD_REFUSED,
+                    outcome=Outcome.FAILURE,
+                    why="wrong_password",
+                    sub=account.id,
+                )
+            )
             raise invalid_grant("the current password is wrong") from None
         # It is spent; another try goes by what it has proved.
         given = NOTHING
