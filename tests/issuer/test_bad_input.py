@@ -205,7 +205,7 @@ def test_harmless_requests_stay_harmless(issuer: IssuerApp) -> None:
 def test_the_table_names_every_route(issuer: IssuerApp) -> None:
     """No endpoint is left out of the table of bad requests."""
     served = {
-        (method, re.sub(r"<(sid|factor_id)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:[^>]+:)?(sid|factor_id)>", r"{\1}", rule.rule))
         for rule in issuer.app.url_map.iter_rules()
         for method in rule.methods or ()
         if method not in {"HEAD", "OPTIONS"}
