@@ -13,6 +13,7 @@ from .http import (
     password_rules,
     revocations,
     session_list,
+    signals,
     status,
 )
 from .http.answers import register_errors, register_headers
@@ -53,6 +54,7 @@ def create_app(
         discovery,
         status,
         revocations,
+        signals,
         metrics,
     )
     for module in parts:

@@ -250,3 +250,47 @@ factor_challenges = sa.Table(
     sa.Column("label", sa.String(64), nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
+
+# --- notifications ---
+
+# What is on its way to a receiver, or was; times in milliseconds since the epoch.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("target", sa.String(300), nullable=False),
+    # What it is about: the event's id, or what else there is one of for each target.
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("sub", sa.String(64), nullable=True, index=True),
+    # The event; nothing once it is delivered.
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Which also tells one lease from the next.
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    # When it is tried next, or was done.
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("gives_up", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.String(200), nullable=False),
+    sa.UniqueConstraint("target", "key"),
+    sa.Index(
+        "ix_deliveries_waiting",
+        "target",
+        "due",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index(
+        "ix_deliveries_gives_up",
+        "gives_up",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index(
+        "ix_deliveries_over",
+        "due",
+        sqlite_where=sa.text("state <> 'waiting'"),
+        postgresql_where=sa.text("state <> 'waiting'"),
+    ),
+)

@@ -37,6 +37,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from issuer.database import DatabaseUnavailable
 from issuer.factors import changes
 from issuer.http.openapi import document
+from issuer.notifications.queue import DeliveryQueue
 from revocation import DenylistUnavailable
 
 ISSUER = "https://login.example"
@@ -92,6 +93,7 @@ def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None
         "refreshCookie",
         "clientSecretBasic",
         "gatewaySecretBasic",
+        "receiverSecretBasic",
         "metricsToken",
     }
     assert set(schemes) == named
@@ -152,6 +154,7 @@ def test_every_documented_answer_comes_and_conforms(
     drive_status_lists(issuer)
     drive_feed(issuer, monkeypatch)
     drive_factors(issuer, monkeypatch)
+    drive_signals(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     once = "1 per minute"
     drive_into_limits(make_issuer(limits=limits(requests=once, refreshes_refused=once)))
@@ -290,6 +293,29 @@ RIGHTLY: dict[str, dict[str, Any]] = {
     "/factors/totp/confirm": {"id": "A" * 22, "otp": "123456"},
     "/factors/webauthn/register": {"webauthn": {"id": "x"}},
 }
+
+
+def drive_signals(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls, each refusal of them, and the metadata."""
+    metadata = "/.well-known/ssf-configuration"
+    assert issuer.ask("GET", metadata).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(issuer.services.settings.notifications), "signals", {})
+        assert issuer.ask("GET", metadata).status_code == 404
+    watcher = basic("watcher")
+    granted(issuer.post("/ssf/poll", {}, headers=watcher))
+    issuer.post("/ssf/poll", {})
+    issuer.post("/ssf/poll", {"maxEvents": "x"}, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data="x", headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data=b"x" * 20_000, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", headers={**watcher, "Transfer-Encoding": "chunked"})
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("down")
+
+        patch.setattr(DeliveryQueue, "oldest", down)
+        assert issuer.post("/ssf/poll", {}, headers=watcher).status_code == 503
 
 
 def drive_into_limits(issuer: IssuerApp) -> None:

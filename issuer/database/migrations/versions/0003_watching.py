@@ -85,6 +85,38 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
     _add_factors()
+
+    # --- notifications ---
+    op.create_table(
+        "deliveries",
+        sa.Column("id", _ROW_ID, autoincrement=True, nullable=False),
+        sa.Column("target", sa.String(300), nullable=False),
+        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=True),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("due", sa.BigInteger, nullable=False),
+        sa.Column("gives_up", sa.BigInteger, nullable=False),
+        sa.Column("error", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sa.UniqueConstraint("target", "key"),
+    )
+    op.create_index("ix_deliveries_sub", "deliveries", ["sub"])
+    for name, columns, where in (
+        ("ix_deliveries_waiting", ["target", "due"], "state = 'waiting'"),
+        ("ix_deliveries_gives_up", ["gives_up"], "state = 'waiting'"),
+        ("ix_deliveries_over", ["due"], "state <> 'waiting'"),
+    ):
+        op.create_index(
+            name,
+            "deliveries",
+            columns,
+            sqlite_where=sa.text(where),
+            postgresql_where=sa.text(where),
+        )
     op.execute("UPDATE formats SET version = 3 WHERE name = 'sql'")
 
 
@@ -139,6 +171,7 @@ def downgrade() -> None:
         "factor_challenges",
         "recovery_codes",
         "factors",
+        "deliveries",
         "audit_keys",
         "audit_sessions",
         "audit_places",
