@@ -85,6 +85,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
     _add_factors()
+    op.create_table(
+        "denylist_sizes",
+        sa.Column("minute", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("minute", name="pk_denylist_sizes"),
+    )
+    op.create_table(
+        "replica_readings",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("at", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("reading", sa.Text, nullable=True),
+        sa.PrimaryKeyConstraint("name", "at", name="pk_replica_readings"),
+    )
+    op.create_index("ix_replica_readings_at", "replica_readings", ["at"])
 
     # --- notifications ---
     op.create_table(
@@ -171,6 +185,8 @@ def downgrade() -> None:
         "factor_challenges",
         "recovery_codes",
         "factors",
+        "replica_readings",
+        "denylist_sizes",
         "deliveries",
         "audit_keys",
         "audit_sessions",
