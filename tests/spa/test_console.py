@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from harness.console_history import (
     put_session,
     put_sizes,
 )
-from harness.processes import until
+from harness.demo_factors import VirtualAuthenticator, with_passkey
+from harness.processes import free_port, short_directory, until
 from playwright.sync_api import Page, expect
 
 from issuer.database import open_engine
@@ -55,6 +57,18 @@ UNDECIDED = (
 )
 """Why axe cannot reckon a contrast: words of a plot, whose colours are those beside it, and cells
 of a table that have been scrolled out of sight."""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[BrowserWorld]:
+    """A demo under a name: passkeys belong to a domain, and an address is none."""
+    directory, port = short_directory("gp-con-"), free_port()
+    name = f"http://localhost:{port}"
+    options = ("--port", str(port))
+    with BrowserWorld(directory, options=options, changes={"issuer": name}) as running:
+        running.issuer = name
+        yield running
+    shutil.rmtree(directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,35 @@ def test_after_five_minutes_the_password_is_asked_for_and_the_change_goes_on(
     expect(tab.get_by_role("status")).to_have_text("Every session of this person has ended.")
     assert world.demo.site.refresh(refreshed).status == 400
     assert admin.problems == []
+
+
+def test_a_passkey_opens_the_console(world: BrowserWorld, day: Day) -> None:
+    """Chromium makes one, and proves it once the password was right; so does each change."""
+    person = world.person(roles=("admin",))
+    who = world.visitor(person)
+    tab = who.tab("/console")
+    VirtualAuthenticator(tab)
+    with_passkey(who, tab)
+    passkey = tab.get_by_role("button", name="Use a passkey")
+
+    def prove(button: str) -> None:
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name=button).click()
+        expect(tab.get_by_role("alert").first).to_contain_text("This account has a second factor")
+        is_accessible(tab)
+        tab.get_by_label("Password").fill(PASSWORD)
+        passkey.click()
+
+    tab.get_by_label("User name").fill(person.username)
+    prove("Sign in")
+    expect(tab.get_by_role("heading", name="Overview")).to_be_visible()
+    world.issuer_moved(301)
+    tab.goto(f"{world.issuer}/console/people/{day.person.sub}")
+    tab.get_by_role("button", name="End all sessions").click()
+    prove("Go on")
+    expect(tab.get_by_role("status")).to_have_text("Every session of this person has ended.")
+    assert who.problems == []
+    world.forget()
 
 
 def test_a_revocation_shows_in_the_live_plot(world: BrowserWorld, admin: Visitor) -> None:
