@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..audit.event import Event
 from ..database.engine import insert_if_absent, reading, writing
 from ..database.tables import deliveries
 from .delivery import Delivery, State, Wanted
@@ -244,7 +243,8 @@ def _delivery(row: Any) -> Delivery:
         id=row.id,
         target=row.target,
         key=row.key,
-        event=Event.from_json(row.body),
+        kind=row.kind,
+        body=row.body,
         created=row.created / _MS,
         attempts=row.attempts,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import jwt
 import pytest
+import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import ISSUER, SECRET, IssuerApp, basic, granted, refused
 from harness.notified import deliver, event, states, tell
@@ -19,6 +20,7 @@ from joserfc import jwt as jose
 from joserfc.jwk import KeySet
 
 from issuer.audit import Event, EventKind
+from issuer.database.tables import deliveries
 from issuer.notifications.polling import MOST_SETS
 from keys import NoActiveKey
 from tokens import TokenError
@@ -242,6 +244,17 @@ def test_a_receiver_polls_and_acknowledges(make_issuer: MakeIssuer) -> None:
     assert (list(rest["sets"]), rest["moreAvailable"]) == ([ids[2]], False)
     assert polled(issuer, ack=[ids[2], "unknown"])["sets"] == {}
     assert [state[1] for state in states(issuer)] == ["delivered"] * 3
+
+
+def test_what_only_a_newer_version_knows_is_left_to_it(make_issuer: MakeIssuer) -> None:
+    """What lies behind it on the stream is given all the same."""
+    issuer = make_issuer()
+    newer, known = (event(issuer, EventKind.SESSION_ENDED, sid=SID) for _ in range(2))
+    tell(issuer, newer, known)
+    with issuer.services.engine.begin() as connection:
+        this = deliveries.c.key == newer.id
+        connection.execute(sa.update(deliveries).where(this).values(body="{}"))
+    assert list(polled(issuer)["sets"]) == [known.id]
 
 
 def test_a_poll_may_only_acknowledge(make_issuer: MakeIssuer) -> None:
