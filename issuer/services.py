@@ -37,6 +37,7 @@ from tokens import (
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .audit.trail import Audit
 from .clients import Clients
+from .console.watching import Watch
 from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
@@ -96,6 +97,8 @@ class Services:
     """None where no gateway may follow it."""
     metrics: Metrics
     state_metrics: StateMetrics
+    watch: Watch
+    """What the console shows over time."""
     notifications: Notifications
 
     def signing_key(self) -> RingKey:
@@ -124,6 +127,8 @@ class Services:
             self.status_lists.start()
         if self.feed is not None:
             self.feed.start()
+        if self.settings.console.enabled:
+            self.watch.start()
         self.notifications.start()
 
     def end_streams(self) -> None:
@@ -141,6 +146,7 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        self.watch.stop()
         self.notifications.stop()
         # Last, since what the others did is told, and before its stores.
         self.audit.stop()
@@ -276,6 +282,7 @@ def build_services(
         feed=_feed(settings, denylist, keys, now),
         metrics=metrics,
         state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
+        watch=Watch(settings.console, engine, now),
         notifications=open_notifications(
             settings,
             engine,

@@ -35,6 +35,8 @@ from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
 from .audit.settings import AuditSettings
+from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
+from .console.settings import ConsoleSettings
 from .notifications.settings import NotificationSettings, ReceiverUrl, plain
 
 ENV_PREFIX = "GATEPASS_"
@@ -327,6 +329,8 @@ class Settings(BaseSettings):
     """How many hops of `X-Forwarded-For` are the deployment's own."""
     metrics_token_sha256: SecretStr | None = None
     """Of the token with which `/metrics` may be fetched; without it nobody may."""
+    console: ConsoleSettings = ConsoleSettings()
+    """Pages for administrators."""
     graceful_timeout: int = Field(30, ge=1)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -350,6 +354,8 @@ class Settings(BaseSettings):
         token = self.metrics_token_sha256
         if token is not None and not _SHA256_HEX.match(token.get_secret_value()):
             raise ValueError("metrics_token_sha256: is not 64 lower-case hexadecimal digits")
+        if CONSOLE_CLIENT_ID in self.clients:
+            raise ValueError(f"clients: {CONSOLE_CLIENT_ID} is the console's own")
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
         hsm = (self.hsm_module, self.hsm_token, self.hsm_pin)

@@ -204,6 +204,27 @@ audit_keys = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
+# --- the console ---
+
+# How many revocations were in force at the beginning of a minute, for its time line.
+denylist_sizes = sa.Table(
+    "denylist_sizes",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+)
+
+# What gateways said of their replicas, kept for an hour.
+replica_readings = sa.Table(
+    "replica_readings",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    # Milliseconds since the epoch.
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False, index=True),
+    # JSON; null where the gateway did not answer.
+    sa.Column("reading", sa.Text, nullable=True),
+)
+
 # --- notifications ---
 
 # What is on its way to a receiver, or was; times in milliseconds since the epoch.

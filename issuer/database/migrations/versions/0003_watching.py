@@ -84,6 +84,20 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
+    op.create_table(
+        "denylist_sizes",
+        sa.Column("minute", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("minute", name="pk_denylist_sizes"),
+    )
+    op.create_table(
+        "replica_readings",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("at", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("reading", sa.Text, nullable=True),
+        sa.PrimaryKeyConstraint("name", "at", name="pk_replica_readings"),
+    )
+    op.create_index("ix_replica_readings_at", "replica_readings", ["at"])
 
     # --- notifications ---
     op.create_table(
@@ -122,6 +136,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
     for table in (
+        "replica_readings",
+        "denylist_sizes",
         "deliveries",
         "audit_keys",
         "audit_sessions",
