@@ -126,7 +126,12 @@ class DeliveryQueue:
         """False where the lease was over, and another process has it by now."""
         values.setdefault("due", self._now())
         mine = sa.and_(
-            deliveries.c.id == delivery.id, deliveries.c.attempts == delivery.attempts, _waiting()
+            deliveries.c.id == delivery.id,
+            # After a restore another row may have its number.
+            deliveries.c.target == delivery.target,
+            deliveries.c.key == delivery.key,
+            deliveries.c.attempts == delivery.attempts,
+            _waiting(),
         )
         with writing(self._engine) as connection:
             return connection.execute(sa.update(deliveries).where(mine).values(values)).rowcount > 0
