@@ -205,8 +205,7 @@ class Demo:
                     "introspect": True,
                 },
             },
-            # An address has no passkeys; the same machine under its other name has.
-            "factors": {"rp_id": "localhost"},
+            # The same machine under its other name.
             "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self.port}"],
         }
         if self._tls:

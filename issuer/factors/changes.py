@@ -227,7 +227,8 @@ def reset(services: Services, account: Account) -> Sequence[Factor]:
                 details={"factor": "all", "count": len(held)},
             ),
         )
-        change = services.accounts.raise_versions_in(
+        change = _raise_versions(
+            services,
             connection,
             account.id,
             expires=services.revoker.entry_expiry(),
@@ -257,11 +258,12 @@ def _change(
         write(connection)
         pend(connection, event)
         if wish.end_other_sessions:
-            change = services.accounts.raise_versions_in(
+            change = _raise_versions(
+                services,
                 connection,
                 account.id,
                 expires=services.revoker.entry_expiry(),
-                reason=str(Reason.FACTOR_CHANGE),
+                reason="factor_change",
             )
     if change is None:
         reach(CrashPoint.FACTOR_WRITTEN)
