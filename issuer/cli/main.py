@@ -28,6 +28,7 @@ PLACES = {
     "denylist": _ours("administration", "denylist"),
     "audit": _ours("audit_commands", "audit"),
     "journal": _ours("administration", "journal"),
+    "notifications": _ours("notification_commands", "notifications"),
     "config": _ours("config", "config"),
     "migrate": _ours("config", "migrate"),
     "backup": _ours("backup_commands", "backup"),
