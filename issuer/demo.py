@@ -190,12 +190,15 @@ class Demo:
     def _write_settings(self) -> Settings:
         redis_url = self.redis.url if self.redis else "memory://demo"
         secret_digest = hashlib.sha256(self._secrets.introspection_secret.encode()).hexdigest()
+        # One more secret, without one more to keep.
+        audit_secret = hashlib.sha256(b"audit" + secret_digest.encode()).hexdigest()
         values: dict[str, Any] = {
             "mode": Mode.DEVELOPMENT.value,
             "issuer": self.base_url,
             "database_url": _sqlite_url(self.state_dir / "gatepass.sqlite"),
             "redis_url": redis_url,
             "keys_dir": str(self.state_dir / "keys"),
+            "audit": {"secret": audit_secret},
             "host": self.host,
             "port": self.port,
             "workers": 1,

@@ -192,7 +192,7 @@ class SqlAccounts:
             connection,
             Entry.subject(sub, account.sub_ver, expires),
             reason=reason,
-            now=int(self._clock()),
+            now=self._clock(),
             ends_below=account.credential_version if ends_sessions else None,
         )
         return Change(account, row_id)

@@ -244,7 +244,7 @@ def drive_factors(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
         right = RIGHTLY.get(path, {})
         for status, options in (
             (401, {"json": right}),
-            (400, {"json": {"transport": 1, "current_password": 1, "webauthn": 1}}),
+            (400, {"json": {"transport": 1, "otp": 1, "webauthn": 1}, "headers": token}),
             (415, {"data": "{}", "content_type": "text/plain"}),
             (413, {"data": b"x" * 20_000, "content_type": "application/json"}),
             (411, {"headers": {"Transfer-Encoding": "chunked"}}),
