@@ -200,7 +200,7 @@ def test_after_five_minutes_the_password_is_asked_for_and_the_change_goes_on(
     assert admin.problems == []
 
 
-def test_a_passkey_opens_the_console(world: BrowserWorld, day: Day) -> None:
+def test_a_passkey_opens_the_console(world: BrowserWorld) -> None:
     """Chromium makes one, and proves it once the password was right; so does each change."""
     person = world.person(roles=("admin",))
     who = world.visitor(person)
@@ -221,7 +221,7 @@ def test_a_passkey_opens_the_console(world: BrowserWorld, day: Day) -> None:
     prove("Sign in")
     expect(tab.get_by_role("heading", name="Overview")).to_be_visible()
     world.issuer_moved(301)
-    tab.goto(f"{world.issuer}/console/people/{day.person.sub}")
+    tab.goto(f"{world.issuer}/console/people/{world.person().sub}")
     tab.get_by_role("button", name="End all sessions").click()
     prove("Go on")
     expect(tab.get_by_role("status")).to_have_text("Every session of this person has ended.")
