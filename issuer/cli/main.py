@@ -27,6 +27,7 @@ PLACES = {
     "keys": _ours("key_commands", "keys"),
     "denylist": _ours("administration", "denylist"),
     "journal": _ours("administration", "journal"),
+    "notifications": _ours("notification_commands", "notifications"),
     "config": _ours("config", "config"),
     "migrate": _ours("config", "migrate"),
     "backup": _ours("backup_commands", "backup"),
