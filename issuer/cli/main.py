@@ -26,6 +26,7 @@ PLACES = {
     "clients": _ours("administration", "clients"),
     "keys": _ours("key_commands", "keys"),
     "denylist": _ours("administration", "denylist"),
+    "audit": _ours("audit_commands", "audit"),
     "journal": _ours("administration", "journal"),
     "notifications": _ours("notification_commands", "notifications"),
     "config": _ours("config", "config"),

@@ -227,8 +227,7 @@ def reset(services: Services, account: Account) -> Sequence[Factor]:
                 details={"factor": "all", "count": len(held)},
             ),
         )
-        change = _raise_versions(
-            services,
+        change = services.accounts.raise_versions_in(
             connection,
             account.id,
             expires=services.revoker.entry_expiry(),
@@ -258,12 +257,11 @@ def _change(
         write(connection)
         pend(connection, event)
         if wish.end_other_sessions:
-            change = _raise_versions(
-                services,
+            change = services.accounts.raise_versions_in(
                 connection,
                 account.id,
                 expires=services.revoker.entry_expiry(),
-                reason="factor_change",
+                reason=str(Reason.FACTOR_CHANGE),
             )
     if change is None:
         reach(CrashPoint.FACTOR_WRITTEN)
