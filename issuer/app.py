@@ -20,6 +20,7 @@ from .http.client_address import ClientAddress
 from .http.cors import BROWSER_PATHS, Cors
 from .http.current import attach
 from .http.outer_limit import limit_requests
+from .http.request_context import identify_requests
 from .services import Clock, Services, build_services
 from .settings import Settings
 
@@ -39,6 +40,7 @@ def create_app(
     # A path with doubled slashes is not found rather than redirected.
     app.url_map.merge_slashes = False
     attach(app, services or build_services(settings, clock=clock))
+    identify_requests(app)
     metrics.count_requests(app)
     app.before_request(refuse_ambiguous_framing)
     parts = (auth, password_rules, session_list, oauth, discovery, status, revocations, metrics)

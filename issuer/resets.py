@@ -6,6 +6,7 @@ import importlib
 import queue
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 import structlog
@@ -57,7 +58,7 @@ class ResetDesk:
     def __init__(self, accounts: SqlAccounts, sender: ResetSender | None) -> None:
         self._accounts = accounts
         self._sender = sender
-        self._requests: queue.Queue[str | None] = queue.Queue(_WAITING)
+        self._requests: queue.Queue[tuple[str, Context] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
 
     @property
@@ -68,7 +69,7 @@ class ResetDesk:
     def request(self, username: str) -> bool:
         """Note that a name asks for a reset; False if too many are waiting."""
         try:
-            self._requests.put_nowait(username)
+            self._requests.put_nowait((username, copy_context()))
         except queue.Full:
             return False
         return True
@@ -86,8 +87,10 @@ class ResetDesk:
             self._thread = None
 
     def _work(self) -> None:
-        while (username := self._requests.get()) is not None:
-            self.deliver(username)
+        while (request := self._requests.get()) is not None:
+            username, context = request
+            # What is logged and recorded belongs to the request that asked for it.
+            context.run(self.deliver, username)
 
     def deliver(self, username: str) -> None:
         """Make a token for a name, if there is such an account, and send it."""

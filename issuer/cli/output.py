@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from keys import HsmUnavailable, KeyRingError
 from revocation import RevocationError
 
 from ..accounts.account import AccountError, HashingBusy, UnknownAccount
+from ..audit.origin import Origin, coming_from
 from ..database import DatabaseUnavailable, SchemaMismatch, open_engine, require_schema
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
@@ -139,6 +142,14 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def unix_user() -> str:
+    """Who runs this process, by the system's word and not the environment's."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--json` and `--state-dir`, and hand it a `Cli` as its first argument."""
 
@@ -149,7 +160,8 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Work on the demo whose state is here, instead of the settings' issuer.",
     )
     def wrapped(as_json: bool, state_dir: Path | None, **arguments: Any) -> Any:  # noqa: FBT001
-        return function(Cli(as_json, state_dir), **arguments)
+        with coming_from(Origin(actor=f"cli:{unix_user()}")):
+            return function(Cli(as_json, state_dir), **arguments)
 
     # Options that the command itself declared stay first in its help.
     wrapped.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]

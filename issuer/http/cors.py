@@ -18,7 +18,7 @@ BROWSER_PATHS = ("/login", "/refresh", "/logout", "/password", "/sessions", "/re
 _PREFLIGHT_AGE = "600"
 _METHODS = "GET, POST, DELETE"
 _REQUEST_HEADERS = "Authorization, Content-Type"
-_READABLE = "Retry-After, WWW-Authenticate"
+_READABLE = "Retry-After, WWW-Authenticate, X-Request-Id"
 
 
 class Cors:

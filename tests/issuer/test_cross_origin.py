@@ -72,7 +72,7 @@ def test_a_listed_origin_may_ask_and_read(listed: IssuerApp, path: str, origin: 
     assert cors_of(plain) == {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Credentials": "true",
-        "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate",
+        "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate, X-Request-Id",
     }
     assert "Origin" in plain.headers["Vary"]
 

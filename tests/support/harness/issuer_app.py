@@ -309,6 +309,11 @@ def refused(response: TestResponse, status: int, error: str) -> str:
     return description
 
 
+def same_headers(response: TestResponse) -> tuple[tuple[str, str], ...]:
+    """Every header but the one that no two answers share."""
+    return tuple(header for header in response.headers if header[0] != "X-Request-Id")
+
+
 def bearer(token: str) -> dict[str, str]:
     """The header of an access token."""
     return {"Authorization": f"Bearer {token}"}
