@@ -74,7 +74,7 @@ def test_a_soak_finds_a_denylist_that_is_not_filled_again(tmp_path: Path) -> Non
 
     def caught(attempt: int) -> bool:
         emptied = Soak(alterations=["no-replay"], only="FLUSHALL", period=60.0)
-        report = emptied.run(tmp_path / str(attempt), seconds=8, every=8)
+        report = emptied.run(tmp_path / str(attempt), seconds=16, every=16)
         return any("was taken" in violation for violation in report.violations)
 
     assert any(caught(attempt) for attempt in range(5))
