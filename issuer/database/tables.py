@@ -202,3 +202,16 @@ audit_keys = sa.Table(
     sa.Column("alg", sa.String(32), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
 )
+
+# --- anomalies ---
+
+# Sessions that are refreshed no more: their person proves anew who it is, in a session of its own.
+reauthentications = sa.Table(
+    "reauthentications",
+    metadata,
+    sa.Column("sid", sa.String(64), primary_key=True),
+    sa.Column("sub", sa.String(64), nullable=False),
+    sa.Column("rule", sa.String(32), nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("kept_until", sa.BigInteger, nullable=False, index=True),
+)

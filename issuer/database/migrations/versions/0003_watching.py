@@ -83,12 +83,23 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
+    op.create_table(
+        "reauthentications",
+        sa.Column("sid", sa.String(64), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=False),
+        sa.Column("rule", sa.String(32), nullable=False),
+        sa.Column("since", sa.BigInteger, nullable=False),
+        sa.Column("kept_until", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("sid", name="pk_reauthentications"),
+    )
+    op.create_index("ix_reauthentications_kept_until", "reauthentications", ["kept_until"])
     op.execute("UPDATE formats SET version = 3 WHERE name = 'sql'")
 
 
 def downgrade() -> None:
     op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
     for table in (
+        "reauthentications",
         "audit_keys",
         "audit_sessions",
         "audit_places",
