@@ -35,6 +35,9 @@ from tokens import (
 )
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .anomalies.states import States
+from .anomalies.wiring import follow as follow_anomalies
+from .audit.trail import Audit
 from .clients import Clients
 from .crash_points import reach_in_directory_store
 from .database import open_engine
@@ -71,6 +74,9 @@ class Services:
     engine: sa.Engine
     accounts: SqlAccounts
     clients: Clients
+    audit: Audit
+    anomalies: States
+    """What the rules of anomaly detection keep."""
     journal: Journal
     positions: Positions
     families: FamilyStore
@@ -113,6 +119,7 @@ class Services:
     def start(self) -> None:
         """Start the background threads of this process."""
         self.keys.start()
+        self.audit.start()
         self.pulse.start()
         self.resets.start()
         if self.status_lists is not None:
@@ -134,9 +141,12 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        # Last, since what the others did is told, and before its stores.
+        self.audit.stop()
         self.denylist.close()
         self.families.close()
         self.limits.close()
+        self.anomalies.close()
         self.engine.dispose()
 
 
@@ -210,6 +220,16 @@ def build_services(
         generate=key_maker(key_store),
     )
     keys.tick()
+    limits = open_limits(settings)
+    audit = Audit(
+        engine,
+        families,
+        lambda: keys.ring,
+        settings.audit,
+        settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+        now,
+    )
+    anomalies = follow_anomalies(settings, engine, audit, accounts, limits, revoker, now)
     pulse = Pulse(
         denylist,
         journal,
@@ -224,10 +244,12 @@ def build_services(
         engine=engine,
         accounts=accounts,
         clients=Clients(settings.clients, engine, now),
+        audit=audit,
+        anomalies=anomalies,
         journal=journal,
         positions=positions,
         families=families,
-        limits=open_limits(settings),
+        limits=limits,
         denylist=denylist,
         revoker=revoker,
         key_store=key_store,

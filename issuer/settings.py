@@ -35,6 +35,7 @@ from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
 from .anomalies.settings import AnomalySettings
+from .audit.settings import AuditSettings
 
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
@@ -309,6 +310,7 @@ class Settings(BaseSettings):
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
     anomalies: AnomalySettings = AnomalySettings()
+    audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
     """`module:function` called with a `ResetMessage`; without one there is no reset."""
     host: str = "127.0.0.1"
