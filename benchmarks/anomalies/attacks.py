@@ -161,7 +161,13 @@ class Attacks:
             delay=0.1,
         )
         theft = Plan(
-            person.sub, f"t{self._count}", begin, [client], label=label, device=stranger.number
+            person.sub,
+            f"t{self._count}",
+            begin,
+            [client],
+            label=label,
+            stolen=True,
+            device=stranger.number,
         )
         return Run(label, begin, begin + HOUR, [plan, theft])
 

@@ -11,6 +11,7 @@ from itertools import islice
 
 from issuer.anomalies import AnomalySettings, MemoryStates, open_detector
 from issuer.anomalies.alarm import Alarm
+from issuer.anomalies.settings import RuleSettings
 from issuer.audit import Event, EventKind, Outcome, Recorded
 from issuer.limits.digests import Digests
 from issuer.networks import network_of
@@ -185,6 +186,8 @@ class Evaluation:
         results = self._results
         runs = self._attacks_of(alarm)
         plan = self._session_of.get(alarm.sid or "")
+        if alarm.rule == "new_device" and plan is not None and not plan.stolen:
+            runs = []  # the owner's login; what a thief did to the session came later
         if runs:
             results.true[alarm.rule] += 1
             for run in runs:
@@ -230,6 +233,21 @@ def _taken(queue: list[Timed], until: float) -> Iterator[Timed]:
 def evaluate(scale: Scale, settings: AnomalySettings | None = None, *, seed: int = SEED) -> Results:
     """Make the trace, run the detector over it, and count."""
     return Evaluation(scale, settings, seed=seed).run()
+
+
+def halved() -> AnomalySettings:
+    """Every threshold at half: the trace must have something that only the other half lets be."""
+    usual = AnomalySettings()
+    changed = {
+        name: {
+            field: max(value // 2, 2)
+            for field, value in usual.of(name).model_dump(exclude={"on", "respond"}).items()
+            if isinstance(value, int) and field not in {"within", "speed", "logins"}
+        }
+        for name in AnomalySettings.model_fields
+        if isinstance(getattr(usual, name), RuleSettings)
+    }
+    return AnomalySettings.model_validate(changed)
 
 
 LABELS = tuple(ATTACKS)

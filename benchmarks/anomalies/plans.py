@@ -79,6 +79,8 @@ class Plan:
     """Wrong passwords before it."""
     label: str = ""
     """The attack that it is, if it is one."""
+    stolen: bool = False
+    """Whether it began with somebody else's password."""
     device: int = 0
     """Whose number is each device's own."""
     new_device: bool = False

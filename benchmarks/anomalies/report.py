@@ -55,7 +55,7 @@ def _rules(results: Results) -> str:
         )
         lines.append(
             f"| `{rule}` | {true:,} | {false} | {_share(true, true + false)} "
-            f"| {rate} ({low} to {high}) | {_delay(results.delays[rule])} |"
+            f"| {rate} | {_delay(results.delays[rule])} |"
         )
     told, new = results.new_devices_told, results.new_devices
     lines.append("")

@@ -21,8 +21,6 @@ from .rules.rule import remember
 from .sighting import Digest, Sighting, sighting_of
 from .states import States
 
-QUIET = 3600.0
-"""Seconds for which a rule says no more about the same session, account or network."""
 FAMILIAR_FOR = 90 * 86_400
 """Seconds for which a network on which an account has logged in is its own."""
 MOST_FAMILIAR = 16
@@ -141,7 +139,7 @@ class _Record:
 
     def may_tell(self, rule: Rule, now: float) -> bool:
         """Whether the rule has told nothing about it for a while; from now on it has."""
-        if now - self._told.get(rule.name, -QUIET) < QUIET:
+        if now - self._told.get(rule.name, float("-inf")) < rule.quiet:
             return False
         self._told[rule.name] = round(now)
         return True

@@ -14,7 +14,7 @@ from typing import ClassVar
 from ...audit import EventKind
 from ..settings import Follower as Settings
 from ..sighting import Sighting
-from .rule import SESSION_LIFE, Evidence, Scope, State
+from .rule import QUIET, SESSION_LIFE, Evidence, Scope, State
 
 _ROTATED = "rotated"
 _PARENT = frozenset({"resent", "retried_late"})
@@ -27,6 +27,7 @@ class Follower:
     scope: ClassVar[Scope] = Scope.SESSION
     kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.SESSION_REFRESHED})
     lifetime: ClassVar[int] = SESSION_LIFE
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

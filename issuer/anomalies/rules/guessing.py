@@ -11,7 +11,7 @@ from typing import ClassVar
 from ...audit import EventKind
 from ..settings import Guessing as Settings
 from ..sighting import Sighting
-from .rule import DAY, HOUR, Evidence, Scope, State, recent
+from .rule import DAY, HOUR, QUIET, Evidence, Scope, State, recent
 
 
 class Guessing:
@@ -21,6 +21,7 @@ class Guessing:
     scope: ClassVar[Scope] = Scope.ACCOUNT
     kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.LOGIN, EventKind.LOGIN_LIMITED})
     lifetime: ClassVar[int] = int(DAY)
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._hour = settings.an_hour

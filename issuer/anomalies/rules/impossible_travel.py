@@ -29,6 +29,7 @@ class ImpossibleTravel:
     scope: ClassVar[Scope] = Scope.ACCOUNT
     kinds: ClassVar[frozenset[EventKind]] = SEEN
     lifetime: ClassVar[int] = int(90 * DAY)
+    quiet: ClassVar[float] = 0.0
 
     def __init__(self, settings: Settings, places: Places) -> None:
         self._within = settings.within

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ...audit import EventKind
 from ..sighting import Sighting
-from .rule import SEEN, SESSION_LIFE, Evidence, Scope, State, remember
+from .rule import QUIET, SEEN, SESSION_LIFE, Evidence, Scope, State, remember
 
 MOST_AGENTS = 4
 MOST_NETWORKS = 8
@@ -23,6 +23,7 @@ class Moved:
     scope: ClassVar[Scope] = Scope.SESSION
     kinds: ClassVar[frozenset[EventKind]] = SEEN
     lifetime: ClassVar[int] = SESSION_LIFE
+    quiet: ClassVar[float] = QUIET
 
     def judge(self, sighting: Sighting, state: State) -> Evidence | None:
         if not sighting.agent or not sighting.place:

@@ -22,6 +22,7 @@ class NewDevice:
     scope: ClassVar[Scope] = Scope.ACCOUNT
     kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.SESSION_STARTED})
     lifetime: ClassVar[int] = int(90 * DAY)
+    quiet: ClassVar[float] = 0.0
 
     def judge(self, sighting: Sighting, state: State) -> Evidence | None:
         known = state.get("d", {})

@@ -7,7 +7,7 @@ from typing import ClassVar
 from ...audit import EventKind
 from ..settings import RefreshRate as Settings
 from ..sighting import Sighting
-from .rule import SESSION_LIFE, Evidence, Scope, State
+from .rule import QUIET, SESSION_LIFE, Evidence, Scope, State
 
 
 class RefreshRate:
@@ -17,6 +17,7 @@ class RefreshRate:
     scope: ClassVar[Scope] = Scope.SESSION
     kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.SESSION_REFRESHED})
     lifetime: ClassVar[int] = SESSION_LIFE
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._burst = settings.burst

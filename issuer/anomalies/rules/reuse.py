@@ -16,6 +16,7 @@ class Reuse:
     scope: ClassVar[Scope] = Scope.SESSION
     kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.REUSE_DETECTED})
     lifetime: ClassVar[int] = SESSION_LIFE
+    quiet: ClassVar[float] = 0.0
 
     def judge(self, sighting: Sighting, state: State) -> Evidence | None:  # noqa: ARG002
         return {"agent": sighting.agent, "network": sighting.network}

@@ -16,6 +16,8 @@ Evidence = Mapping[str, Any]
 """Why it is an alarm: counts, times, families, networks; nothing secret."""
 
 HOUR = 3600.0
+QUIET = HOUR
+"""For rules that would find the same thing again with every event."""
 DAY = 86_400.0
 
 
@@ -45,6 +47,10 @@ class Rule(Protocol):
     @property
     def lifetime(self) -> int:
         """Seconds for which its state is worth anything after the last event."""
+
+    @property
+    def quiet(self) -> float:
+        """Seconds for which it says no more about the same session, account or network."""
 
     def judge(self, sighting: Sighting, state: State) -> Evidence | None:
         """Bring `state`, which begins empty, up to date; evidence where this event is an alarm."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 from ...audit import EventKind
 from ..settings import Stuffing as Settings
 from ..sighting import Sighting
-from .rule import Evidence, Scope, State
+from .rule import QUIET, Evidence, Scope, State
 
 WINDOW = 600.0
 """Seconds."""
@@ -30,6 +30,7 @@ class StuffingFromNetwork:
     scope: ClassVar[Scope] = Scope.NETWORK
     kinds: ClassVar[frozenset[EventKind]] = _LOGINS
     lifetime: ClassVar[int] = int(WINDOW)
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._most = settings.network
@@ -61,6 +62,7 @@ class StuffingEverywhere:
     scope: ClassVar[Scope] = Scope.EVERYWHERE
     kinds: ClassVar[frozenset[EventKind]] = _LOGINS
     lifetime: ClassVar[int] = int(WINDOW)
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._most = settings.everywhere

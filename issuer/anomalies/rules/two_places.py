@@ -13,7 +13,7 @@ from typing import ClassVar
 from ...audit import EventKind
 from ..settings import TwoPlaces as Settings
 from ..sighting import Sighting
-from .rule import SEEN, SESSION_LIFE, Evidence, Scope, State
+from .rule import QUIET, SEEN, SESSION_LIFE, Evidence, Scope, State
 
 
 class TwoPlaces:
@@ -23,6 +23,7 @@ class TwoPlaces:
     scope: ClassVar[Scope] = Scope.SESSION
     kinds: ClassVar[frozenset[EventKind]] = SEEN
     lifetime: ClassVar[int] = SESSION_LIFE
+    quiet: ClassVar[float] = QUIET
 
     def __init__(self, settings: Settings) -> None:
         self._agents = settings.agents

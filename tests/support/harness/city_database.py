@@ -29,12 +29,13 @@ def write_city_database(path: Path, cities: Mapping[str, tuple[float, float]]) -
         {
             "binary_format_major_version": 2,
             "binary_format_minor_version": 0,
-            "build_epoch": 1_800_000_000,
+            # Of 64 bits, and below of 32: the reader in C is particular.
+            "build_epoch": bytes([8, 9 - 7]) + struct.pack(">Q", 1_800_000_000),
             "database_type": "GeoLite2-City",
             "description": {"en": "A test's"},
             "ip_version": 6,
             "languages": ["en"],
-            "node_count": len(nodes),
+            "node_count": bytes([6 << 5 | 4]) + struct.pack(">I", len(nodes)),
             "record_size": 32,
         }
     )
@@ -78,8 +79,8 @@ def _encoded(value: Any) -> bytes:
             return bytes([2 << 5 | len(value)]) + value.encode()
         case float():
             return bytes([3 << 5 | 8]) + struct.pack(">d", value)
-        case int() if value < 1 << 16:
-            return bytes([5 << 5 | 2]) + struct.pack(">H", value)
+        case bytes():
+            return value
         case int():
-            return bytes([8, 9 - 7]) + struct.pack(">Q", value)
+            return bytes([5 << 5 | 2]) + struct.pack(">H", value)
     raise TypeError(type(value))
