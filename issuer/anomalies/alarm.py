@@ -9,6 +9,9 @@ from ..audit import Event, EventKind
 from .rules import Evidence, Scope
 from .settings import Response
 
+ACTOR = "anomalies"
+"""Who did what was done about an alarm, in the audit log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -45,7 +48,7 @@ class Alarm:
             address=cause.address,
             user_agent=cause.user_agent,
             request_id=cause.request_id,
-            actor="issuer",
+            actor=ACTOR,
             details={
                 "rule": self.rule,
                 "response": [str(response) for response in responses],

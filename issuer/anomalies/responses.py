@@ -12,14 +12,14 @@ from typing import Protocol
 import sqlalchemy as sa
 import structlog
 
-from ..audit import Event
+from ..audit import Event, Origin, coming_from
 from ..database.engine import insert_if_absent, writing
 from ..database.tables import reauthentications
 from ..journal import Reason
 from ..limits import Guard
 from ..revoker import Revoker
 from ..settings import LONGEST_SESSION
-from .alarm import Alarm
+from .alarm import ACTOR, Alarm
 from .rules import Scope
 from .settings import AnomalySettings, Response
 
@@ -55,8 +55,9 @@ class Responder:
 
     def __call__(self, alarms: Sequence[Alarm]) -> None:
         """Raises `DatabaseUnavailable`, `DenylistUnavailable`, `FamilyUnavailable`."""
-        for alarm in alarms:
-            self._respond(alarm, self._settings.of(alarm.rule).respond)
+        with coming_from(Origin(actor=ACTOR)):
+            for alarm in alarms:
+                self._respond(alarm, self._settings.of(alarm.rule).respond)
 
     def _respond(self, alarm: Alarm, responses: tuple[Response, ...]) -> None:
         cause, sid = alarm.cause, alarm.sid

@@ -18,8 +18,10 @@ from issuer.audit.event import Event
 from issuer.audit.following import Follower
 from issuer.audit.outbox import pend
 from issuer.journal import Reason
+from issuer.notifications.following import NotificationConsumer
 
 Make = Callable[..., IssuerApp]
+ENDED = EventKind.SESSION_ENDED
 CHROME = "Mozilla/5.0 (Windows NT 10.0) Chrome/120.0 Safari/537.36"
 
 
@@ -94,6 +96,10 @@ def test_a_thief_ends_the_session_that_he_follows(make_issuer: Make) -> None:
     (found,) = alarms(issuer)
     assert (found.why, found.sid, found.sub) == ("moved", got["session"]["sid"], issuer.account.id)
     assert found.details["response"] == ["end_session"]
+    ended = issuer.services.audit.log.after(0, 1000)
+    assert [(each.event.actor, each.event.why) for each in ended if each.event.kind is ENDED] == [
+        ("anomalies", "anomaly")
+    ]
     answer = refresh(issuer, stolen["refresh_token"])
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_grant")
     (row,) = [row for row in issuer.rows("journal") if row["reason"] == Reason.ANOMALY]
@@ -255,3 +261,22 @@ def test_a_failed_response_leaves_the_place_where_it_was(make_issuer: Make, redo
         detector.consume(batch)
     assert [each.why for each in alarms(issuer)] == ["moved"]
     assert refresh(issuer, got["refresh_token"]).status_code == 400
+
+
+@pytest.mark.parametrize(("responses", "told"), [(["log", "webhook"], True), (["log"], False)])
+def test_who_is_notified_is_told_if_the_rule_says_so(responses: list[str], told: bool) -> None:
+    """An alarm that only goes into the log goes nowhere else."""
+
+    class Everything:
+        def wanted(self, event: Event) -> list[Event]:
+            return [event]
+
+    added: list[Any] = []
+
+    class Queue:
+        add = staticmethod(added.extend)
+
+    found = Event(kind=EventKind.ANOMALY, time=1.0, details={"response": responses})
+    consumer = NotificationConsumer(Queue(), [Everything()], lambda: None)  # type: ignore[arg-type, list-item]
+    consumer.consume([Recorded(1, found)])
+    assert added == ([found] if told else [])
