@@ -4,7 +4,7 @@ import argparse
 import sys
 from time import process_time
 
-from .evaluation import FULL, QUICK, SEED, evaluate, halved
+from .evaluation import FULL, PART, QUICK, SEED, evaluate, halved
 from .report import BUDGET, document
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     )
     parser.add_argument("--examples", action="store_true", help="show false alarms as well")
     options = parser.parse_args()
-    scale = QUICK if options.quick else FULL
+    scale = QUICK if options.quick else PART if options.halved else FULL
     results = evaluate(scale, halved() if options.halved else None, seed=options.seed)
     print(document(results))
     if options.examples:

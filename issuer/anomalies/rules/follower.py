@@ -55,11 +55,18 @@ class Follower:
             return None
         _count(state, "counted", "row")
         if other_agent or place != sighting.place:
-            _count(state, "counted_else", "else")
+            self._elsewhere(sighting, state)
         row, elsewhere = state.get("row", 0), state.get("else", 0)
         if elsewhere < self._settings.elsewhere and row < self._settings.anywhere:
             return None
         return {"generations": row, "from_elsewhere": elsewhere, "delay": round(delay, 1)}
+
+    def _elsewhere(self, sighting: Sighting, state: State) -> None:
+        # The same two each time: who is behind a pool of exits is elsewhere at every request.
+        pair = sorted([state["by"], [sighting.place, sighting.agent]])
+        if pair != state.get("pair"):
+            state["pair"], state["else"], state["counted_else"] = pair, 0, 0
+        _count(state, "counted_else", "else")
 
 
 def _count(state: State, once: str, count: str) -> None:

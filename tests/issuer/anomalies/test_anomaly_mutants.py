@@ -41,6 +41,7 @@ MUTANTS = {
     "late retries are nothing": ("rules.follower", '"resent", "retried_late"', '"resent"'),
     "tabs that repeat follow": ("rules.follower", '"resent", "retried_late"', '"repeated"'),
     "elsewhere is here": ("rules.follower", "other_agent or place !=", "other_agent and place !="),
+    "any pair is the same": ("rules.follower", 'if pair != state.get("pair"):', "if False:"),
     "who stays takes turns": ("rules.two_places", "and value != last else", "else"),
     "any change is a turn": ("rules.two_places", "value == before and value", "value"),
     "either version is another place": ("rules.two_places", '"6" if sighting.sixth', '"4" if 1'),
@@ -130,6 +131,8 @@ def scenarios() -> dict[str, list[Event]]:
         "at his heels": generations(9, 1),
         "another agent": generations(4, 1, user_agent=FIREFOX),
         "another place": generations(4, 4, address=CAFE),
+        "from a pool": [each for n in range(4) for each in (
+            refreshed(n * PERIOD), refreshed(n * PERIOD + 4, "resent", address=f"62.{n}.8.8"))],
         "with gaps": [*generations(7, 4), refreshed(HOUR), *(
             refreshed(HOUR + PERIOD * n + d, "rotated" if not d else "resent")
             for n in range(1, 4) for d in (0, 4))],

@@ -56,6 +56,15 @@ def test_a_follower_shows_by_a_parent_in_every_generation(
     assert ("follower" in Watch().see(*generations(number, delay, **second))) is found
 
 
+def test_a_pool_of_exits_does_not_follow() -> None:
+    """A device that loses answers and is elsewhere at every request is not two."""
+    events = []
+    for each in range(7):
+        events.append(refreshed(each * PERIOD, address=f"62.7.{each}.1"))
+        events.append(refreshed(each * PERIOD + 4, "resent", address=f"62.8.{each}.1"))
+    assert Watch().see(*events) == []
+
+
 def test_lost_answers_do_not_follow() -> None:
     """A generation without a second presentation begins the row anew."""
     watch = Watch()
