@@ -38,6 +38,7 @@ from .anomalies.settings import AnomalySettings
 from .audit.settings import AuditSettings
 from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
 from .console.settings import ConsoleSettings
+from .factors.settings import FactorSettings
 from .notifications.settings import NotificationSettings, ReceiverUrl, plain
 
 ENV_PREFIX = "GATEPASS_"
@@ -315,6 +316,7 @@ class Settings(BaseSettings):
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
     anomalies: AnomalySettings = AnomalySettings()
+    factors: FactorSettings = FactorSettings()
     audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
     """`smtp`, or `module:function` called with a `ResetMessage`; without one there is no reset."""
