@@ -277,6 +277,12 @@ def test_who_is_notified_is_told_if_the_rule_says_so(responses: list[str], told:
         add = staticmethod(added.extend)
 
     found = Event(kind=EventKind.ANOMALY, time=1.0, details={"response": responses})
-    consumer = NotificationConsumer(Queue(), [Everything()], lambda: None)  # type: ignore[arg-type, list-item]
+    consumer = NotificationConsumer(
+        Queue(),  # type: ignore[arg-type]
+        [Everything()],  # type: ignore[list-item]
+        wake=lambda: None,
+        clock=lambda: 2.0,
+        max_age=60,
+    )
     consumer.consume([Recorded(1, found)])
     assert added == ([found] if told else [])
