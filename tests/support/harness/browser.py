@@ -297,14 +297,14 @@ class BrowserWorld:
 
     # --- people ------------------------------------------------------------------------------
 
-    def person(self, password: str = PASSWORD) -> Person:
+    def person(self, password: str = PASSWORD, roles: tuple[str, ...] = ()) -> Person:
         """A new account, its password cheap to check."""
         username = f"person{next(self._names)}"
         engine = open_engine(f"sqlite:///{self.demo.state_dir / 'gatepass.sqlite'}")
         hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, concurrency=1)
         try:
             accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), lambda: 0.0)
-            return Person(username, password, accounts.add(username, password).id)
+            return Person(username, password, accounts.add(username, password, roles).id)
         finally:
             engine.dispose()
 
