@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.receivers import WEBHOOK_SECRET
+from pydantic import SecretStr
 
+from issuer.notifications.settings import signing_secret
+from issuer.notifications.webhook import signature
 from issuer.notifications.worker import RetryRules
 from issuer.settings import SettingsError, load_settings
 
@@ -114,6 +119,24 @@ def test_what_is_wrong_is_refused_without_being_shown(given: dict[str, Any]) -> 
     assert WEBHOOK_SECRET[6:] not in text
 
 
+def test_secrets_may_come_from_the_environment_and_the_rest_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the page says; a variable goes before the file."""
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).resolve().parents[3] / "docs" / "notifications.md"
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "gatepass.toml").write_text(block)
+    monkeypatch.setenv("GATEPASS_NOTIFICATIONS__EMAIL__PASSWORD", "from the environment")
+    monkeypatch.setenv("GATEPASS_NOTIFICATIONS__WEBHOOKS__SIEM__SECRET", WEBHOOK_SECRET)
+    taken = load_settings().notifications
+    assert taken.email is not None
+    assert taken.email.password is not None
+    assert taken.email.password.get_secret_value() == "from the environment"
+    assert taken.email.host == "mail.internal"
+    assert taken.webhooks["siem"].secret.get_secret_value() == WEBHOOK_SECRET
+
+
 def test_resets_by_mail_need_a_mail_server() -> None:
     """`reset_sender = "smtp"` alone is no way."""
     with pytest.raises(SettingsError, match=r"smtp needs notifications\.email"):
@@ -127,6 +150,13 @@ def test_resets_by_mail_need_a_mail_server() -> None:
             clients={"demo": {"audience": "api"}},
             reset_sender="smtp",
         )
+
+
+def test_a_signature_is_that_of_the_reference_libraries() -> None:
+    """The vector that the libraries of Standard Webhooks are tested with."""
+    key = signing_secret(SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    signed = b'msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}'
+    assert signature(key, signed) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_delays_double_and_none_is_like_another() -> None:
