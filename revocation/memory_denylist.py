@@ -39,6 +39,7 @@ class MemoryDenylist:
         self._records: dict[bytes, Record] = {}
         self._feed: deque[FeedItem] = deque(maxlen=feed_cap)
         self._last_heartbeat = 0.0
+        self._acknowledged: tuple[int, int] | None = None
 
     @classmethod
     def shared(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryDenylist:
@@ -61,6 +62,7 @@ class MemoryDenylist:
         self._records.clear()
         self._feed.clear()
         self._last_heartbeat = 0.0
+        self._acknowledged = None
         return state
 
     def mark_ready(
@@ -192,8 +194,15 @@ class MemoryDenylist:
 
     def _trim(self, now: float, known: Position | None) -> None:
         oldest = (now - self._feed_window) * 1000
-        # What somebody has acknowledged stays: others hold this store against it.
-        kept = self._require_state().position.seq if known is None else known.seq
+        kept = self._require_state().position.seq
+        if known is not None:
+            # What somebody has acknowledged stays: others hold this store against it. So does what
+            # was acknowledged before that: whoever was stopped may be on his way here with it.
+            acknowledged, before = self._acknowledged or (known.seq, known.seq)
+            if known.seq > acknowledged:
+                acknowledged, before = known.seq, acknowledged
+            self._acknowledged = acknowledged, before
+            kept = min(known.seq, before)
         while self._feed and self._feed[0].sent < oldest and self._feed[0].seq < kept:
             self._feed.popleft()
         expired = [key for key, record in self._records.items() if record.expires <= now]

@@ -41,6 +41,11 @@ class AccessClaims:
     scope: str
     """Space-separated (RFC 6749 section 3.3), possibly empty."""
     roles: tuple[str, ...] = ()
+    acr: str = ""
+    """How well the person was authenticated (RFC 9068 section 2.2.1); empty where it says nothing.
+
+    Ours are the levels of `assurance.LEVELS`.
+    """
     extra: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS)
     """Further claims, for sealed tokens above all; never one of the names above."""
 
@@ -69,6 +74,8 @@ class AccessClaims:
         }
         if self.roles:
             payload["roles"] = list(self.roles)
+        if self.acr:
+            payload["acr"] = self.acr
         payload.update(self.extra)
         return payload
 
@@ -93,6 +100,7 @@ class AccessClaims:
             amr=_texts(payload, "amr"),
             scope=_scope(payload),
             roles=_texts(payload, "roles") if "roles" in payload else (),
+            acr=_text(payload, "acr") if "acr" in payload else "",
             extra=MappingProxyType(extra) if extra else _NO_CLAIMS,
         )
 

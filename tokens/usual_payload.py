@@ -21,7 +21,7 @@ _TEXT = r'[^"\\\x00-\x1f]+'
 _NUMBER = "(0|[1-9][0-9]{0,14})"
 _TEXTS = rf'\[(?:"{_TEXT}"(?:,"{_TEXT}")*)?\]'
 _PARTIES = rf'"aud":"{_TEXT}","client_id":"{_TEXT}"'
-_RIGHTS = rf'"amr":{_TEXTS},"scope":"{SCOPE_FORM}"(?:,"roles":{_TEXTS})?'
+_RIGHTS = rf'"amr":{_TEXTS},"scope":"{SCOPE_FORM}"(?:,"roles":{_TEXTS})?(?:,"acr":"{_TEXT}")?'
 _USUAL = re.compile(
     rf'{{"iss":"({_TEXT})","sub":"({_TEXT})",({_PARTIES}),"iat":{_NUMBER},"exp":{_NUMBER},'
     rf'"jti":"({ID_FORM})","sid":"({ID_FORM})","auth_time":{_NUMBER},"sub_ver":{_NUMBER},'
@@ -38,7 +38,7 @@ def read(raw: bytes) -> AccessClaims | None:
     if found is None:
         return None
     iss, sub, parties, iat, exp, jti, sid, auth_time, sub_ver, rights = found.groups()
-    iss, aud, client_id, amr, scope, roles = _common(iss, parties, rights)
+    iss, aud, client_id, amr, scope, roles, acr = _common(iss, parties, rights)
     issued_at = int(iat)
     claims: AccessClaims = _thawed(
         iss,
@@ -55,6 +55,7 @@ def read(raw: bytes) -> AccessClaims | None:
         amr,
         scope,
         roles,
+        acr,
         _NO_CLAIMS,
     )
     _freeze(claims, "__class__", AccessClaims)
@@ -68,6 +69,7 @@ class _Common(NamedTuple):
     amr: tuple[str, ...]
     scope: str
     roles: tuple[str, ...]
+    acr: str
 
 
 # The same few come again and again; kept once, they take no memory in each remembered token.
@@ -81,6 +83,7 @@ def _common(iss: str, parties: str, rights: str) -> _Common:
         amr=tuple(members["amr"]),
         scope=members["scope"],
         roles=tuple(members.get("roles", ())),
+        acr=members.get("acr", ""),
     )
 
 

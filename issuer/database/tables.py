@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SQL_FORMAT = 2
+SQL_FORMAT = 3
 """What this program knows; a migration raises it, and `formats` with it (CONTRIBUTING.md)."""
 
 VERSION_TABLE = "schema_version"
@@ -115,4 +115,90 @@ formats = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("least", sa.Integer, nullable=False),
+)
+
+# --- the audit log ---
+
+# Events that came with somebody's transaction, or alone; moved into the log within moments.
+audit_outbox = sa.Table(
+    "audit_outbox",
+    metadata,
+    sa.Column("id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("event", sa.Text, nullable=False),
+)
+
+# The log: each row's hash covers the one before. What was redacted keeps its place and its digest,
+# and nothing else.
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Milliseconds since the epoch, as are all of these columns a copy of what the body says.
+    sa.Column("time", sa.BigInteger, nullable=True),
+    sa.Column("event_id", sa.String(48), nullable=True, unique=True),
+    sa.Column("kind", sa.String(32), nullable=True),
+    sa.Column("outcome", sa.String(16), nullable=True),
+    sa.Column("sub", sa.String(64), nullable=True),
+    sa.Column("sid", sa.String(64), nullable=True),
+    sa.Column("client_id", sa.String(255), nullable=True),
+    sa.Column("address", sa.String(64), nullable=True),
+    sa.Column("request_id", sa.String(64), nullable=True),
+    # What is hashed, with a random salt, so that nobody guesses a redacted one from its digest.
+    sa.Column("body", sa.Text, nullable=True),
+    sa.Column("salt", sa.String(32), nullable=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    # Which secret the digest and the hash are keyed with.
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Index("ix_audit_log_time", "time"),
+    sa.Index("ix_audit_log_kind_seq", "kind", "seq"),
+    sa.Index("ix_audit_log_sub_seq", "sub", "seq"),
+    sa.Index("ix_audit_log_sid_seq", "sid", "seq"),
+    sa.Index("ix_audit_log_address_seq", "address", "seq"),
+)
+
+# Where the log ends, and from where on its rows are there: one row, locked by who appends.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("base_seq", sa.BigInteger, nullable=False),
+    sa.Column("base_hash", sa.String(64), nullable=False),
+)
+
+# How far each follower of the log has come, and which process follows for it just now.
+audit_places = sa.Table(
+    "audit_places",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.String(32), nullable=False),
+    sa.Column("held_until", sa.BigInteger, nullable=False),
+)
+
+# Sessions that have begun and of whose end the log does not tell yet.
+audit_sessions = sa.Table(
+    "audit_sessions",
+    metadata,
+    sa.Column("sid", sa.String(64), primary_key=True),
+    sa.Column("sub", sa.String(64), nullable=False, index=True),
+    sa.Column("client_id", sa.String(255), nullable=False),
+    sa.Column("credential_version", sa.BigInteger, nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("last_seen", sa.BigInteger, nullable=False),
+    # The idle or the absolute end, whichever is first.
+    sa.Column("ends", sa.BigInteger, nullable=False, index=True),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(256), nullable=False),
+)
+
+# The key ring as the log knows it: a change is a difference from this.
+audit_keys = sa.Table(
+    "audit_keys",
+    metadata,
+    sa.Column("kid", sa.String(64), primary_key=True),
+    sa.Column("alg", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
 )

@@ -205,9 +205,10 @@ def _schemas() -> Node:
                 "amr": {"type": "array", "items": {"type": "string"}},
                 "scope": scope,
                 "roles": {"type": "array", "items": {"type": "string"}},
+                "acr": text("How well the person was authenticated: `aal1`, `aal2` or `aal3`."),
                 "status": members({"status_list": members(place)}),
             },
-            optional=("roles", "status"),
+            optional=("roles", "acr", "status"),
         ),
         "ActiveRefreshToken": members(
             {

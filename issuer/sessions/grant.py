@@ -11,6 +11,7 @@ from ..accounts import Account
 from ..crash_points import CrashPoint, reach
 from ..errors import invalid_grant
 from ..families import Family
+from ..policies.assurance import acr_of
 from ..services import Services
 
 
@@ -69,6 +70,7 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
         amr=family.amr,
         scope=family.scope,
         roles=account.roles,
+        acr=acr_of(family.amr),
     )
     key = services.signing_key()
     if client.status_list and services.status_lists is not None:

@@ -33,9 +33,20 @@ if now - last >= tonumber(ARGV[2]) or now < last then
       keep_from = tonumber(string.match(item[1], '^%d+')) + 1
     end
   end
-  -- What somebody has acknowledged stays: others hold this store against it.
-  if keep_from and ARGV[5] ~= '' then
-    keep_from = math.min(keep_from, tonumber(ARGV[6]))
+  -- What somebody has acknowledged stays: others hold this store against it. So does what was
+  -- acknowledged before that: an issuer that was stopped may be on its way here with it.
+  if ARGV[5] ~= '' then
+    local known = tonumber(ARGV[6])
+    local m = redis.call('HMGET', meta, 'acknowledged', 'before')
+    local acknowledged, before = tonumber(m[1] or known), tonumber(m[2] or known)
+    if known > acknowledged then
+      acknowledged, before = known, acknowledged
+    end
+    redis.call('HSET', meta, 'acknowledged', string.format('%.0f', acknowledged),
+      'before', string.format('%.0f', before))
+    if keep_from then
+      keep_from = math.min(keep_from, known, before)
+    end
   end
   if keep_from then
     redis.call('XTRIM', feed, 'MINID', string.format('%.0f', keep_from) .. '-0')

@@ -82,6 +82,7 @@ def payload_is_good(raw: bytes) -> bool:
         and all(_id(claims, name) for name in ("jti", "sid"))
         and _texts(claims.get("amr"))
         and ("roles" not in claims or _texts(claims["roles"]))
+        and ("acr" not in claims or _text(claims, "acr"))
         and _scope(claims.get("scope"))
         and _audience(claims.get("aud"))
         and _times(claims)

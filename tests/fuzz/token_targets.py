@@ -50,6 +50,7 @@ PAYLOAD = {
     "amr": ["pwd"],
     "scope": "read write",
     "roles": ["editor"],
+    "acr": "aal1",
 }
 SEALING = b"\x03" * 32
 

@@ -170,7 +170,7 @@ def test_an_older_schema_is_brought_up_to_date(
         assert "formats" not in sa.inspect(connection).get_table_names()
         load_rows(connection, BackupFile(tmp_path / "backup"), lambda _table, _rows: None)
         upgrade(connection)
-        assert current_revision(connection) == "0002"
+        assert current_revision(connection) == "0003"
     assert contents(other)["formats"] == contents(engine)["formats"]
     assert contents(other)["accounts"] == contents(engine)["accounts"]
 
@@ -205,7 +205,7 @@ def test_a_change_in_the_middle_is_in_it_whole_or_not_at_all(
     """Accounts are read, a password changes, the journal is read: the two agree all the same."""
     if mutant:
         monkeypatch.setattr(backup_module, "snapshot", _each_read_for_itself)
-        monkeypatch.setattr(backup_module, "current_revision", lambda _connection: "0002")
+        monkeypatch.setattr(backup_module, "current_revision", lambda _connection: "0003")
     hasher = PasswordHasher(**CHEAP_HASHING)
     people = SqlAccounts(engine, hasher, PasswordPolicy(15), lambda: float(NOW))
     bob = people.add("bob", PASSWORD)
@@ -249,7 +249,7 @@ def test_it_is_lines_of_json(engine: sa.Engine, tmp_path: Path) -> None:
     assert header == {
         "kind": "gatepass-backup",
         "format": 1,
-        "revision": "0002",
+        "revision": "0003",
         "created": NOW,
         "issuer": ISSUER,
     }

@@ -66,6 +66,7 @@ def test_the_access_token_says_who_where_and_until_when(issuer: IssuerApp) -> No
         "amr": ["pwd"],
         "scope": "read write",
         "roles": ["admin", "staff"],
+        "acr": "aal1",
     }
 
 

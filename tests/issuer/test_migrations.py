@@ -192,7 +192,7 @@ def test_the_first_release_finds_its_own_revision(empty_engine: sa.Engine) -> No
     """0.1.0 works with no revision but 0001; what was added since does not concern it."""
     migrate(empty_engine)
     assert revisions(empty_engine, FIRST_VERSION_TABLE) == ["0001"]
-    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
+    assert revisions(empty_engine, VERSION_TABLE) == ["0003"]
 
 
 def test_the_schema_of_the_first_release_is_taken_over(empty_engine: sa.Engine) -> None:
@@ -203,7 +203,7 @@ def test_the_schema_of_the_first_release_is_taken_over(empty_engine: sa.Engine) 
     migrate(empty_engine)
     assert differences(empty_engine) == []
     assert revisions(empty_engine, FIRST_VERSION_TABLE) == ["0001"]
-    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
+    assert revisions(empty_engine, VERSION_TABLE) == ["0003"]
 
 
 def test_a_migration_can_be_taken_back(empty_engine: sa.Engine) -> None:
@@ -249,7 +249,7 @@ def test_several_processes_migrate_at_once(empty_url: str, empty_engine: sa.Engi
     )
     assert ran.stdout == f"{[0] * 6}\n", ran.stderr
     assert differences(empty_engine) == []
-    assert revisions(empty_engine, VERSION_TABLE) == ["0002"]
+    assert revisions(empty_engine, VERSION_TABLE) == ["0003"]
 
 
 # Each round is a new file, which four processes open at the same instant.

@@ -384,7 +384,7 @@ UNFIT: dict[str, tuple[Callable[[list[Any]], Any], str]] = {
     "newer schema": (_set_header(revision="0099"), "0099 is of another version"),
     "older schema": (
         _set_header(revision="0001"),
-        "the backup's schema is 0001, the database's 0002",
+        "the backup's schema is 0001, the database's 0003",
     ),
     "another kind": (_set_header(kind="something"), "no whole backup"),
     "no revision": (lambda lines: lines[0].pop("revision"), "no whole backup"),

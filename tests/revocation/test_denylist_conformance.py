@@ -409,6 +409,11 @@ def test_what_was_acknowledged_is_not_trimmed(store: Store, clock: HandClock) ->
     clock.advance(2_000)
     newer = denylist.heartbeat(0, known)
     denylist.heartbeat(0, newer)
+    # An issuer that was stopped after reading it must not take the store for one from the past.
+    assert denylist.heartbeat(0, known).seq > newer.seq
+    clock.advance(2_000)
+    newest = denylist.heartbeat(0, newer)
+    denylist.heartbeat(0, newest)
     with pytest.raises(DenylistWentBack):
         denylist.add([], known)
 

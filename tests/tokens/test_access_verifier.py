@@ -146,6 +146,9 @@ def test_a_required_claim_is_required(claim: str) -> None:
         ("scope", 'quo"te'),
         ("scope", ["read"]),
         ("roles", "editor"),
+        ("acr", ""),
+        ("acr", ["aal2"]),
+        ("acr", None),
         ("nbf", "soon"),
     ],
 )

@@ -420,6 +420,7 @@ OURS_ALONE = [
     Change("scope with two spaces", "invalid_claim", {"scope": "read  write"}),
     Change("client a number", "invalid_claim", {"client_id": 7}),
     Change("roles a word", "invalid_claim", {"roles": "admin"}),
+    Change("acr a list", "invalid_claim", {"acr": ["aal2"]}),
 ]  # fmt: skip
 CHANGES = {change.name: change for change in [*COMMON, *OURS_ALONE]}
 

@@ -58,6 +58,8 @@ ids = st.text("AQgwxyz09-_", min_size=21, max_size=21).map(lambda text: f"{text}
         {"scope": ""},
         {"amr": ()},
         {"amr": ("pwd",), "roles": ("a b",)},
+        {"acr": "aal2"},
+        {"acr": "aal1", "roles": ()},
         {"sub": "Zoë, 中 {x}:[y]"},
         {"sub_ver": 999_999_999_999_999},
     ],
@@ -84,6 +86,7 @@ def test_what_our_issuer_writes_is_read_the_short_way(changes: dict[str, Any]) -
         amr=lists,
         scope=scopes,
         roles=lists,
+        acr=st.just("") | texts,
     ),
     st.booleans(),
 )

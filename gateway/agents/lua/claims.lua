@@ -76,6 +76,7 @@ local function acceptable(payload, settings, now)
     and number(payload.auth_time) and number(payload.sub_ver)
     and id(payload.jti) and id(payload.sid) and scope(payload.scope) and texts(payload.amr)
     and (payload.roles == nil or texts(payload.roles))
+    and (payload.acr == nil or text(payload.acr))
   if not formed then return false end
   local ours = false
   for i = 1, aud.n do ours = ours or aud[i] == settings.audience end

@@ -110,6 +110,7 @@ FORMS: dict[str, tuple[Any, ...]] = {
     "amr": (None, "pwd", [1], [""], {}),
     "scope": (None, ["read"], "a  b", " a", "a ", 'a"b', "a\\b", "\u00e9", 1),
     "roles": (None, "root", [1], [""], {}),
+    "acr": (None, "", 3, ["aal3"], {}),
     "iss": (None, "", 1, ["https://id.example"]),
 }
 REQUIRED = (

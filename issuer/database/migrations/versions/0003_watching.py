@@ -1,0 +1,99 @@
+"""What watches over sessions: the audit log and those that follow it.
+
+Only adds, so that issuers of the version before go on working.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_ROW_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_outbox",
+        sa.Column("id", _ROW_ID, autoincrement=True, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_outbox"),
+    )
+    op.create_table(
+        "audit_log",
+        sa.Column("seq", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("time", sa.BigInteger, nullable=True),
+        sa.Column("event_id", sa.String(48), nullable=True),
+        sa.Column("kind", sa.String(32), nullable=True),
+        sa.Column("outcome", sa.String(16), nullable=True),
+        sa.Column("sub", sa.String(64), nullable=True),
+        sa.Column("sid", sa.String(64), nullable=True),
+        sa.Column("client_id", sa.String(255), nullable=True),
+        sa.Column("address", sa.String(64), nullable=True),
+        sa.Column("request_id", sa.String(64), nullable=True),
+        sa.Column("body", sa.Text, nullable=True),
+        sa.Column("salt", sa.String(32), nullable=True),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("key", sa.String(16), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_audit_log"),
+        sa.UniqueConstraint("event_id"),
+    )
+    op.create_index("ix_audit_log_time", "audit_log", ["time"])
+    for column in ("kind", "sub", "sid", "address"):
+        op.create_index(f"ix_audit_log_{column}_seq", "audit_log", [column, "seq"])
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("base_seq", sa.BigInteger, nullable=False),
+        sa.Column("base_hash", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_head"),
+    )
+    op.create_table(
+        "audit_places",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("holder", sa.String(32), nullable=False),
+        sa.Column("held_until", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_audit_places"),
+    )
+    op.create_table(
+        "audit_sessions",
+        sa.Column("sid", sa.String(64), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=False),
+        sa.Column("client_id", sa.String(255), nullable=False),
+        sa.Column("credential_version", sa.BigInteger, nullable=False),
+        sa.Column("started", sa.BigInteger, nullable=False),
+        sa.Column("last_seen", sa.BigInteger, nullable=False),
+        sa.Column("ends", sa.BigInteger, nullable=False),
+        sa.Column("address", sa.String(64), nullable=False),
+        sa.Column("user_agent", sa.String(256), nullable=False),
+        sa.PrimaryKeyConstraint("sid", name="pk_audit_sessions"),
+    )
+    op.create_index("ix_audit_sessions_sub", "audit_sessions", ["sub"])
+    op.create_index("ix_audit_sessions_ends", "audit_sessions", ["ends"])
+    op.create_table(
+        "audit_keys",
+        sa.Column("kid", sa.String(64), nullable=False),
+        sa.Column("alg", sa.String(32), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
+    )
+    op.execute("UPDATE formats SET version = 3 WHERE name = 'sql'")
+
+
+def downgrade() -> None:
+    op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
+    for table in (
+        "audit_keys",
+        "audit_sessions",
+        "audit_places",
+        "audit_head",
+        "audit_log",
+        "audit_outbox",
+    ):
+        op.drop_table(table)

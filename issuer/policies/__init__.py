@@ -1,0 +1,1 @@
+"""Policies: named sets of rules for sessions, each with the clause that it follows."""
