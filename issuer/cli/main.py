@@ -28,6 +28,7 @@ PLACES = {
     "denylist": _ours("administration", "denylist"),
     "journal": _ours("administration", "journal"),
     "config": _ours("config", "config"),
+    "doctor": _ours("doctor", "doctor"),
     "migrate": _ours("config", "migrate"),
     "backup": _ours("backup_commands", "backup"),
     "restore": _ours("backup_commands", "restore_backup"),
