@@ -125,7 +125,7 @@ def journal(deployment: Deployment) -> Iterator[Finding]:
             "journal",
             f"{waiting} revocations have waited for more than {WAITING} s",
             "gateways let these tokens pass",
-            "start an issuer and its Redis, which completes them; or: gatepass journal replay;"
+            "start an issuer and its Redis, which completes them; or: gatepass journal complete;"
             " docs/operations/runbooks.md#revocations-are-undone",
         )
     else:
