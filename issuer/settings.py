@@ -34,6 +34,8 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .audit.settings import AuditSettings
+
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
 DEFAULT_CONFIG = "gatepass.toml"
@@ -306,6 +308,7 @@ class Settings(BaseSettings):
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
     """`module:function` called with a `ResetMessage`; without one there is no reset."""
     host: str = "127.0.0.1"

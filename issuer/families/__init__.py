@@ -2,10 +2,12 @@
 
 from .family import (
     Current,
+    Draft,
     Family,
     FamilyStore,
     FamilyUnavailable,
     Gone,
+    LeftDraft,
     NewFamily,
     Reason,
     RefreshReuseDetected,
@@ -22,10 +24,12 @@ from .opening import open_families
 
 __all__ = [
     "Current",
+    "Draft",
     "Family",
     "FamilyStore",
     "FamilyUnavailable",
     "Gone",
+    "LeftDraft",
     "NewFamily",
     "Reason",
     "RefreshReuseDetected",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from ..accounts import Account, BadCredentials, normalise_username
+from ..audit.ahead import CREATED, draft_of, events_of
+from ..audit.event import Event, EventKind, Outcome
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
-from ..families import NewFamily, Status
+from ..families import Family, NewFamily, Status
 from ..limits.errors import TooManyRequests
 from ..services import Services
 from .cap import keep_within_cap
@@ -45,19 +49,38 @@ def login(
             account = services.accounts.authenticate(username, password, address)
     except TooManyRequests:
         services.metrics.login("limited")
+        _refused(services, EventKind.LOGIN_LIMITED, "too_many", username, client_id)
         raise
     except BadCredentials as error:
         services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, error.why, username, client_id)
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
     services.revoker.complete_subject(account.id)
     started = start_session(
-        services, account, client_id=client_id, instant=instant, context=context
+        services, account, client_id=client_id, instant=instant, context=context, why="login"
     )
     services.metrics.login("granted")
     return started
+
+
+def _refused(services: Services, kind: EventKind, why: str, username: str, client_id: str) -> None:
+    name = normalise_username(username)
+
+    def with_account(event: Event) -> Event:
+        account = services.accounts.by_username(name)
+        return event if account is None else replace(event, sub=account.id)
+
+    event = services.audit.happened(
+        kind,
+        outcome=Outcome.FAILURE,
+        why=why,
+        client_id=client_id,
+        details={"account": services.audit.account(name)},
+    )
+    services.audit.refused(event, with_account)
 
 
 def require_client(services: Services, client_id: str, proven_client: str | None) -> None:
@@ -73,31 +96,50 @@ def require_client(services: Services, client_id: str, proven_client: str | None
 
 
 def start_session(
-    services: Services, account: Account, *, client_id: str, instant: float, context: Context
+    services: Services,
+    account: Account,
+    *,
+    client_id: str,
+    instant: float,
+    context: Context,
+    why: str,
 ) -> Grant:
     """Make a family for an account that has just proved its password, and its first tokens.
 
     The account is read again after the family is made: whatever ended the old version in between
-    ends this session too. Raises `OAuthError`.
+    ends this session too. `why` it begins is for the audit log. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
     now = int(instant)
-    family = services.families.create(
-        NewFamily(
-            sub=account.id,
-            sid=random_id(),
-            client_id=client_id,
-            credential_version=account.credential_version,
-            auth_time=now,
-            amr=PASSWORD_METHODS,
-            scope=" ".join(client.scopes),
-            idle=client.idle or None,
-            absolute_end=now + client.absolute,
-            label=context.label,
-            address=context.address,
-            user_agent=context.user_agent,
-        )
+    new = NewFamily(
+        sub=account.id,
+        sid=random_id(),
+        client_id=client_id,
+        credential_version=account.credential_version,
+        auth_time=now,
+        amr=PASSWORD_METHODS,
+        scope=" ".join(client.scopes),
+        idle=client.idle or None,
+        absolute_end=now + client.absolute,
+        label=context.label,
+        address=context.address,
+        user_agent=context.user_agent,
     )
+    started = services.audit.happened(
+        EventKind.SESSION_STARTED,
+        why=why,
+        sub=new.sub,
+        sid=new.sid,
+        client_id=client_id,
+        details={
+            "amr": list(new.amr),
+            "credential_version": new.credential_version,
+            "ends": now + min(new.idle or client.absolute, client.absolute),
+            "absolute": new.absolute_end,
+        },
+    )
+    family = services.families.create(new, draft=draft_of(started))
+    services.audit.drafted(events_of(CREATED, started), started.id)
     reach(CrashPoint.LOGIN_FAMILY_MADE)
     standing = services.accounts.standing(
         account.id, sid=family.sid, client_id=client_id, audience=client.audience
@@ -111,10 +153,12 @@ def start_session(
     ):
         # Nobody has seen this session: marking its family is all there is to end.
         services.families.mark(account.id, family.sid, Status.ENDED)
+        _unseen(services, family, "account_changed")
         raise invalid_grant("the account has just been changed; log in again")
     if now <= standing.client_watermark:
         # Gateways would refuse what it got (the watermark allows for clocks that differ).
         services.families.mark(account.id, family.sid, Status.ENDED)
+        _unseen(services, family, "client_revoked")
         raise unavailable(
             "the client was revoked a moment ago; try again",
             retry_after=standing.client_watermark - now + 1,
@@ -123,3 +167,15 @@ def start_session(
     result = grant(services, family, account, instant)
     log.info("session_started", sub=account.id, sid=family.sid, client_id=client_id)
     return result
+
+
+def _unseen(services: Services, family: Family, why: str) -> None:
+    services.audit.record(
+        services.audit.happened(
+            EventKind.SESSION_ENDED,
+            why=why,
+            sub=family.sub,
+            sid=family.sid,
+            client_id=family.client_id,
+        )
+    )

@@ -18,6 +18,7 @@ from ..accounts import (
     normalise_username,
 )
 from ..accounts.account import Change
+from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
 from ..journal import Reason
 from ..services import Services
@@ -59,6 +60,7 @@ def change_password(
         client_id=claims.client_id,
         instant=instant,
         context=context,
+        why="password_change",
     )
 
 
@@ -76,6 +78,14 @@ def _change(
             with services.limits.passwords.attempt(name, address):
                 services.accounts.verify(account, current_password, address)
         except BadCredentials:
+            services.audit.refused(
+                services.audit.happened(
+                    EventKind.PASSWORD_REFUSED,
+                    outcome=Outcome.FAILURE,
+                    why="wrong_password",
+                    sub=account.id,
+                )
+            )
             raise invalid_grant("the current password is wrong") from None
         try:
             return services.accounts.change_password(
