@@ -37,6 +37,7 @@ from tokens import (
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .audit.trail import Audit
 from .clients import Clients
+from .console.watching import Watch
 from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .families import FamilyStore, RotationRules, open_families
@@ -45,9 +46,10 @@ from .gateways import Gateways
 from .journal import Journal
 from .limits import Limits, open_limits
 from .metrics import Metrics
+from .notifications.opening import Notifications, open_notifications, open_reset_sender
 from .positions import Positions
 from .pulse import Pulse
-from .resets import ResetDesk, ResetSender, load_sender
+from .resets import ResetDesk, ResetSender
 from .revoker import Revoker
 from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings, SettingsError, variable
 from .sql_key_store import SqlKeyStore
@@ -95,6 +97,9 @@ class Services:
     """None where no gateway may follow it."""
     metrics: Metrics
     state_metrics: StateMetrics
+    watch: Watch
+    """What the console shows over time."""
+    notifications: Notifications
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -122,11 +127,15 @@ class Services:
             self.status_lists.start()
         if self.feed is not None:
             self.feed.start()
+        if self.settings.console.enabled:
+            self.watch.start()
+        self.notifications.start()
 
     def end_streams(self) -> None:
         """Let go of what would last, before the process waits for what is under way."""
         if self.feed is not None:
             self.feed.end_streams()
+        self.notifications.end_streams()
 
     def stop(self) -> None:
         """Stop them, and release connections."""
@@ -137,6 +146,8 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        self.watch.stop()
+        self.notifications.stop()
         # Last, since what the others did is told, and before its stores.
         self.audit.stop()
         self.denylist.close()
@@ -223,7 +234,7 @@ def build_services(
         heartbeat_interval=settings.heartbeat_interval,
         access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
     )
-    return Services(
+    services = Services(
         settings=settings,
         clock=now,
         engine=engine,
@@ -264,7 +275,7 @@ def build_services(
             max_lifetime=LONGEST_ACCESS_LIFETIME,
             clock=now,
         ),
-        resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),
+        resets=ResetDesk(accounts, reset_sender or open_reset_sender(settings, accounts)),
         pulse=pulse,
         status_lists=_status_lists(settings, denylist, keys, now),
         gateways=Gateways(settings.gateways),
@@ -278,7 +289,19 @@ def build_services(
             denylist_url=settings.denylist,
             certificate=settings.tls_certificate,
         ),
+        watch=Watch(settings.console, engine, now),
+        notifications=open_notifications(
+            settings,
+            engine,
+            accounts,
+            lambda: signing_key(keys.ring, settings.algorithms),
+            now,
+            metrics.notified,
+        ),
     )
+    if services.notifications.wanted:
+        services.audit.follow(services.notifications.consumer)
+    return services
 
 
 def _feed(

@@ -14,7 +14,9 @@ from ..networks import host_of
 from .answers import error_answer, log
 from .current import client_address, services
 
-ENDPOINTS = frozenset({"auth.login", "auth.password", "auth.forgot", "auth.reset"})
+ENDPOINTS = frozenset(
+    {"auth.login", "auth.password", "auth.forgot", "auth.reset", "console.sign_in"}
+)
 """Not the logout: a person can always end a session. Not the refresh, which has limits of its own
 and should cost no more; nor what only a client's secret opens."""
 

@@ -36,7 +36,7 @@ from .login import require_client
 
 log = structlog.get_logger("gatepass.issuer")
 
-_RULES = {
+RULES = {
     Rotated: "rotated",
     Repeated: "repeated",
     Resent: "resent",
@@ -136,7 +136,7 @@ def _refresh(
     if not isinstance(outcome, Gone):
         family = outcome.family
         details = {"gen": family.gen, "presented": claims.gen, "ends": int(family.end)}
-        name = _RULES[type(outcome)]
+        name = RULES[type(outcome)]
         services.audit.drafted(events_of(name, draft, details), draft.id)
     return _answer(services, outcome, account, instant, claims)
 
@@ -158,7 +158,7 @@ def _answer(
 ) -> Grant:
     match outcome:
         case Current(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.info(
                 "session_refreshed",
                 sub=family.sub,
@@ -168,12 +168,12 @@ def _answer(
             )
             return grant(services, family, account, instant)
         case RefreshReuseDetected(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.warning("refresh_reuse_detected", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.REUSE)
             raise invalid_grant("this refresh token was used before; the session has been ended")
         case RolledBack(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.error("families_went_back", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.ROLLBACK)
             raise invalid_grant("the session's state was lost; log in again")

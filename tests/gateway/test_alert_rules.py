@@ -133,6 +133,10 @@ CASES = {
         {"gatepass_redis_replica_lag_seconds": flat(11)},
         {"gatepass_redis_replica_lag_seconds": flat(1)},
     ),
+    "GatepassNotificationsWait": Case(
+        {'gatepass_notifications_oldest_seconds{target="hook"}': flat(1000)},
+        {'gatepass_notifications_oldest_seconds{target="hook"}': flat(30)},
+    ),
     "GatepassReplicaStale": Case(
         {'gatepass_replica_in_step{instance="g"}': flat(0)},
         {'gatepass_replica_in_step{instance="g"}': flat(1)},

@@ -32,7 +32,9 @@ from harness.openapi_conformance import METHODS, Conformance
 from jsonschema import ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from issuer.database import DatabaseUnavailable
 from issuer.http.openapi import document
+from issuer.notifications.queue import DeliveryQueue
 from revocation import DenylistUnavailable
 
 ISSUER = "https://login.example"
@@ -88,6 +90,7 @@ def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None
         "refreshCookie",
         "clientSecretBasic",
         "gatewaySecretBasic",
+        "receiverSecretBasic",
         "metricsToken",
     }
     assert set(schemes) == named
@@ -145,6 +148,7 @@ def test_every_documented_answer_comes_and_conforms(
     conformance.seen.clear()
     drive_status_lists(issuer)
     drive_feed(issuer, monkeypatch)
+    drive_signals(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     once = "1 per minute"
     drive_into_limits(make_issuer(limits=limits(requests=once, refreshes_refused=once)))
@@ -211,6 +215,29 @@ def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     assert other.status_code == 409
     issuer.ask("POST", "/revocations/lookup", data=b"x" * 20_000, headers=edge)
     issuer.ask("POST", "/revocations/lookup", headers={**edge, "Transfer-Encoding": "chunked"})
+
+
+def drive_signals(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls, each refusal of them, and the metadata."""
+    metadata = "/.well-known/ssf-configuration"
+    assert issuer.ask("GET", metadata).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(issuer.services.settings.notifications), "signals", {})
+        assert issuer.ask("GET", metadata).status_code == 404
+    watcher = basic("watcher")
+    granted(issuer.post("/ssf/poll", {}, headers=watcher))
+    issuer.post("/ssf/poll", {})
+    issuer.post("/ssf/poll", {"maxEvents": "x"}, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data="x", headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data=b"x" * 20_000, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", headers={**watcher, "Transfer-Encoding": "chunked"})
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("down")
+
+        patch.setattr(DeliveryQueue, "oldest", down)
+        assert issuer.post("/ssf/poll", {}, headers=watcher).status_code == 503
 
 
 def drive_into_limits(issuer: IssuerApp) -> None:

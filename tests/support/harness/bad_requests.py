@@ -243,6 +243,36 @@ ENDPOINTS = (
         },
         basic=True,
     ),
+    Endpoint(
+        "POST",
+        "/ssf/poll",
+        lambda _: {"returnImmediately": True, "maxEvents": 1, "ack": ["x"], "setErrs": {}},
+        lambda _: basic("watcher"),
+        fields={
+            "returnImmediately": Field(False, ("", 0, 1, "true", [], {})),
+            "maxEvents": Field(False, ("", "1", 1.5, True, -1, [], {}, -(10**400))),
+            "ack": Field(
+                False, ("", "x", 1, True, {}, [1], [None], [""], ["x" * 65], ["\0"], ["x"] * 101)
+            ),
+            "setErrs": Field(
+                False,
+                (
+                    "",
+                    [],
+                    1,
+                    True,
+                    {"x": 1},
+                    {"x": {}},
+                    {"x": {"err": 1}},
+                    {"": {"err": "e"}},
+                    {"x": {"err": ""}},
+                    {"x": {"err": "e" * 65}},
+                ),
+            ),
+        },
+        basic=True,
+    ),
+    Endpoint("GET", "/.well-known/ssf-configuration", kind=None),
     Endpoint("GET", "/.well-known/jwks.json", kind=None),
     Endpoint("GET", "/.well-known/oauth-authorization-server", kind=None),
     Endpoint("GET", "/openapi.json", kind=None),
@@ -397,6 +427,8 @@ def _json_bodies(endpoint: Endpoint, world: World) -> Iterator[Case]:
         "huge": body[:-1] + b" " * MAX_BODY + b"}",
         "a huge name": b'{"' + b"x" * MAX_BODY + b'":1,' + inner + b"}",
     }
+    if endpoint.fields and not any(rule.required for rule in endpoint.fields.values()):
+        del wrong["an empty object"]
     for why, data in wrong.items():
         yield why, right | {"data": data}
 

@@ -25,6 +25,8 @@ class LogCall:
     level: str
     event: str
     fields: frozenset[str]
+    hands_over: bool
+    """Whether there may be others, in a mapping that is handed over as a whole."""
 
 
 def log_calls(root: Path, packages: tuple[str, ...]) -> Iterator[LogCall]:
@@ -40,7 +42,9 @@ def log_calls(root: Path, packages: tuple[str, ...]) -> Iterator[LogCall]:
                     and node.func.value.id in LOGGERS
                 ):
                     place = f"{path.relative_to(root)}:{node.lineno}"
-                    yield LogCall(place, LEVELS[node.func.attr], _event(node), _fields(node))
+                    yield LogCall(
+                        place, LEVELS[node.func.attr], _event(node), _fields(node), _whole(node)
+                    )
 
 
 def _event(call: ast.Call) -> str:
@@ -57,3 +61,10 @@ def _fields(call: ast.Call) -> frozenset[str]:
     if isinstance(extra, ast.Call):
         given |= {word.arg for word in extra.keywords if word.arg is not None}
     return frozenset(given - {"extra", "exc_info"})
+
+
+def _whole(call: ast.Call) -> bool:
+    return any(
+        word.arg is None or (word.arg == "extra" and not isinstance(word.value, ast.Call))
+        for word in call.keywords
+    )

@@ -51,6 +51,8 @@ class SchemeAuth:
             return bearer(METRICS_TOKEN)
         if "gatewaySecretBasic" in schemes:
             return basic("edge")
+        if "receiverSecretBasic" in schemes:
+            return basic("watcher")
         return basic("rs") if "clientSecretBasic" in schemes else {}
 
     def set(self, case: Any, data: dict[str, str], context: Any) -> None:

@@ -1,0 +1,43 @@
+"""Follows the audit log, and writes down who is to be told of what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..audit.consumer import Recorded
+from ..audit.event import EventKind
+from ..crash_points import CrashPoint, reach
+from .delivery import Route
+from .queue import DeliveryQueue
+
+
+class NotificationConsumer:
+    """Implements `Consumer`. An event that is seen again makes nothing twice."""
+
+    def __init__(
+        self, queue: DeliveryQueue, routes: Sequence[Route], wake: Callable[[], object]
+    ) -> None:
+        """`wake` is called once something is due."""
+        self._queue = queue
+        self._routes = tuple(routes)
+        self._wake = wake
+
+    @property
+    def name(self) -> str:
+        return "notifications"
+
+    def consume(self, batch: Sequence[Recorded]) -> None:
+        """Raises `DatabaseUnavailable`."""
+        wanted = [
+            each
+            for recorded in batch
+            for route in self._routes
+            for each in route.wanted(recorded.event)
+        ]
+        if wanted:
+            self._queue.add(wanted)
+            reach(CrashPoint.NOTIFICATIONS_QUEUED)
+            self._wake()
+        for recorded in batch:
+            if recorded.event.kind is EventKind.PERSON_ERASED and recorded.event.sub is not None:
+                self._queue.erase(recorded.event.sub)
