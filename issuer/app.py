@@ -8,6 +8,7 @@ from .console.views import add_console
 from .http import (
     auth,
     discovery,
+    factors,
     metrics,
     oauth,
     password_rules,
@@ -50,6 +51,7 @@ def create_app(
         auth,
         password_rules,
         session_list,
+        factors,
         oauth,
         discovery,
         status,

@@ -179,12 +179,15 @@ class Demo:
     def _write_settings(self) -> Settings:
         redis_url = self.redis.url if self.redis else "memory://demo"
         secret_digest = hashlib.sha256(self._secrets.introspection_secret.encode()).hexdigest()
+        # One more secret, without one more to keep.
+        audit_secret = hashlib.sha256(b"audit" + secret_digest.encode()).hexdigest()
         values: dict[str, Any] = {
             "mode": Mode.DEVELOPMENT.value,
             "issuer": self.base_url,
             "database_url": _sqlite_url(self.state_dir / "gatepass.sqlite"),
             "redis_url": redis_url,
             "keys_dir": str(self.state_dir / "keys"),
+            "audit": {"secret": audit_secret},
             "host": self.host,
             "port": self.port,
             "workers": 1,
@@ -205,7 +208,8 @@ class Demo:
                     "introspect": True,
                 },
             },
-            # The same machine under its other name.
+            # An address has no passkeys; the same machine under its other name has.
+            "factors": {"rp_id": "localhost"},
             "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self.port}"],
         }
         if self._tls:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     PASSWORD_CHANGE = "password_change"  # noqa: S105 - the name of a reason
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a reason
+    FACTOR_CHANGE = "factor_change"
     DISABLED = "disabled"
     ROLES = "roles"
     VERSION = "version"
@@ -90,7 +91,7 @@ class Journal:
                 connection,
                 entry,
                 reason=reason,
-                now=int(self._clock()),
+                now=self._clock(),
                 kept_until=kept_until,
                 sub=sub,
             )
@@ -215,7 +216,7 @@ def append_row(
     entry: Entry,
     *,
     reason: Reason | str,
-    now: int,
+    now: float,
     kept_until: int | None = None,
     sub: str | None = None,
     ends_below: int | None = None,
@@ -233,7 +234,7 @@ def append_row(
             kept_until=entry.expires if kept_until is None else max(kept_until, entry.expires),
             sub=sub,
             reason=str(reason),
-            created=now,
+            created=int(now),
             done=False,
         )
     )
@@ -244,7 +245,7 @@ def append_row(
 
 
 def _event_of(
-    entry: Entry, reason: str, now: int, sub: str | None, ends_below: int | None
+    entry: Entry, reason: str, now: float, sub: str | None, ends_below: int | None
 ) -> Event:
     match entry.kind:
         case Kind.SESSION:

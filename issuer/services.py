@@ -40,6 +40,10 @@ from .clients import Clients
 from .console.watching import Watch
 from .crash_points import reach_in_directory_store
 from .database import open_engine
+from .factors import Factors
+from .factors.passkeys import RelyingParty
+from .factors.sealing import FactorSeal
+from .factors.sql_factors import SqlFactors
 from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
@@ -73,6 +77,7 @@ class Services:
     clock: Clock
     engine: sa.Engine
     accounts: SqlAccounts
+    factors: Factors
     clients: Clients
     audit: Audit
     journal: Journal
@@ -239,6 +244,7 @@ def build_services(
         clock=now,
         engine=engine,
         accounts=accounts,
+        factors=_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
         audit=Audit(
             engine,
@@ -302,6 +308,23 @@ def build_services(
     if services.notifications.wanted:
         services.audit.follow(services.notifications.consumer)
     return services
+
+
+def _factors(settings: Settings, engine: sa.Engine, clock: Clock) -> Factors:
+    given = settings.factors
+    rp_id = given.relying_party(settings.issuer)
+    relying_party = None
+    if rp_id is not None:
+        origins = sorted({settings.issuer, *settings.origins_of(None)})
+        relying_party = RelyingParty(rp_id, origins, given.name)
+        if not relying_party.origins:
+            raise SettingsError(
+                f"{variable('factors__rp_id')} (factors.rp_id): no page's origin is of that domain"
+            )
+    secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
+    return Factors(
+        SqlFactors(engine), FactorSeal(secret), relying_party, name=given.name, clock=clock
+    )
 
 
 def _feed(

@@ -37,6 +37,7 @@ from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 from .audit.settings import AuditSettings
 from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
 from .console.settings import ConsoleSettings
+from .factors.settings import FactorSettings
 from .notifications.settings import NotificationSettings, ReceiverUrl, plain
 
 ENV_PREFIX = "GATEPASS_"
@@ -313,6 +314,7 @@ class Settings(BaseSettings):
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
+    factors: FactorSettings = FactorSettings()
     audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
     """`smtp`, or `module:function` called with a `ResetMessage`; without one there is no reset."""

@@ -22,7 +22,13 @@ _TARGET = click.option("--target", help="Of one receiver: webhook:NAME, email, s
 @notifications.command("list")
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Of one state.")
 @_TARGET
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many at the most.",
+)
 @command_options
 def notifications_list(cli: Cli, state: str | None, target: str | None, limit: int) -> None:
     """List deliveries, the newest first; those that are done for a week."""

@@ -102,6 +102,10 @@ class Fields:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
+    def has(self, name: str) -> bool:
+        """Whether it is given; null says as much as leaving it out."""
+        return self._values.get(name) is not None
+
     def given(self) -> dict[str, str]:
         """The strings that are not empty: of a form, what somebody filled in."""
         return {name: text for name, text in self._values.items() if isinstance(text, str) and text}
@@ -129,6 +133,22 @@ class Fields:
 
     def optional_line(self, name: str, *, longest: int) -> str | None:
         return None if self._values.get(name) is None else self.line(name, longest=longest)
+
+    def optional_object(self, name: str) -> dict[str, Any] | None:
+        """A JSON object, whatever its members are."""
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise invalid_request(f"{name} must be an object")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self._values.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise invalid_request(f"{name} must be true or false")
+        return value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
         """One of the choices, or None if it is not given."""

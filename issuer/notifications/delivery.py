@@ -36,10 +36,19 @@ class Delivery:
     id: int
     target: str
     key: str
-    event: Event
+    kind: str
+    body: str
     created: float
     attempts: int
     """This one included."""
+
+    @property
+    def event(self) -> Event:
+        """What it tells of. Raises `NotDelivered` for one that only a newer version knows."""
+        try:
+            return Event.from_json(self.body)
+        except (ValueError, TypeError, KeyError):
+            raise NotDelivered("newer_format") from None
 
     @property
     def channel(self) -> str:

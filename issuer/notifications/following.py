@@ -15,12 +15,24 @@ class NotificationConsumer:
     """Implements `Consumer`. An event that is seen again makes nothing twice."""
 
     def __init__(
-        self, queue: DeliveryQueue, routes: Sequence[Route], wake: Callable[[], object]
+        self,
+        queue: DeliveryQueue,
+        routes: Sequence[Route],
+        *,
+        wake: Callable[[], object],
+        clock: Callable[[], float],
+        max_age: float,
     ) -> None:
-        """`wake` is called once something is due."""
+        """`wake` is called once something is due.
+
+        Nobody is told of what is older than `max_age` seconds: where there was no receiver for a
+        while, the log is followed from where it was left.
+        """
         self._queue = queue
         self._routes = tuple(routes)
         self._wake = wake
+        self._clock = clock
+        self._max_age = max_age
 
     @property
     def name(self) -> str:
@@ -28,9 +40,11 @@ class NotificationConsumer:
 
     def consume(self, batch: Sequence[Recorded]) -> None:
         """Raises `DatabaseUnavailable`."""
+        since = self._clock() - self._max_age
         wanted = [
             each
             for recorded in batch
+            if recorded.event.time >= since
             for route in self._routes
             for each in route.wanted(recorded.event)
         ]

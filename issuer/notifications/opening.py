@@ -118,7 +118,7 @@ def open_notifications(
         worker.wake()
         polls.wake()
 
-    consumer = NotificationConsumer(queue, routes, wake)
+    consumer = NotificationConsumer(queue, routes, wake=wake, clock=clock, max_age=given.max_age)
     return Notifications(queue, consumer, worker, polls, wanted=bool(routes))
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .delivery import channel_of
+from .delivery import Delivery, NotDelivered, channel_of
 from .queue import DeliveryQueue
 from .signals import SetMaker
 from .worker import Watch
@@ -123,7 +123,7 @@ class Polls:
     def _look(self, poller: Poller, most: int) -> Polled:
         limit = min(most, MOST_SETS)
         found = self._queue.oldest(poller.target, limit + 1)
-        sets = {delivery.key: poller.maker.make(delivery) for delivery in found[:limit]}
+        sets = {each.key: poller.maker.make(each) for each in found[:limit] if _readable(each)}
         return Polled(sets, more=len(found) > limit)
 
     def wake(self) -> None:
@@ -136,3 +136,11 @@ class Polls:
         with self._news:
             self._ending = True
             self._news.notify_all()
+
+
+def _readable(delivery: Delivery) -> bool:
+    """False for what is left to an issuer of a newer version."""
+    try:
+        return delivery.event is not None
+    except NotDelivered:
+        return False

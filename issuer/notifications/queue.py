@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..audit.event import Event
 from ..database.engine import insert_if_absent, reading, writing
 from ..database.tables import deliveries
 from .delivery import Delivery, State, Wanted
@@ -127,7 +126,12 @@ class DeliveryQueue:
         """False where the lease was over, and another process has it by now."""
         values.setdefault("due", self._now())
         mine = sa.and_(
-            deliveries.c.id == delivery.id, deliveries.c.attempts == delivery.attempts, _waiting()
+            deliveries.c.id == delivery.id,
+            # After a restore another row may have its number.
+            deliveries.c.target == delivery.target,
+            deliveries.c.key == delivery.key,
+            deliveries.c.attempts == delivery.attempts,
+            _waiting(),
         )
         with writing(self._engine) as connection:
             return connection.execute(sa.update(deliveries).where(mine).values(values)).rowcount > 0
@@ -244,7 +248,8 @@ def _delivery(row: Any) -> Delivery:
         id=row.id,
         target=row.target,
         key=row.key,
-        event=Event.from_json(row.body),
+        kind=row.kind,
+        body=row.body,
         created=row.created / _MS,
         attempts=row.attempts,
     )

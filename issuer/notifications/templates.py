@@ -102,7 +102,10 @@ def device(user_agent: str) -> str:
 
 
 def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return ""
+    """An address, or the network that is all that the log keeps of one."""
+    for read in (ipaddress.ip_address, ipaddress.ip_network):
+        try:
+            return str(read(text))
+        except ValueError:
+            continue
+    return ""

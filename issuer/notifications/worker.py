@@ -172,7 +172,7 @@ class DeliveryWorker:
             self._queue.delivered(delivery)
             self._watch(delivery.channel, "delivered")
             return
-        about = {"target": delivery.target, "kind": str(delivery.event.kind), "key": delivery.key}
+        about = {"target": delivery.target, "kind": delivery.kind, "key": delivery.key}
         if failure.permanent:
             log.error("notification_given_up", **about, why=failure.why)
             self._queue.give_up(delivery, failure.why)

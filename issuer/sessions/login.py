@@ -10,7 +10,10 @@ from ..accounts import Account, BadCredentials, normalise_username
 from ..audit.ahead import CREATED, draft_of, events_of
 from ..audit.event import Event, EventKind, Outcome
 from ..crash_points import CrashPoint, reach
-from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
+from ..errors import OAuthError, factor_refused, invalid_client, invalid_grant, unavailable
+from ..factors import FactorRefused, FactorRequired, GivenFactor
+from ..factors.factor import NOTHING
+from ..factors.proof import PASSWORD_METHODS, prove_by_name
 from ..families import Family, NewFamily, Status
 from ..limits.errors import TooManyRequests
 from ..services import Services
@@ -18,9 +21,6 @@ from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
 
 log = structlog.get_logger("gatepass.issuer")
-
-PASSWORD_METHODS = ("pwd",)
-"""`amr` of a password login (RFC 8176 section 2)."""
 
 
 def login(
@@ -31,26 +31,34 @@ def login(
     client_id: str,
     proven_client: str | None,
     context: Context,
+    given: GivenFactor = NOTHING,
     address: str = "",
 ) -> Grant:
     """A new session for the right password (ASVS 7.2.4: a new one at every login).
 
-    `proven_client` is the client that has authenticated, if one did; `address` is the caller's, for
-    limits and turns at hashing, empty where nobody knows it. Raises `OAuthError` and
-    `TooManyRequests`.
+    An account with a second factor needs that too: `given`. `proven_client` is the client that has
+    authenticated, if one did; `address` is the caller's, for limits and turns at hashing, empty
+    where nobody knows it. Raises `OAuthError`, `FactorRequired` and `TooManyRequests`.
     """
     instant = services.clock()
     require_client(services, client_id, proven_client)
     if services.clients.is_disabled(client_id):
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     try:
-        # The name as accounts compare it: no other spelling has counts of its own.
-        with services.limits.passwords.attempt(normalise_username(username), address):
-            account = services.accounts.authenticate(username, password, address)
+        proved = prove_by_name(services, username, password=password, given=given, address=address)
     except TooManyRequests:
         services.metrics.login("limited")
         _refused(services, EventKind.LOGIN_LIMITED, "too_many", username, client_id)
         raise
+    except FactorRequired:
+        services.metrics.login("factor_required")
+        _refused(services, EventKind.LOGIN, FactorRequired.code, username, client_id)
+        raise
+    except FactorRefused as error:
+        services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, FactorRefused.code, username, client_id)
+        log.info("login_refused", client_id=client_id, why=str(error))
+        raise factor_refused() from None
     except BadCredentials as error:
         services.metrics.login("refused")
         _refused(services, EventKind.LOGIN, error.why, username, client_id)
@@ -58,9 +66,15 @@ def login(
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
-    services.revoker.complete_subject(account.id)
+    services.revoker.complete_subject(proved.account.id)
     started = start_session(
-        services, account, client_id=client_id, instant=instant, context=context, why="login"
+        services,
+        proved.account,
+        client_id=client_id,
+        instant=instant,
+        context=context,
+        amr=proved.amr,
+        why="login",
     )
     services.metrics.login("granted")
     return started
@@ -103,24 +117,28 @@ def start_session(
     instant: float,
     context: Context,
     why: str,
+    amr: tuple[str, ...] = PASSWORD_METHODS,
+    auth_time: int | None = None,
 ) -> Grant:
-    """Make a family for an account that has just proved its password, and its first tokens.
+    """Make a family for an account that has just proved who it is, and its first tokens.
 
-    The account is read again after the family is made: whatever ended the old version in between
-    ends this session too. `why` it begins is for the audit log. Raises `OAuthError`.
+    `amr` says by what, `auth_time` since when: now, unless an earlier proof counts. The account is
+    read again after the family is made: whatever ended the old version in between ends this session
+    too. `why` it begins is for the audit log. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
     now = int(instant)
+    since = now if auth_time is None else auth_time
     new = NewFamily(
         sub=account.id,
         sid=random_id(),
         client_id=client_id,
         credential_version=account.credential_version,
-        auth_time=now,
-        amr=PASSWORD_METHODS,
+        auth_time=since,
+        amr=amr,
         scope=" ".join(client.scopes),
         idle=client.idle or None,
-        absolute_end=now + client.absolute,
+        absolute_end=since + client.absolute,
         label=context.label,
         address=context.address,
         user_agent=context.user_agent,
@@ -134,7 +152,7 @@ def start_session(
         details={
             "amr": list(new.amr),
             "credential_version": new.credential_version,
-            "ends": now + min(new.idle or client.absolute, client.absolute),
+            "ends": min(now + (new.idle or client.absolute), new.absolute_end),
             "absolute": new.absolute_end,
         },
     )

@@ -20,6 +20,9 @@ from ..accounts import (
 from ..accounts.account import Change
 from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
+from ..factors import FactorRefused, GivenFactor
+from ..factors.factor import NOTHING
+from ..factors.proof import prove
 from ..journal import Reason
 from ..services import Services
 from .grant import Context, Grant
@@ -40,16 +43,20 @@ def change_password(
     current_password: str,
     new_password: str,
     context: Context,
+    given: GivenFactor = NOTHING,
     address: str = "",
 ) -> Grant:
     """Set a new password, end every session, and start a new one for the caller.
 
-    `claims` and `account` are the caller's, already verified; `address` is what limits count by,
-    since whoever has stolen an access token may guess the password here. Raises `TooManyRequests`,
-    and `OAuthError`: 409 where another change came first.
+    `claims` and `account` are the caller's, already verified; a session that was begun without the
+    account's second factor needs it now. `address` is what limits count by, since whoever has
+    stolen an access token may guess the password here. Raises `TooManyRequests`, `FactorRequired`,
+    `FactorRefused`, and `OAuthError`: 409 where another change came first.
     """
     instant = services.clock()
-    change = _change(services, account, current_password, new_password, address)
+    change, amr = _change(
+        services, account, current_password, new_password, claims.amr, given, address
+    )
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)
@@ -60,6 +67,7 @@ def change_password(
         client_id=claims.client_id,
         instant=instant,
         context=context,
+        amr=amr,
         why="password_change",
     )
 
@@ -69,14 +77,24 @@ def _change(
     account: Account,
     current_password: str,
     new_password: str,
+    amr: tuple[str, ...],
+    given: GivenFactor,
     address: str,
-) -> Change:
+) -> tuple[Change, tuple[str, ...]]:
+    """The change, and by what the caller has proved who they are."""
     version = account.credential_version
-    name = normalise_username(account.username)
     for _ in range(_ATTEMPTS):
         try:
-            with services.limits.passwords.attempt(name, address):
-                services.accounts.verify(account, current_password, address)
+            amr = prove(
+                services,
+                account,
+                password=current_password,
+                given=given,
+                address=address,
+                session_amr=amr,
+            )
+        except FactorRefused:
+            raise
         except BadCredentials:
             services.audit.refused(
                 services.audit.happened(
@@ -87,8 +105,10 @@ def _change(
                 )
             )
             raise invalid_grant("the current password is wrong") from None
+        # It is spent; another try goes by what it has proved.
+        given = NOTHING
         try:
-            return services.accounts.change_password(
+            change = services.accounts.change_password(
                 account,
                 new_password,
                 expires=services.revoker.entry_expiry(),
@@ -105,6 +125,8 @@ def _change(
             if reread.credential_version != version:
                 break
             account = reread
+        else:
+            return change, amr
     raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
 
 

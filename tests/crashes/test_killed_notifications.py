@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
+import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import sqlalchemy as sa
 from harness.crash_operations import crash_settings
 from harness.crash_world import LiveIssuer, Scene, add_account
 from harness.gatepass_command import Gatepass
-from harness.issuer_app import CHEAP_HASHING, IssuerApp
+from harness.issuer_app import CHEAP_HASHING, SECRET, IssuerApp, basic
 from harness.notified import deliver, event, states, tell
 from harness.processes import free_port, short_directory, until
 from harness.receivers import WEBHOOK_SECRET, Receiver
@@ -26,6 +29,7 @@ from issuer.database.tables import audit_places, deliveries
 from issuer.notifications.delivery import Delivery
 from issuer.notifications.queue import DeliveryQueue
 
+HASHED = hashlib.sha256(SECRET.encode()).hexdigest()
 POINTS = [point for point in CrashPoint if point.startswith("notifications.")]
 
 
@@ -52,7 +56,12 @@ def issuer(gatepass: Gatepass, empty_database: Path, receiver: Receiver) -> Iter
             "workers": 1,
             "hashing": CHEAP_HASHING,
             "log_level": "WARNING",
-            "notifications": {"attempt_timeout": 5, "webhooks": {"siem": hook}},
+            "notifications": {
+                "attempt_timeout": 5,
+                "webhooks": {"siem": hook},
+                "signals": {"watcher": {"audience": "watch", "secret_sha256": HASHED}},
+                "poll_wait": 50,
+            },
             **crash_settings(),
         }
         with LiveIssuer(gatepass, directory, settings, port=port) as running:
@@ -68,6 +77,14 @@ def let_leases_run_out(database_url: str) -> None:
         connection.execute(
             sa.update(deliveries).where(deliveries.c.state == "waiting").values(due=0)
         )
+    engine.dispose()
+
+
+def acknowledge_all(database_url: str) -> None:
+    """Leave nothing on the stream of whoever polls."""
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.update(deliveries).values(state="delivered"))
     engine.dispose()
 
 
@@ -94,9 +111,28 @@ def test_a_death_loses_no_notification(
     engine = open_engine(issuer.database_url)
     for _ in until(20, "a delivery that is noted"):
         with engine.connect() as connection:
-            if set(connection.scalars(sa.select(deliveries.c.state))) == {"delivered"}:
+            mine = sa.select(deliveries.c.state).where(deliveries.c.target == "webhook:siem")
+            if set(connection.scalars(mine)) == {"delivered"}:
                 break
     engine.dispose()
+
+
+def test_a_stop_answers_a_poll_that_waits(issuer: LiveIssuer) -> None:
+    """At once and with nothing, so that no stop or reload waits for it; others are served."""
+    scene = Scene(issuer, add_account(issuer.database_url), "demo")
+    scene.login().granted()
+    polling = http.client.HTTPConnection("127.0.0.1", issuer.settings["port"], timeout=30)
+    with contextlib.closing(polling):
+        headers = {**basic("watcher"), "Content-Type": "application/json"}
+        acknowledge_all(issuer.database_url)
+        polling.request("POST", "/ssf/poll", b"{}", headers)
+        scene.login().granted()
+        issuer.running().signal(signal.SIGTERM)
+        with polling.getresponse() as answer:
+            assert answer.status == 200
+            assert json.loads(answer.read()) == {"sets": {}, "moreAvailable": False}
+    assert issuer.running().completed().code == 0
+    issuer.start()
 
 
 class Died(BaseException):

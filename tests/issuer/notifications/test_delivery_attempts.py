@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,21 @@ def test_what_is_too_old_is_given_up_and_said_so(
     notifications.worker.tidy()
     deliver(issuer)
     assert states(issuer) == [("webhook:0", "delivered", 2, "")]
+
+
+def test_what_is_older_than_that_is_not_even_begun(
+    make_issuer: MakeIssuer, receiver: Receiver
+) -> None:
+    """Who is added after months without any receiver does not hear of all that happened."""
+    issuer = issuer_for(make_issuer, receiver.url, max_age=3600)
+    old, recent = (event(issuer, EventKind.REUSE_DETECTED) for _ in range(2))
+    tell(
+        issuer,
+        replace(old, time=issuer.clock() - 3601),
+        replace(recent, time=issuer.clock() - 3600),
+    )
+    deliver(issuer)
+    assert receiver.ids() == [recent.id]
 
 
 def test_what_waits_is_a_metric(make_issuer: MakeIssuer, receiver: Receiver) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import IssuerApp
 from harness.notified import deliver, event, states, tell
 from harness.receivers import WEBHOOK_SECRET, Receiver
 
 from issuer.audit import EventKind
+from issuer.database.tables import deliveries
 from issuer.notifications import queue as queueing
 from issuer.notifications.delivery import Delivery
 from issuer.notifications.queue import KEPT, DeliveryQueue
@@ -122,6 +124,22 @@ def test_what_has_been_due_for_longest_comes_first(issuer: IssuerApp, queue: Del
     tell(issuer, third)
     order = [queue.lease(TARGET, 60) for _ in range(3)]
     assert [each.event for each in order if each] == [second, first, third]
+
+
+def test_what_only_a_newer_version_knows_holds_up_nothing(
+    issuer: IssuerApp, receiver: Receiver
+) -> None:
+    """It waits for an issuer that knows it."""
+    for kind in (EventKind.SESSION_ENDED, EventKind.PASSWORD_CHANGED):
+        tell(issuer, event(issuer, kind, sid="s" * 22))
+    with issuer.services.engine.begin() as connection:
+        connection.execute(
+            sa.update(deliveries).where(deliveries.c.kind == "session_ended").values(body="{}")
+        )
+    deliver(issuer)
+    assert [request.json["type"] for request in receiver.requests] == ["password_changed"]
+    newer, done = sorted(states(issuer), key=lambda state: state[1], reverse=True)
+    assert (newer[1:], done[1:]) == (("waiting", 1, "newer_format"), ("delivered", 1, ""))
 
 
 def test_what_is_done_is_dropped_in_time(issuer: IssuerApp, queue: DeliveryQueue) -> None:

@@ -21,10 +21,7 @@ from harness.receivers import (
 )
 
 from issuer.audit import EventKind
-from issuer.notifications.delivery import NotDelivered
-from issuer.notifications.mail import Mailer
 from issuer.notifications.settings import MAIL_EVENTS
-from issuer.notifications.templates import Letter
 from issuer.settings import SettingsError
 
 pytestmark = stacks.anywhere
@@ -58,17 +55,17 @@ def test_a_person_is_written_to(make_issuer: MakeIssuer, post_office: Mailbox) -
     assert "555" not in text
 
 
-@pytest.mark.parametrize("name", MAIL_EVENTS)
 def test_each_event_of_the_default_has_a_letter(
-    make_issuer: MakeIssuer, post_office: Mailbox, name: str
+    make_issuer: MakeIssuer, post_office: Mailbox
 ) -> None:
     """Every kind of event that mail can tell of has its own words."""
     issuer = writing_to(make_issuer, post_office.port)
-    kind, _, rule = name.partition(":")
-    tell(issuer, event(issuer, EventKind(kind), details={"rule": rule} if rule else {}))
+    for name in MAIL_EVENTS:
+        kind, _, rule = name.partition(":")
+        tell(issuer, event(issuer, EventKind(kind), details={"rule": rule} if rule else {}))
     deliver(issuer)
-    (message,) = post_office.messages
-    assert len(message.get_content()) > 100
+    assert len({message["Subject"] for message in post_office.messages}) == len(MAIL_EVENTS)
+    assert all(len(message.get_content()) > 100 for message in post_office.messages)
 
 
 def test_other_events_are_no_letters(make_issuer: MakeIssuer, post_office: Mailbox) -> None:
@@ -213,47 +210,6 @@ def test_a_function_that_is_not_there_is_found_at_once(make_issuer: MakeIssuer, 
     """Not with the first letter."""
     with pytest.raises(SettingsError, match=r"notifications\.email\.address_of"):
         writing_to(make_issuer, 25, address_of=path)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "alice@example.org\r\nBcc: mallory@example.org",
-        "alice@example.org\nX: y",
-        "alice@example.org, mallory@example.org",
-        "alice@example.org> SIZE=1",
-        '"alice\r\nRCPT TO:<mallory@example.org>"@example.org',
-        "alice",
-        "@example.org",
-        "alice@",
-        "alice@exa mple.org",
-        "alice@example.org\0",
-        "ålice@example.org",
-        "a" * 65 + "@example.org",
-        "",
-    ],
-)
-def test_no_address_breaks_out_of_its_header(
-    make_issuer: MakeIssuer, post_office: Mailbox, address: str
-) -> None:
-    """What is no single plain address is written to nobody (OWASP: SMTP header injection)."""
-    issuer = writing_to(make_issuer, post_office.port)
-    email = issuer.services.settings.notifications.email
-    assert email is not None
-    with pytest.raises(NotDelivered) as raised:
-        Mailer(email, timeout=1).send(address, Letter("a", "b"), "id")
-    assert (raised.value.why, raised.value.permanent) == ("no_address", True)
-    assert post_office.messages == []
-
-
-def test_a_subject_cannot_hold_a_line_break(make_issuer: MakeIssuer, post_office: Mailbox) -> None:
-    """Were a text of ours ever to hold somebody's words, no header could be added by it."""
-    issuer = writing_to(make_issuer, post_office.port)
-    email = issuer.services.settings.notifications.email
-    assert email is not None
-    with pytest.raises(ValueError, match=r"linefeed|newline"):
-        Mailer(email, timeout=1).send(USERNAME, Letter("a\r\nBcc: x@y.example", "b"), "id")
-    assert post_office.messages == []
 
 
 def resetting(make_issuer: MakeIssuer, port: int, **more: Any) -> IssuerApp:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +114,24 @@ def test_what_is_wrong_is_refused_without_being_shown(given: dict[str, Any]) -> 
     assert "notifications" in text
     assert "eHh4" not in text
     assert WEBHOOK_SECRET[6:] not in text
+
+
+def test_secrets_may_come_from_the_environment_and_the_rest_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the page says; a variable goes before the file."""
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).resolve().parents[3] / "docs" / "notifications.md"
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "gatepass.toml").write_text(block)
+    monkeypatch.setenv("GATEPASS_NOTIFICATIONS__EMAIL__PASSWORD", "from the environment")
+    monkeypatch.setenv("GATEPASS_NOTIFICATIONS__WEBHOOKS__SIEM__SECRET", WEBHOOK_SECRET)
+    taken = load_settings().notifications
+    assert taken.email is not None
+    assert taken.email.password is not None
+    assert taken.email.password.get_secret_value() == "from the environment"
+    assert taken.email.host == "mail.internal"
+    assert taken.webhooks["siem"].secret.get_secret_value() == WEBHOOK_SECRET
 
 
 def test_resets_by_mail_need_a_mail_server() -> None:

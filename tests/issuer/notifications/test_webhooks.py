@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,28 +62,24 @@ def test_what_was_delivered_is_not_kept(make_issuer: MakeIssuer, receiver: Recei
     assert row["body"] == ""
 
 
-@pytest.mark.parametrize("spoilt", ["body", "id", "time", "secret", "age"])
-def test_what_was_altered_does_not_pass(
-    make_issuer: MakeIssuer, receiver: Receiver, spoilt: str
-) -> None:
+def test_what_was_altered_does_not_pass(make_issuer: MakeIssuer, receiver: Receiver) -> None:
     """Neither another body, id or time, nor another secret, nor an old message."""
     issuer = hooked(make_issuer, receiver)
     tell(issuer, event(issuer, EventKind.REUSE_DETECTED))
     deliver(issuer)
-    (request,) = receiver.requests
-    secret, now = WEBHOOK_SECRET, issuer.clock()
-    if spoilt == "body":
-        request = type(request)(request.path, request.headers, request.body + b" ")
-    elif spoilt == "id":
-        request.headers["webhook-id"] += "x"
-    elif spoilt == "time":
-        request.headers["webhook-timestamp"] = str(int(now) + 1)
-    elif spoilt == "secret":
-        secret = OLD_WEBHOOK_SECRET
-    else:
-        now += 301
-    with pytest.raises(ValueError, match=r"fits|too old"):
-        checked_webhook(request, secret, now)
+    (good,) = receiver.requests
+    now = issuer.clock()
+    another_id = {**good.headers, "webhook-id": good.headers["webhook-id"] + "x"}
+    later = {**good.headers, "webhook-timestamp": str(int(now) + 1)}
+    for request, secret, at in (
+        (replace(good, body=good.body + b" "), WEBHOOK_SECRET, now),
+        (replace(good, headers=another_id), WEBHOOK_SECRET, now),
+        (replace(good, headers=later), WEBHOOK_SECRET, now),
+        (good, OLD_WEBHOOK_SECRET, now),
+        (good, WEBHOOK_SECRET, now + 301),
+    ):
+        with pytest.raises(ValueError, match=r"fits|too old"):
+            checked_webhook(request, secret, at)
 
 
 def test_two_secrets_both_sign_while_one_replaces_the_other(

@@ -185,6 +185,10 @@ def _hurry(_: str) -> None:
 
     pulse.COMPLETION_INTERVAL = 0.1
     services.KEY_RING_INTERVAL = 0.2
+    from issuer.audit import keeper, recorder
+
+    keeper.INTERVAL = keeper.SOON = 0.2
+    recorder.YOUNG = 0.5
 
 
 def _drop_completion(_: str) -> None:
