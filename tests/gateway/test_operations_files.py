@@ -24,6 +24,9 @@ DASHBOARD = json.loads((OPERATIONS / "gatepass-dashboard.json").read_text("utf-8
 GROUPS = yaml.safe_load((OPERATIONS / "alerts.yml").read_text("utf-8"))["groups"]
 RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 
+OF_RECEIVERS = {"gatepass_notifications_waiting", "gatepass_notifications_oldest_seconds"}
+"""What waits for a receiver, and has no sample here: by `target`."""
+
 _METRIC = re.compile(r"(gatepass_[a-z_]+)(?:\{([^}]*)\})?")
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!=|=|!~)\s*\"")
 _BY = re.compile(r"\bby \(([^)]*)\)")
@@ -72,6 +75,7 @@ def told(
         grant = issuer.grant()
         issuer.refresh(grant["refresh_token"])
         issuer.logout(grant["refresh_token"])
+        issuer.services.metrics.notified("webhook", "delivered")
         client = issuer.app.test_client()
         assert client.get("/revocations", headers=basic("edge")).status_code == 200
         position = issuer.services.denylist.state().position
@@ -79,6 +83,7 @@ def told(
         stream = client.get(f"/revocations/events?after={cursor}", headers=basic("edge"))
         of_issuer = told_by(issuer.ask("GET", "/metrics", headers=bearer(METRICS_TOKEN)).text)
         stream.close()
+    of_issuer |= {name: {"target"} for name in OF_RECEIVERS if name in of_issuer}
     service.verify(source.token())
     return of_issuer | told_by(ask("GET", f"{service.url}/metrics").content.decode())
 
