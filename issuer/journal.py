@@ -62,6 +62,7 @@ class Reason(StrEnum):
     OPERATOR = "operator"
     RESTORE = "restore"
     TOO_MANY = "too_many"
+    ANOMALY = "anomaly"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ from tokens import (
 )
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .anomalies.states import States
+from .anomalies.wiring import follow as follow_anomalies
 from .audit.trail import Audit
 from .clients import Clients
 from .console.watching import Watch
@@ -80,6 +82,8 @@ class Services:
     factors: Factors
     clients: Clients
     audit: Audit
+    anomalies: States
+    """What the rules of anomaly detection keep."""
     journal: Journal
     positions: Positions
     families: FamilyStore
@@ -158,6 +162,7 @@ class Services:
         self.denylist.close()
         self.families.close()
         self.limits.close()
+        self.anomalies.close()
         self.engine.dispose()
 
 
@@ -231,6 +236,16 @@ def build_services(
         generate=key_maker(key_store),
     )
     keys.tick()
+    limits = open_limits(settings)
+    audit = Audit(
+        engine,
+        families,
+        lambda: keys.ring,
+        settings.audit,
+        settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+        now,
+    )
+    anomalies = follow_anomalies(settings, engine, audit, accounts, limits, revoker, now)
     pulse = Pulse(
         denylist,
         journal,
@@ -246,18 +261,12 @@ def build_services(
         accounts=accounts,
         factors=_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
-        audit=Audit(
-            engine,
-            families,
-            lambda: keys.ring,
-            settings.audit,
-            settings.keys_secret.get_secret_value() if settings.keys_secret else None,
-            now,
-        ),
+        audit=audit,
+        anomalies=anomalies,
         journal=journal,
         positions=positions,
         families=families,
-        limits=open_limits(settings),
+        limits=limits,
         denylist=denylist,
         revoker=revoker,
         key_store=key_store,

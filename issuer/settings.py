@@ -34,6 +34,7 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .anomalies.settings import AnomalySettings
 from .audit.settings import AuditSettings
 from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
 from .console.settings import ConsoleSettings
@@ -314,6 +315,7 @@ class Settings(BaseSettings):
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
+    anomalies: AnomalySettings = AnomalySettings()
     factors: FactorSettings = FactorSettings()
     audit: AuditSettings = AuditSettings()
     reset_sender: str = ""

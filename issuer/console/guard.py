@@ -16,10 +16,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..audit import coming_from, current_origin
 from ..errors import OAuthError
+from ..factors import FactorRequired
 from ..http.body import read_form
 from ..http.cookies import sent_cookie
 from ..http.current import client_address, context, services
 from ..services import Services
+from .second_step import given_factor
 from .session import Administrator, ConsoleSessions
 
 COOKIE = "__Host-gatepass_console"
@@ -33,6 +35,8 @@ ANY_TIME = frozenset({"console.sign_out"})
 
 _EXTENSION = "gatepass-console"
 _TOKEN, _PASSWORD = "form", "password"
+_PROOF = frozenset({_TOKEN, _PASSWORD, "code", "passkey"})
+FACTOR_WANTED = "this account has a second factor: give the password once more, and that with it"
 
 HEADERS = {
     # ASVS 3.4.3: no inline script or style, nothing foreign.
@@ -114,16 +118,20 @@ def _go_on_as(admin: Administrator) -> None:
 
 def _ask_again(admin: Administrator, given: Mapping[str, str]) -> tuple[str, int] | None:
     """The password first, then what was asked for goes on (RFC 9470's idea; ASVS 7.5.3)."""
-    password, problem = given.get(_PASSWORD), None
+    password, problem, wanted = given.get(_PASSWORD), None, None
     if password is not None:
+        factor = given_factor(given)
         try:
-            _go_on_as(sessions().prove_again(admin, password, context(), client_address()))
+            _go_on_as(sessions().prove_again(admin, password, factor, context(), client_address()))
         except OAuthError as error:
             problem = error.description
+        except FactorRequired as error:
+            problem, wanted = FACTOR_WANTED, error
         else:
             return None
-    kept = {name: value for name, value in given.items() if name not in {_TOKEN, _PASSWORD}}
-    return render_template("console/confirm.html", kept=kept, problem=problem), 403
+    kept = {name: value for name, value in given.items() if name not in _PROOF}
+    page = render_template("console/confirm.html", kept=kept, problem=problem, wanted=wanted)
+    return page, 403
 
 
 def require_own_page() -> None:

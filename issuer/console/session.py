@@ -17,6 +17,8 @@ from ..accounts import Account, BadCredentials, normalise_username
 from ..audit import Event, EventKind, Outcome
 from ..audit.ahead import CREATED, draft_of, events_of
 from ..errors import invalid_grant
+from ..factors import FactorRefused, FactorRequired, GivenFactor
+from ..factors.proof import prove, prove_by_name
 from ..families import Current, Family, Gone, NewFamily, RefreshReuseDetected, RolledBack, Status
 from ..journal import Reason
 from ..limits import TooManyRequests
@@ -28,7 +30,7 @@ from .settings import CLIENT_ID
 
 log = structlog.get_logger("gatepass.issuer")
 
-PASSWORD_METHODS = ("pwd",)
+_REFUSED = "the code or passkey was refused, or has been used already"
 
 
 class NoConsole(Exception):
@@ -62,27 +64,38 @@ class ConsoleSessions:
     # --- beginning ---------------------------------------------------------------------------
 
     def sign_in(
-        self, username: str, password: str, context: Context, address: str
+        self, username: str, password: str, given: GivenFactor, context: Context, address: str
     ) -> Administrator:
-        """Check name and password, and begin a session (ASVS 7.2.4: a new one each time).
+        """Check who it is, and begin a session (ASVS 7.2.4: a new one each time).
 
-        `address` is the caller's, for limits; empty where nobody knows it. Raises `OAuthError`,
-        `TooManyRequests`, `NoConsole`.
+        An account with a second factor needs that too. `address` is the caller's, for limits; empty
+        where nobody knows it. Raises `OAuthError`, `FactorRequired`, `TooManyRequests`,
+        `NoConsole`.
         """
         services = self._services
         instant = services.clock()
         try:
-            with services.limits.passwords.attempt(normalise_username(username), address):
-                account = services.accounts.authenticate(username, password, address)
+            proved = prove_by_name(
+                services, username, password=password, given=given, address=address
+            )
         except TooManyRequests:
             services.metrics.login("limited")
             self._refused(EventKind.LOGIN_LIMITED, "too_many", username=username)
             raise
+        except FactorRequired:
+            services.metrics.login("factor_required")
+            self._refused(EventKind.LOGIN, FactorRequired.code, username=username)
+            raise
+        except FactorRefused:
+            services.metrics.login("refused")
+            self._refused(EventKind.LOGIN, FactorRefused.code, username=username)
+            raise invalid_grant(_REFUSED) from None
         except BadCredentials as error:
             services.metrics.login("refused")
             self._refused(EventKind.LOGIN, error.why, username=username)
             # One answer for every cause (ASVS 6.3.8).
             raise invalid_grant("user name or password is wrong") from None
+        account = proved.account
         if not self._admits(account):
             services.metrics.login("refused")
             self._refused(EventKind.LOGIN, "no_role", sub=account.id)
@@ -90,26 +103,32 @@ class ConsoleSessions:
         # A change that was cut off between SQL and the denylist is finished before anybody is in.
         services.revoker.complete_subject(account.id)
         services.metrics.login("granted")
-        return self._begin(account, PASSWORD_METHODS, instant, context, why="login")
+        return self._begin(account, proved.amr, instant, context, why="login")
 
     def prove_again(
-        self, admin: Administrator, password: str, context: Context, address: str
+        self,
+        admin: Administrator,
+        password: str,
+        given: GivenFactor,
+        context: Context,
+        address: str,
     ) -> Administrator:
-        """Check an administrator's password, and go on in a new session in place of the old one.
+        """The same for an administrator: goes on in a new session in place of the old one.
 
-        Raises `OAuthError`, `TooManyRequests`.
+        Raises `OAuthError`, `FactorRequired`, `TooManyRequests`.
         """
         services, account = self._services, admin.account
         instant = services.clock()
         try:
-            with services.limits.passwords.attempt(account.username, address):
-                services.accounts.verify(account, password, address)
+            methods = prove(services, account, password=password, given=given, address=address)
+        except FactorRefused:
+            raise invalid_grant(_REFUSED) from None
         except BadCredentials as error:
             self._refused(
                 EventKind.PASSWORD_REFUSED, error.why, sub=account.id, sid=admin.family.sid
             )
             raise invalid_grant("the password is wrong") from None
-        begun = self._begin(account, PASSWORD_METHODS, instant, context, why="proved_again")
+        begun = self._begin(account, methods, instant, context, why="proved_again")
         self.sign_out(admin)
         return begun
 

@@ -21,6 +21,7 @@ from ..audit import EventKind, Outcome
 from ..audit.search import Wanted, search
 from ..database import DatabaseUnavailable
 from ..errors import OAuthError, invalid_grant, too_many_requests, unavailable
+from ..factors import FactorRequired, FactorUnreadable
 from ..families import FamilyUnavailable
 from ..http.body import read_form
 from ..http.current import client_address, context, services
@@ -29,6 +30,7 @@ from ..limits import TooManyRequests
 from ..services import Services
 from . import guard, plots, queries, scales
 from .guard import administrator, sessions
+from .second_step import given_factor
 from .session import NoConsole
 
 blueprint = Blueprint(
@@ -86,18 +88,21 @@ def sign_in_form() -> str:
 def sign_in() -> Response | tuple[str, int, dict[str, str]]:
     given = read_form()
     filled = given.given()
-    back = _way_back(filled.get("next"))
+    back, wanted = _way_back(filled.get("next")), None
     try:
         if "username" not in filled or "password" not in filled:
             raise invalid_grant("give user name and password")
         admin = sessions().sign_in(
             given.line("username", longest=LONGEST_NAME),
             given.text("password", longest=MAX_PASSWORD),
+            given_factor(filled),
             context(),
             client_address(),
         )
     except NoConsole:
         problem = OAuthError(403, "access_denied", "this account may not use the console")
+    except FactorRequired as error:
+        problem, wanted = OAuthError(403, error.code, guard.FACTOR_WANTED), error
     except OAuthError as error:
         problem = error
     except TooManyRequests as error:
@@ -109,6 +114,7 @@ def sign_in() -> Response | tuple[str, int, dict[str, str]]:
         "console/sign_in.html",
         back=back,
         problem=problem.description,
+        wanted=wanted,
         username=filled.get("username", ""),
     )
     return page, problem.status, dict(problem.headers)
@@ -372,6 +378,7 @@ def not_found(_error: HTTPException) -> tuple[str, int, dict[str, str]]:
 @blueprint.errorhandler(DatabaseUnavailable)
 @blueprint.errorhandler(RevocationError)
 @blueprint.errorhandler(FamilyUnavailable)
+@blueprint.errorhandler(FactorUnreadable)
 @blueprint.errorhandler(KeyRingError)
 def store_down(_error: Exception) -> tuple[str, int, dict[str, str]]:
     return refused(unavailable("a store does not answer just now; try again"))

@@ -204,6 +204,19 @@ audit_keys = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
+# --- anomalies ---
+
+# Sessions that are refreshed no more: their person proves anew who it is, in a session of its own.
+reauthentications = sa.Table(
+    "reauthentications",
+    metadata,
+    sa.Column("sid", sa.String(64), primary_key=True),
+    sa.Column("sub", sa.String(64), nullable=False),
+    sa.Column("rule", sa.String(32), nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("kept_until", sa.BigInteger, nullable=False, index=True),
+)
+
 # --- second factors ---
 
 # Second factors. Of a passkey the public half is kept, of an authenticator app its secret, sealed.

@@ -30,9 +30,8 @@ class LogoutRoute:
         if event.kind not in _ENDS or event.sid is None:
             return
         # Where nobody knows whose session it was, each is told: to others its id says nothing.
-        known = event.client_id is not None
         for client_id, target in self._targets.items():
-            if not known or client_id == event.client_id:
+            if not event.client_id or client_id == event.client_id:
                 # A session ends once, however many events say so.
                 yield Wanted(target, event.sid, replace(event, client_id=client_id))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..audit.consumer import Recorded
-from ..audit.event import EventKind
+from ..audit.event import Event, EventKind
 from ..crash_points import CrashPoint, reach
 from .delivery import Route
 from .queue import DeliveryQueue
@@ -44,7 +44,7 @@ class NotificationConsumer:
         wanted = [
             each
             for recorded in batch
-            if recorded.event.time >= since
+            if recorded.event.time >= since and _is_for_others(recorded.event)
             for route in self._routes
             for each in route.wanted(recorded.event)
         ]
@@ -55,3 +55,10 @@ class NotificationConsumer:
         for recorded in batch:
             if recorded.event.kind is EventKind.PERSON_ERASED and recorded.event.sub is not None:
                 self._queue.erase(recorded.event.sub)
+
+
+def _is_for_others(event: Event) -> bool:
+    """Whether anybody may be told: of an anomaly, if that is among its rule's responses."""
+    if event.kind is not EventKind.ANOMALY or "response" not in event.details:
+        return True
+    return "webhook" in event.details["response"]

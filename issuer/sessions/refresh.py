@@ -113,6 +113,10 @@ def _refresh(
     if standing.session_ended:
         _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
         raise _gone(services, GoneReason.ENDED, claims)
+    if standing.reauthentication_due:
+        _refused(services, "reauthentication_due", claims)
+        # RFC 6749 section 5.2: to every client it is a grant that is worth nothing any more.
+        raise invalid_grant("prove anew who you are: log in again, or elevate")
     if account is None or not account.enabled:
         _refused(services, "disabled", claims)
         raise invalid_grant("the account is disabled or gone")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
 from harness import stacks
 from harness.console_client import ConsoleClient
 from harness.console_history import a_day, put_events, put_session, put_sizes
+from harness.issuer_app import IssuerApp
+from harness.redis_server import RedisServer
 
 from issuer.audit import Event, EventKind, Outcome
 from issuer.audit.search import Wanted, search
@@ -328,3 +331,18 @@ def test_a_failed_login_is_in_the_history_of_whose_name_was_tried(console: Conso
     issuer.services.audit.flush()
     assert "wrong_password" in console.page(f"/people/{issuer.account.id}")
     assert "unknown_account" in console.page("/audit?person=Zoe")
+
+
+@pytest.mark.parametrize("stack", ["sqlite-redis"], indirect=True)
+def test_a_store_that_is_gone_is_said_so_in_a_page(
+    make_issuer: Callable[..., IssuerApp], private_redis: RedisServer
+) -> None:
+    """503 with `Retry-After`, under the same policy as any page."""
+    url = private_redis.unix_url
+    console = ConsoleClient(make_issuer(console={"enabled": True}, redis_url=url)).signed_in()
+    private_redis.kill()
+    answer = console.get("/keys")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "A store does not answer just now" in answer.text

@@ -100,12 +100,12 @@ def test_where_nobody_knows_whose_it_was_each_is_told(
     issuer: IssuerApp, receiver: Receiver
 ) -> None:
     """As after `gatepass revoke session SID`; to a client that does not know it it is nothing."""
-    tell(issuer, event(issuer, EventKind.SESSION_ENDED, sid=SID, sub=None))
+    for unknown in (None, ""):
+        sid = SID if unknown is None else "t" * 22
+        tell(issuer, event(issuer, EventKind.SESSION_ENDED, sid=sid, sub=None, client_id=unknown))
     deliver(issuer)
-    assert sorted(request.path for request in receiver.requests) == [
-        "/demo/logout",
-        "/kiosk/logout",
-    ]
+    asked = sorted(request.path for request in receiver.requests)
+    assert asked == ["/demo/logout", "/demo/logout", "/kiosk/logout", "/kiosk/logout"]
     for request in receiver.requests:
         party = RelyingParty(receiver, request.path.split("/")[1])
         assert "sub" not in party.take(issuer, request.form["logout_token"])

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from harness.receivers import WEBHOOK_SECRET
+from pydantic import SecretStr
 
+from issuer.notifications.settings import signing_secret
+from issuer.notifications.webhook import signature
 from issuer.notifications.worker import RetryRules
 from issuer.settings import SettingsError, load_settings
 
@@ -147,6 +150,13 @@ def test_resets_by_mail_need_a_mail_server() -> None:
             clients={"demo": {"audience": "api"}},
             reset_sender="smtp",
         )
+
+
+def test_a_signature_is_that_of_the_reference_libraries() -> None:
+    """The vector that the libraries of Standard Webhooks are tested with."""
+    key = signing_secret(SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    signed = b'msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}'
+    assert signature(key, signed) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_delays_double_and_none_is_like_another() -> None:

@@ -22,6 +22,7 @@ from harness.receivers import (
 from issuer.audit import EventKind
 from issuer.notifications import webhook
 from issuer.notifications.settings import WEBHOOK_EVENTS
+from issuer.settings import SettingsError
 
 pytestmark = stacks.anywhere
 MakeIssuer = Callable[..., IssuerApp]
@@ -142,6 +143,15 @@ def test_tls_is_checked(
         deliver(doubting)
         assert "certificate is not trusted" in states(doubting)[1][3]
         assert len(receiver.requests) == 1
+
+
+def test_authorities_that_cannot_be_read_are_found_at_once(
+    make_issuer: MakeIssuer, receiver: Receiver
+) -> None:
+    """Not with the first event."""
+    hook = {"url": "https://siem.example/", "secret": WEBHOOK_SECRET, "ca": "/nowhere.pem"}
+    with pytest.raises(SettingsError, match="holds no certificates"):
+        make_issuer(notifications={"webhooks": {"siem": hook}})
 
 
 def test_no_repr_shows_the_secret(make_issuer: MakeIssuer, receiver: Receiver) -> None:

@@ -86,6 +86,16 @@ def upgrade() -> None:
     )
     _add_factors()
     op.create_table(
+        "reauthentications",
+        sa.Column("sid", sa.String(64), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=False),
+        sa.Column("rule", sa.String(32), nullable=False),
+        sa.Column("since", sa.BigInteger, nullable=False),
+        sa.Column("kept_until", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("sid", name="pk_reauthentications"),
+    )
+    op.create_index("ix_reauthentications_kept_until", "reauthentications", ["kept_until"])
+    op.create_table(
         "denylist_sizes",
         sa.Column("minute", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("entries", sa.BigInteger, nullable=False),
@@ -182,6 +192,7 @@ def _add_factors() -> None:
 def downgrade() -> None:
     op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
     for table in (
+        "reauthentications",
         "factor_challenges",
         "recovery_codes",
         "factors",
