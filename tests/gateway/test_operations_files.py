@@ -12,7 +12,7 @@ import pytest
 import yaml
 from harness.certificates import make_certificates
 from harness.forward_auth import ForwardAuthService
-from harness.issuer_app import METRICS_TOKEN, IssuerApp, basic, bearer
+from harness.issuer_app import METRICS_TOKEN, IssuerApp, basic, bearer, migrated_sqlite
 from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
 from harness.web import ask
@@ -62,6 +62,7 @@ def told(
     """What an issuer and a gateway tell after each has done some of everything."""
     directory = tmp_path_factory.mktemp("told")
     made = make_certificates(directory)
+    migrated_sqlite(directory / "issuer.db")
     with (
         RedisServer() as redis,
         IssuerApp.build(
