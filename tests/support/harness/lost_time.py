@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, IssuerApp, granted
 
 from issuer.backup import BackupFile, write_backup
+from issuer.database.engine import writing
 from issuer.database.tables import metadata
+from issuer.factors.sql_factors import replace_codes
 from issuer.journal import Reason
 from issuer.lost_time import Restored
 from issuer.positions import Positions
@@ -66,6 +68,8 @@ class LostTime:
         self.reset = issuer.forgot() or ""
         assert self.reset
         services = issuer.services
+        with writing(services.engine) as connection:
+            replace_codes(connection, issuer.account.id, ["one that is spent later"])
         self.rows = {table: issuer.rows(table) for table in metadata.tables}
         write_backup(
             services.engine,
@@ -128,6 +132,8 @@ class LostTime:
             found.add("undone")
         if issuer.rows("password_resets"):
             found.add("reset")
+        if issuer.rows("recovery_codes"):
+            found.add("recovery code")
         if self._forged_is_accepted():
             found.add("stolen key")
         answer = issuer.post("/password/reset", {"token": self.reset, "new_password": PASSWORD})
