@@ -25,6 +25,7 @@ MOVING_TABLES = {
     "audit_places",
     "audit_sessions",
     "replica_readings",
+    "denylist_sizes",
 }
 MOVING_KEYS = {b"gatepass:{denylist}", b"gatepass:{denylist}:feed"}
 """What the issuer's own pulse writes, whoever asks for what, and what is told of it all."""
