@@ -56,8 +56,7 @@ UNDECIDED = (
     "elmPartiallyObscured: ",
 )
 """Why axe cannot reckon a contrast: words of a plot and single digits, in the colours of those
-beside them, and cells
-of a table that have been scrolled out of sight."""
+beside them, and cells of a table that have been scrolled out of sight."""
 
 
 @pytest.fixture(scope="module")
