@@ -52,7 +52,9 @@ def test_scopes_and_roles_are_all_needed(service: ForwardAuthService, source: To
     assert "scope" not in service.verify(token, "/verify/role=z").headers["www-authenticate"][40:]
 
 
-@pytest.mark.parametrize("path", ["/", "/verify/", "/verify/orders", "/metrics", "/verify/policy="])
+@pytest.mark.parametrize(
+    "path", ["/", "/verify/", "/verify/orders", "/metrics/x", "/verify/policy="]
+)
 def test_a_path_that_asks_for_nothing_known_refuses(
     service: ForwardAuthService, source: TokenSource, path: str
 ) -> None:

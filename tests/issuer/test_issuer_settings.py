@@ -414,5 +414,6 @@ def test_every_setting_has_a_place_in_the_cases() -> None:
     unchecked = {"keys_dir", "keys_secret", "host", "reset_sender", "tls_key"}
     unchecked |= {"behind_tls_proxy", "graceful_timeout"}
     unchecked |= {"notifications"}  # test_notification_settings.py
+    unchecked |= {"anomalies"}  # test_anomaly_settings.py
     unchecked |= {"hsm_module", "hsm_token", "hsm_pin", "hsm_label"}  # test_hsm_issuer.py
     assert set(Settings.model_fields) - covered == unchecked
