@@ -145,6 +145,12 @@ class AnomalySettings(BaseModel):
     guessing: Guessing = Guessing()
     reuse: Reuse = Reuse()
 
+    @property
+    def blocks(self) -> bool:
+        """Whether any rule that is on turns logins away."""
+        rules = [rule for _, rule in self if isinstance(rule, RuleSettings)]
+        return self.on and any(rule.on and Response.BLOCK in rule.respond for rule in rules)
+
     def of(self, rule: str) -> RuleSettings:
         """The settings of a rule by its name."""
         found: RuleSettings = getattr(self, rule)

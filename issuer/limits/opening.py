@@ -56,10 +56,10 @@ def open_limits(settings: Settings) -> Limits:
             blocked=Windows("blocked", ()),
         )
 
-    guesses = replace(
-        levels("guesses"),
-        blocked=Windows("blocked", parse_windows(f"1 per {settings.anomalies.block_for} seconds")),
-    )
+    guesses = levels("guesses")
+    if settings.anomalies.blocks:
+        blocked = parse_windows(f"1 per {settings.anomalies.block_for} seconds")
+        guesses = replace(guesses, blocked=Windows("blocked", blocked))
     resets = levels("resets")
     remember = guesses.spare_known_networks or resets.spare_known_networks
     return Limits(
