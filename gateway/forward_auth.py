@@ -18,7 +18,7 @@ from typing import Any
 from revocation import RevocationError
 from tokens import TokenError
 
-from .errors import GatewayError, InsufficientScope, Refusable, refusal_of
+from .errors import GatewayError, Refusable, refusal_of
 from .identity import identity_headers
 from .requirement import UnknownRequirement, requirement_of
 from .service_log import fields, traceparent_of
@@ -83,8 +83,7 @@ class ForwardAuth:
         trace = traceparents[0] if len(traceparents) == 1 else None
         try:
             claims = await self._verifier.averify_header(authorizations, required.policy)
-            if not (required.scopes <= claims.scopes and required.roles <= set(claims.roles)):
-                raise InsufficientScope(required.scopes)
+            self._verifier.require(required, claims)
         except Refusable as error:
             await self._refuse(error, trace, scope, send)
             return

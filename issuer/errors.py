@@ -46,6 +46,21 @@ def token_required() -> OAuthError:
     )
 
 
+def insufficient_authentication(
+    description: str, *, acr: str = "", max_age: int | None = None
+) -> OAuthError:
+    """RFC 9470 section 3: authenticate better, or again; `max_age` in seconds."""
+    challenge = (
+        f'Bearer error="insufficient_user_authentication", error_description="{description}"'
+    )
+    if acr:
+        challenge += f', acr_values="{acr}"'
+    if max_age is not None:
+        challenge += f', max_age="{max_age}"'
+    error = "insufficient_user_authentication"
+    return OAuthError(401, error, description, {"WWW-Authenticate": challenge})
+
+
 def invalid_client(description: str) -> OAuthError:
     challenge = {"WWW-Authenticate": 'Basic realm="gatepass", charset="UTF-8"'}
     return OAuthError(401, "invalid_client", description, challenge)

@@ -34,6 +34,8 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .policies.settings import ClientRules
+
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
 DEFAULT_CONFIG = "gatepass.toml"
@@ -119,10 +121,8 @@ StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
-class Client(BaseModel):
+class Client(ClientRules):
     """A relying party: who logs people in, or who asks about tokens. Durations in seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     audience: str = Field(min_length=1, max_length=255)
     """The API that its access tokens are for."""
@@ -143,7 +143,7 @@ class Client(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Client:
-        for scope in self.scopes:
+        for scope in (*self.scopes, *self.elevated_scopes):
             if not _SCOPE.match(scope):
                 raise ValueError(f"scope {scope!r} is not of the form of RFC 6749 section 3.3")
         if self.secret_sha256 and not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
@@ -353,6 +353,7 @@ class Settings(BaseSettings):
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}
         if "memory" in shared_memory and self.workers > 1:
             raise ValueError("workers: memory:// serves one process, so this must be 1")
+        self._require_policies()
         try:
             self.rotation_policy()
         except InvalidPolicy as error:
@@ -360,6 +361,17 @@ class Settings(BaseSettings):
         if self.mode is Mode.PRODUCTION:
             self._require_production()
         return self
+
+    def _require_policies(self) -> None:
+        """Refuse what breaks a client's policy and is not that client's own setting."""
+        for name, client in self.clients.items():
+            broken = client.password_breach(self.password_min_length)
+            if broken is not None:
+                raise ValueError(f"password_min_length: for clients.{name}, {broken}")
+            if "network" in client.binding and not self.knows_addresses:
+                raise ValueError(
+                    f"clients.{name}.binding: a network is known with trusted_proxies alone"
+                )
 
     def _require_production(self) -> None:
         """Refuse what is only for a developer's machine: never silently weaker."""
