@@ -7,6 +7,7 @@ from flask import Flask
 from .http import (
     auth,
     discovery,
+    factors,
     metrics,
     oauth,
     password_rules,
@@ -43,7 +44,17 @@ def create_app(
     identify_requests(app)
     metrics.count_requests(app)
     app.before_request(refuse_ambiguous_framing)
-    parts = (auth, password_rules, session_list, oauth, discovery, status, revocations, metrics)
+    parts = (
+        auth,
+        password_rules,
+        session_list,
+        factors,
+        oauth,
+        discovery,
+        status,
+        revocations,
+        metrics,
+    )
     for module in parts:
         app.register_blueprint(module.blueprint)
     limit_requests(app)

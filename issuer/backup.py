@@ -29,9 +29,11 @@ from .database.engine import current_revision, require_revision, snapshot
 from .database.tables import metadata
 
 FORMAT = 1
-LEFT_OUT = frozenset({"password_resets", "denylist_positions", "formats"})
-"""Tables that no restore may bring back: spent reset tokens, another history's place in the feed,
-and what migrations make by themselves."""
+LEFT_OUT = frozenset(
+    {"password_resets", "recovery_codes", "factor_challenges", "denylist_positions", "formats"}
+)
+"""Tables that no restore may bring back: spent reset tokens and recovery codes, answered
+challenges, another history's place in the feed, and what migrations make by themselves."""
 
 _BATCH = 500
 _LONGEST_LINE = 1 << 24

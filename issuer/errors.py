@@ -34,6 +34,24 @@ def invalid_grant(description: str) -> OAuthError:
     return OAuthError(400, "invalid_grant", description)
 
 
+def factor_refused() -> OAuthError:
+    """A second factor that is wrong or spent, once the password was right; nobody is told which."""
+    return OAuthError(400, "factor_refused", "the second factor is wrong or was used already")
+
+
+def insufficient_authentication(
+    description: str, *, max_age: int | None = None, error: str = ""
+) -> OAuthError:
+    """Who calls must prove more, or once more (RFC 9470 section 3)."""
+    challenge = (
+        f'Bearer error="insufficient_user_authentication", error_description="{description}"'
+    )
+    if max_age is not None:
+        challenge += f', max_age="{max_age}"'
+    code = error or "insufficient_user_authentication"
+    return OAuthError(401, code, description, {"WWW-Authenticate": challenge})
+
+
 def invalid_token(description: str) -> OAuthError:
     challenge = f'Bearer error="invalid_token", error_description="{description}"'
     return OAuthError(401, "invalid_token", description, {"WWW-Authenticate": challenge})
@@ -44,21 +62,6 @@ def token_required() -> OAuthError:
     return OAuthError(
         401, "invalid_token", "a bearer token is required", {"WWW-Authenticate": "Bearer"}
     )
-
-
-def insufficient_authentication(
-    description: str, *, acr: str = "", max_age: int | None = None
-) -> OAuthError:
-    """RFC 9470 section 3: authenticate better, or again; `max_age` in seconds."""
-    challenge = (
-        f'Bearer error="insufficient_user_authentication", error_description="{description}"'
-    )
-    if acr:
-        challenge += f', acr_values="{acr}"'
-    if max_age is not None:
-        challenge += f', max_age="{max_age}"'
-    error = "insufficient_user_authentication"
-    return OAuthError(401, error, description, {"WWW-Authenticate": challenge})
 
 
 def invalid_client(description: str) -> OAuthError:

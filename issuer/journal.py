@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     PASSWORD_CHANGE = "password_change"  # noqa: S105 - the name of a reason
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a reason
+    FACTOR_CHANGE = "factor_change"
     DISABLED = "disabled"
     ROLES = "roles"
     VERSION = "version"

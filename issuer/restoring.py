@@ -49,10 +49,14 @@ from .database.engine import (
 from .database.tables import (
     accounts,
     denylist_positions,
+    factor_challenges,
+    factors,
     journal,
     metadata,
     password_resets,
+    recovery_codes,
 )
+from .factors.totp import SKEW, step_at
 from .families import FamilyStore, FamilyUnavailable, RotationRules, open_families
 from .journal import Journal, Reason, append_row
 from .lost_time import Restored, Seen, highest_of, look, look_at_replaced, report_on, values_of
@@ -230,6 +234,7 @@ def make_safe(
     now = int(clock())
     raise_versions(connection, max(seen.highest, now))
     forget_resets(connection)
+    forget_codes(connection, now)
     forget_positions(connection)
     keep_revoked(connection, seen.kids, now)
     replace_ring(connection, settings, now)
@@ -251,6 +256,16 @@ def raise_versions(connection: sa.Connection, seen: int) -> None:
 def forget_resets(connection: sa.Connection) -> None:
     """A reset token that was spent since must not come back."""
     connection.execute(sa.delete(password_resets))
+
+
+def forget_codes(connection: sa.Connection, now: int) -> None:
+    """A recovery code that was spent since must not come back, nor one of an app seen just now."""
+    connection.execute(sa.delete(recovery_codes))
+    connection.execute(sa.delete(factor_challenges))
+    seen = step_at(now) + SKEW
+    connection.execute(
+        sa.update(factors).where(factors.c.last_step < seen).values(last_step=seen)
+    )
 
 
 def forget_positions(connection: sa.Connection) -> None:

@@ -38,6 +38,10 @@ from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .clients import Clients
 from .crash_points import reach_in_directory_store
 from .database import open_engine
+from .factors import Factors
+from .factors.passkeys import RelyingParty
+from .factors.sealing import FactorSeal
+from .factors.sql_factors import SqlFactors
 from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
@@ -70,6 +74,7 @@ class Services:
     clock: Clock
     engine: sa.Engine
     accounts: SqlAccounts
+    factors: Factors
     clients: Clients
     journal: Journal
     positions: Positions
@@ -223,6 +228,7 @@ def build_services(
         clock=now,
         engine=engine,
         accounts=accounts,
+        factors=_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
         journal=journal,
         positions=positions,
@@ -258,6 +264,23 @@ def build_services(
         feed=_feed(settings, denylist, keys, now),
         metrics=metrics,
         state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
+    )
+
+
+def _factors(settings: Settings, engine: sa.Engine, clock: Clock) -> Factors:
+    given = settings.factors
+    rp_id = given.relying_party(settings.issuer)
+    relying_party = None
+    if rp_id is not None:
+        origins = sorted({settings.issuer, *settings.origins_of(None)})
+        relying_party = RelyingParty(rp_id, origins, given.name)
+        if not relying_party.origins:
+            raise SettingsError(
+                f"{variable('factors__rp_id')} (factors.rp_id): no page's origin is of that domain"
+            )
+    secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
+    return Factors(
+        SqlFactors(engine), FactorSeal(secret), relying_party, name=given.name, clock=clock
     )
 
 

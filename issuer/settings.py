@@ -34,6 +34,7 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .factors.settings import FactorSettings
 from .policies.settings import ClientRules
 
 ENV_PREFIX = "GATEPASS_"
@@ -306,6 +307,7 @@ class Settings(BaseSettings):
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
+    factors: FactorSettings = FactorSettings()
     reset_sender: str = ""
     """`module:function` called with a `ResetMessage`; without one there is no reset."""
     host: str = "127.0.0.1"

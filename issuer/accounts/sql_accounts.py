@@ -292,12 +292,18 @@ class SqlAccounts:
 
     def raise_versions(self, sub: str, *, expires: int, reason: str) -> Change:
         with writing(self._engine) as connection:
-            try:
-                return self._write_credential(
-                    connection, accounts.c.id == sub, sub, {}, expires, reason
-                )
-            except Conflict:
-                raise UnknownAccount(sub) from None
+            return self.raise_versions_in(connection, sub, expires=expires, reason=reason)
+
+    def raise_versions_in(
+        self, connection: sa.Connection, sub: str, *, expires: int, reason: str
+    ) -> Change:
+        """As `raise_versions`, within the caller's transaction."""
+        try:
+            return self._write_credential(
+                connection, accounts.c.id == sub, sub, {}, expires, reason
+            )
+        except Conflict:
+            raise UnknownAccount(sub) from None
 
     def set_enabled(self, sub: str, enabled: bool, *, expires: int) -> Change | None:  # noqa: FBT001
         with writing(self._engine) as connection:

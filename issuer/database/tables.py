@@ -202,3 +202,50 @@ audit_keys = sa.Table(
     sa.Column("alg", sa.String(32), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
 )
+
+# --- second factors ---
+
+# Second factors. Of a passkey the public half is kept, of an authenticator app its secret, sealed.
+factors = sa.Table(
+    "factors",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account_id", sa.String(64), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("label", sa.String(64), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("last_used", sa.BigInteger, nullable=True),
+    # Wrong codes in a row; the latest time step whose code was accepted.
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("credential_id", sa.String(1400), nullable=True, unique=True),
+    sa.Column("public_key", sa.LargeBinary, nullable=True),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("transports", sa.JSON, nullable=False),
+    sa.Column("user_verified", sa.Boolean, nullable=False),
+    sa.Column("synced", sa.Boolean, nullable=False),
+)
+
+# Digests of codes that are good for one login each; a spent one is gone.
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(64), nullable=False, index=True),
+)
+
+# What has been begun and waits for an answer: enrolments and assertions, each answered once.
+factor_challenges = sa.Table(
+    "factor_challenges",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(64), nullable=False, index=True),
+    sa.Column("purpose", sa.String(16), nullable=False),
+    # An enrolment belongs to the session that has proved itself for it, and since when.
+    sa.Column("sid", sa.String(64), nullable=True),
+    sa.Column("auth_time", sa.BigInteger, nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=True),
+    sa.Column("label", sa.String(64), nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)

@@ -13,12 +13,14 @@ from revocation import RevocationError
 
 from ..accounts import HashingBusy
 from ..database import DatabaseUnavailable
-from ..errors import OAuthError, too_many_requests, unavailable
+from ..errors import OAuthError, factor_refused, too_many_requests, unavailable
+from ..factors import FactorRefused, FactorRequired, FactorUnreadable
 from ..families import FamilyUnavailable
 from ..limits import TooManyRequests
 from ..sessions import Grant
 from ..status_lists import StatusUnavailable
 from .cookies import set_refresh_cookie
+from .given_factor import factor_required_answer
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -32,8 +34,8 @@ _TEXTS = {
 }
 
 
-def grant_answer(grant: Grant, transport: str) -> Response:
-    """The answer to a login, refresh or password change (RFC 6749 section 5.1)."""
+def grant_fields(grant: Grant, transport: str) -> dict[str, Any]:
+    """What a login, refresh or change of credentials tells (RFC 6749 section 5.1)."""
     body: dict[str, Any] = {
         "access_token": grant.access_token,
         "token_type": "Bearer",
@@ -47,9 +49,14 @@ def grant_answer(grant: Grant, transport: str) -> Response:
     }
     if transport == "body":
         body["refresh_token"] = grant.refresh_token
-        return jsonify(body)
-    response = jsonify(body)
-    set_refresh_cookie(response, grant.refresh_token, grant.absolute_expires_in)
+    return body
+
+
+def grant_answer(grant: Grant, transport: str) -> Response:
+    """The answer that these make."""
+    response = jsonify(grant_fields(grant, transport))
+    if transport == "cookie":
+        set_refresh_cookie(response, grant.refresh_token, grant.absolute_expires_in)
     return response
 
 
@@ -72,6 +79,14 @@ def register_errors(app: Flask) -> None:
     def limited(error: TooManyRequests) -> Response:
         return error_answer(too_many_requests(error.retry_after))
 
+    @app.errorhandler(FactorRequired)
+    def more(error: FactorRequired) -> Response:
+        return factor_required_answer(error)
+
+    @app.errorhandler(FactorRefused)
+    def not_proved(_error: FactorRefused) -> Response:
+        return error_answer(factor_refused())
+
     @app.errorhandler(HTTPException)
     def routed(error: HTTPException) -> Response:
         if isinstance(error.response, Response):
@@ -90,6 +105,7 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailable)
     @app.errorhandler(RevocationError)
     @app.errorhandler(FamilyUnavailable)
+    @app.errorhandler(FactorUnreadable)
     @app.errorhandler(StatusUnavailable)
     @app.errorhandler(KeyRingError)
     def store_down(error: Exception) -> Response:

@@ -16,6 +16,7 @@ from .body import Fields, read_json
 from .client_auth import proven_client
 from .cookies import TRANSPORTS, clear_refresh_cookie, refresh_cookie, require_own_origin
 from .current import bearer_token, caller, client_address, context, services
+from .given_factor import given_factor
 
 blueprint = Blueprint("auth", __name__)
 
@@ -44,6 +45,7 @@ def login() -> Response:
         client_id=client_id,
         proven_client=proven_client(),
         context=context(_label(fields)),
+        given=given_factor(fields),
         address=client_address(),
     )
     if transport == "cookie":

@@ -102,6 +102,10 @@ class Fields:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
+    def has(self, name: str) -> bool:
+        """Whether it is given; null says as much as leaving it out."""
+        return self._values.get(name) is not None
+
     def text(self, name: str, *, longest: int = LONGEST_TEXT) -> str:
         """A non-empty string. Raises `OAuthError` 400 naming the field, never its value."""
         if self._values.get(name) is None:
@@ -125,6 +129,22 @@ class Fields:
 
     def optional_line(self, name: str, *, longest: int) -> str | None:
         return None if self._values.get(name) is None else self.line(name, longest=longest)
+
+    def optional_object(self, name: str) -> dict[str, Any] | None:
+        """A JSON object, whatever its members are."""
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise invalid_request(f"{name} must be an object")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self._values.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise invalid_request(f"{name} must be true or false")
+        return value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
         """One of the choices, or None if it is not given."""

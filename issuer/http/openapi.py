@@ -5,35 +5,36 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from ..accounts.passwords import MAX_PASSWORD
-from .auth import LONGEST_CLIENT, LONGEST_LABEL, LONGEST_NAME, LONGEST_RESET_TOKEN
+from .auth import LONGEST_CLIENT, LONGEST_NAME, LONGEST_RESET_TOKEN
 from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY, MOST_FIELDS
-from .cookies import TRANSPORTS
+from .openapi_factors import FACTOR_FIELDS, FACTOR_REQUIRED, factor_paths
+from .openapi_operations import BEARER as _BEARER
+from .openapi_operations import LABEL as _LABEL
+from .openapi_operations import OF_A_BODY as _OF_A_BODY
+from .openapi_operations import TRANSPORT as _TRANSPORT
+from .openapi_operations import done as _done
+from .openapi_operations import json_body as _json_body
+from .openapi_operations import operation as _operation
+from .openapi_operations import password as _password
 from .openapi_parts import (
     MOST_WHOLE,
     NONCE_PATTERN,
-    REFUSALS,
     SID_PATTERN,
     Node,
     answer,
     components,
     header,
-    json_content,
     line,
     members,
-    or_null,
     ref,
     text,
 )
 
-_BEARER: Node = {"bearer": []}
 _COOKIE: Node = {"refreshCookie": []}
 _BASIC: Node = {"clientSecretBasic": []}
 _GATEWAY: Node = {"gatewaySecretBasic": []}
 _OPEN: Node = {}
 _METRICS: Node = {"metricsToken": []}
-
-_OF_A_BODY = ("400", "411", "413", "415")
 
 
 def document(issuer: str) -> Node:
@@ -54,43 +55,13 @@ def document(issuer: str) -> Node:
         "paths": {
             **_session_paths(),
             **_password_paths(),
+            **factor_paths(),
             **_token_paths(),
             **_feed_paths(),
             **_discovery_paths(),
         },
         "components": components(),
     }
-
-
-def _operation(
-    tag: str,
-    name: str,
-    summary: str,
-    answers: Node,
-    *refusals: str,
-    body: Node | None = None,
-    security: tuple[Node, ...] = (),
-) -> Node:
-    """One operation; `refusals` name responses of the components by their status."""
-    node: Node = {
-        "operationId": name,
-        "summary": summary,
-        "tags": [tag],
-        "security": list(security),
-        "responses": {
-            **answers,
-            **{status: ref("responses", REFUSALS[status]) for status in ("405", *refusals)},
-            "default": ref("responses", "Unexpected"),
-        },
-    }
-    return node if body is None else {**node, "requestBody": body}
-
-
-def _json_body(properties: Node, *, optional: tuple[str, ...] = (), required: bool = True) -> Node:
-    given = {
-        name: or_null(schema) if name in optional else schema for name, schema in properties.items()
-    }
-    return {"required": required, "content": json_content(members(given, optional=optional))}
 
 
 def _form_body(properties: Node, *, optional: tuple[str, ...]) -> Node:
@@ -115,17 +86,7 @@ def _grant_answer() -> Node:
     return {"200": {**granted, "links": _GRANT_LINKS}}
 
 
-def _done(description: str, **properties: Node) -> Node:
-    return answer(description, members(dict(properties)))
-
-
-def _password(description: str) -> Node:
-    return text(description, MAX_PASSWORD, format="password")
-
-
 _TRUE: Node = {"const": True}
-_TRANSPORT: Node = {"enum": list(TRANSPORTS), "description": "How the refresh token travels."}
-_LABEL = line("A name for the device, shown in the list of sessions.", LONGEST_LABEL)
 _USERNAME = line("Compared after NFKC and case folding.", LONGEST_NAME)
 _ACTIVE_AGO: Node = {
     "type": "number",
@@ -160,6 +121,7 @@ def _session_paths() -> Node:
         ),
         "transport": {**_TRANSPORT, "default": "cookie"},
         "label": _LABEL,
+        **FACTOR_FIELDS,
     }
     rotate = {**token, "active_ago": _ACTIVE_AGO}
     sessions = members({"sessions": {"type": "array", "items": ref("schemas", "Session")}})
@@ -170,9 +132,11 @@ def _session_paths() -> Node:
         "/login": {
             "post": _operation(
                 "sessions", "login", "Start a session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
+                {**_grant_answer(), **FACTOR_REQUIRED}, *_OF_A_BODY, "403", "429", "503",
                 security=(_OPEN, _BASIC),
-                body=_json_body(login, optional=("client_id", "transport", "label")),
+                body=_json_body(
+                    login, optional=("client_id", "transport", "label", *FACTOR_FIELDS)
+                ),
             )
         },
         "/refresh": {

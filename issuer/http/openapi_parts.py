@@ -155,6 +155,14 @@ def _schemas() -> Node:
         "uri": text("Its Token Status List."),
     }
     refresh_token = text("Only with transport `body`; otherwise it is in the cookie.")
+    granted = {
+        "access_token": text("A JWT, or a JWE for an audience with a registered key."),
+        "token_type": {"const": "Bearer"},
+        "expires_in": seconds("The access token's lifetime.", minimum=1),
+        "refresh_token": refresh_token,
+        "scope": scope,
+        "session": members({"sid": sid, **ends}),
+    }
     return {
         "Error": members(
             {
@@ -162,16 +170,43 @@ def _schemas() -> Node:
                 "error_description": text("For a developer; holds no secret."),
             }
         ),
-        "Grant": members(
+        "FactorRequired": members(
             {
-                "access_token": text("A JWT, or a JWE for an audience with a registered key."),
-                "token_type": {"const": "Bearer"},
-                "expires_in": seconds("The access token's lifetime.", minimum=1),
-                "refresh_token": refresh_token,
-                "scope": scope,
-                "session": members({"sid": sid, **ends}),
+                "error": {"const": "factor_required"},
+                "error_description": text("For a developer; holds no secret."),
+                "factors": {
+                    "type": "array",
+                    "items": {"enum": ["totp", "webauthn", "recovery_code"]},
+                    "description": "What would do.",
+                },
+                "webauthn": {
+                    "type": "object",
+                    "description": "`PublicKeyCredentialRequestOptions` (Web Authentication 3).",
+                },
             },
-            optional=("refresh_token",),
+            optional=("webauthn",),
+        ),
+        "Factor": members(
+            {
+                "id": text("This factor.", pattern=SID_PATTERN),
+                "kind": {"enum": ["totp", "webauthn"]},
+                "label": {"type": "string", "description": "As its owner named it."},
+                "created": seconds("When it was enrolled."),
+                "last_used": {"type": ["integer", "null"], "minimum": 0},
+                "locked": {"type": "boolean", "description": "After too many wrong codes."},
+                "synced": {"type": "boolean", "description": "Whether its key may be copied."},
+            },
+            optional=("synced",),
+        ),
+        "Grant": members(granted, optional=("refresh_token",)),
+        "Changed": members(
+            {
+                "factor": ref("schemas", "Factor"),
+                "removed": text("The factor that is gone.", pattern=SID_PATTERN),
+                "recovery_codes": {"type": "array", "items": {"type": "string"}},
+                **granted,
+            },
+            optional=("factor", "removed", "recovery_codes", *granted),
         ),
         "Session": members(
             {

@@ -14,7 +14,20 @@ from ..networks import host_of
 from .answers import error_answer, log
 from .current import client_address, services
 
-ENDPOINTS = frozenset({"auth.login", "auth.password", "auth.forgot", "auth.reset"})
+ENDPOINTS = frozenset(
+    {
+        "auth.login",
+        "auth.password",
+        "auth.forgot",
+        "auth.reset",
+        "factors.begin_totp",
+        "factors.confirm_totp",
+        "factors.begin_passkey",
+        "factors.register_passkey",
+        "factors.remove",
+        "factors.renew_codes",
+    }
+)
 """Not the logout: a person can always end a session. Not the refresh, which has limits of its own
 and should cost no more; nor what only a client's secret opens."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import structlog
 
-from ..accounts import Account, BadCredentials, normalise_username
+from ..accounts import Account, BadCredentials
 from ..crash_points import CrashPoint, reach
-from ..errors import OAuthError, invalid_client, invalid_grant, unavailable
+from ..errors import OAuthError, factor_refused, invalid_client, invalid_grant, unavailable
+from ..factors import FactorRefused, FactorRequired, GivenFactor
+from ..factors.factor import NOTHING
+from ..factors.proof import PASSWORD_METHODS, prove_by_name
 from ..families import NewFamily, Status
 from ..limits.errors import TooManyRequests
 from ..services import Services
@@ -14,9 +17,6 @@ from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
 
 log = structlog.get_logger("gatepass.issuer")
-
-PASSWORD_METHODS = ("pwd",)
-"""`amr` of a password login (RFC 8176 section 2)."""
 
 
 def login(
@@ -27,34 +27,45 @@ def login(
     client_id: str,
     proven_client: str | None,
     context: Context,
+    given: GivenFactor = NOTHING,
     address: str = "",
 ) -> Grant:
     """A new session for the right password (ASVS 7.2.4: a new one at every login).
 
-    `proven_client` is the client that has authenticated, if one did; `address` is the caller's, for
-    limits and turns at hashing, empty where nobody knows it. Raises `OAuthError` and
-    `TooManyRequests`.
+    An account with a second factor needs that too: `given`. `proven_client` is the client that has
+    authenticated, if one did; `address` is the caller's, for limits and turns at hashing, empty
+    where nobody knows it. Raises `OAuthError`, `FactorRequired` and `TooManyRequests`.
     """
     instant = services.clock()
     require_client(services, client_id, proven_client)
     if services.clients.is_disabled(client_id):
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     try:
-        # The name as accounts compare it: no other spelling has counts of its own.
-        with services.limits.passwords.attempt(normalise_username(username), address):
-            account = services.accounts.authenticate(username, password, address)
+        proved = prove_by_name(services, username, password=password, given=given, address=address)
     except TooManyRequests:
         services.metrics.login("limited")
         raise
+    except FactorRequired:
+        services.metrics.login("factor_required")
+        raise
+    except FactorRefused as error:
+        services.metrics.login("refused")
+        log.info("login_refused", client_id=client_id, why=str(error))
+        raise factor_refused() from None
     except BadCredentials as error:
         services.metrics.login("refused")
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
-    services.revoker.complete_subject(account.id)
+    services.revoker.complete_subject(proved.account.id)
     started = start_session(
-        services, account, client_id=client_id, instant=instant, context=context
+        services,
+        proved.account,
+        client_id=client_id,
+        instant=instant,
+        context=context,
+        amr=proved.amr,
     )
     services.metrics.login("granted")
     return started
@@ -73,26 +84,35 @@ def require_client(services: Services, client_id: str, proven_client: str | None
 
 
 def start_session(
-    services: Services, account: Account, *, client_id: str, instant: float, context: Context
+    services: Services,
+    account: Account,
+    *,
+    client_id: str,
+    instant: float,
+    context: Context,
+    amr: tuple[str, ...] = PASSWORD_METHODS,
+    auth_time: int | None = None,
 ) -> Grant:
-    """Make a family for an account that has just proved its password, and its first tokens.
+    """Make a family for an account that has just proved who it is, and its first tokens.
 
-    The account is read again after the family is made: whatever ended the old version in between
-    ends this session too. Raises `OAuthError`.
+    `amr` says by what, `auth_time` since when: now, unless an earlier proof counts. The account is
+    read again after the family is made: whatever ended the old version in between ends this session
+    too. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
     now = int(instant)
+    since = now if auth_time is None else auth_time
     family = services.families.create(
         NewFamily(
             sub=account.id,
             sid=random_id(),
             client_id=client_id,
             credential_version=account.credential_version,
-            auth_time=now,
-            amr=PASSWORD_METHODS,
+            auth_time=since,
+            amr=amr,
             scope=" ".join(client.scopes),
             idle=client.idle or None,
-            absolute_end=now + client.absolute,
+            absolute_end=since + client.absolute,
             label=context.label,
             address=context.address,
             user_agent=context.user_agent,

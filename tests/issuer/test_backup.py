@@ -94,6 +94,29 @@ def fill(engine: sa.Engine) -> None:
                 "credential_version": 1,
                 "expires": NOW,
             },
+            "factors": {
+                "id": "f" * 22,
+                "account_id": "sub-1",
+                "kind": "totp",
+                "label": "größe",
+                "created": NOW,
+                "failures": 3,
+                "secret": bytes(range(256)),
+                "last_step": 1,
+                "sign_count": 0,
+                "transports": ["usb"],
+                "user_verified": False,
+                "synced": False,
+            },
+            "recovery_codes": {"digest": "d" * 64, "account_id": "sub-1"},
+            "factor_challenges": {
+                "id": "c" * 64,
+                "account_id": "sub-1",
+                "purpose": "assert",
+                "auth_time": 0,
+                "label": "",
+                "expires": NOW,
+            },
         }
         for name, values in rows.items():
             connection.execute(sa.insert(metadata.tables[name]).values(**values))

@@ -83,12 +83,61 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
+    _add_factors()
     op.execute("UPDATE formats SET version = 3 WHERE name = 'sql'")
+
+
+def _add_factors() -> None:
+    op.create_table(
+        "factors",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("account_id", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("label", sa.String(64), nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("last_used", sa.BigInteger, nullable=True),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("secret", sa.LargeBinary, nullable=True),
+        sa.Column("last_step", sa.BigInteger, nullable=False),
+        sa.Column("credential_id", sa.String(1400), nullable=True),
+        sa.Column("public_key", sa.LargeBinary, nullable=True),
+        sa.Column("sign_count", sa.BigInteger, nullable=False),
+        sa.Column("transports", sa.JSON, nullable=False),
+        sa.Column("user_verified", sa.Boolean, nullable=False),
+        sa.Column("synced", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_factors"),
+        sa.UniqueConstraint("credential_id"),
+    )
+    op.create_index("ix_factors_account_id", "factors", ["account_id"])
+    op.create_table(
+        "recovery_codes",
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("account_id", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_recovery_codes"),
+    )
+    op.create_index("ix_recovery_codes_account_id", "recovery_codes", ["account_id"])
+    op.create_table(
+        "factor_challenges",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("account_id", sa.String(64), nullable=False),
+        sa.Column("purpose", sa.String(16), nullable=False),
+        sa.Column("sid", sa.String(64), nullable=True),
+        sa.Column("auth_time", sa.BigInteger, nullable=False),
+        sa.Column("secret", sa.LargeBinary, nullable=True),
+        sa.Column("label", sa.String(64), nullable=False),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_factor_challenges"),
+    )
+    op.create_index("ix_factor_challenges_account_id", "factor_challenges", ["account_id"])
+    op.create_index("ix_factor_challenges_expires", "factor_challenges", ["expires"])
 
 
 def downgrade() -> None:
     op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
     for table in (
+        "factor_challenges",
+        "recovery_codes",
+        "factors",
         "audit_keys",
         "audit_sessions",
         "audit_places",
