@@ -59,6 +59,10 @@ class Reason(StrEnum):
     OPERATOR = "operator"
     RESTORE = "restore"
     TOO_MANY = "too_many"
+    ELEVATED = "elevated"
+    """Another session took its place."""
+    DEVICE = "device"
+    """It was used from another device than its client's policy allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,9 +263,7 @@ def forget_codes(connection: sa.Connection, now: int) -> None:
     connection.execute(sa.delete(recovery_codes))
     connection.execute(sa.delete(factor_challenges))
     seen = step_at(now) + SKEW
-    connection.execute(
-        sa.update(factors).where(factors.c.last_step < seen).values(last_step=seen)
-    )
+    connection.execute(sa.update(factors).where(factors.c.last_step < seen).values(last_step=seen))
 
 
 def forget_positions(connection: sa.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from .family import (
     Current,
+    Elevation,
     Family,
     FamilyStore,
     FamilyUnavailable,
@@ -22,6 +23,7 @@ from .opening import open_families
 
 __all__ = [
     "Current",
+    "Elevation",
     "Family",
     "FamilyStore",
     "FamilyUnavailable",

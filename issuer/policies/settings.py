@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from .assurance import ONE_FACTOR
 from .policy import KINDS, RULES, Policy, breach
 from .presets import PRESETS
 
@@ -57,6 +58,11 @@ class ClientRules(BaseModel):
     def preset(self) -> Policy | None:
         """The policy itself."""
         return None if self.policy is None else PRESETS[self.policy]
+
+    @property
+    def judges_sessions(self) -> bool:
+        """Whether a refresh has to look at how its session began."""
+        return self.acr != ONE_FACTOR or self.phishing_resistant or bool(self.binding)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tokens.assurance import reaches
 
+from ..errors import too_weak
 from .assurance import HARDWARE, HARDWARE_KEY, acr_of, factors_of, resists_phishing
 from .settings import ClientRules
 
@@ -29,3 +30,10 @@ def missing_at(acr: str, amr: Iterable[str], *, phishing_resistant: bool = False
     elif phishing_resistant and not resists_phishing(used):
         lacks.append("a passkey or security key")
     return ", and ".join(lacks)
+
+
+def require_enough(rules: ClientRules, amr: Iterable[str]) -> None:
+    """Raise `OAuthError` 403, which names what is missing, where a login is not enough."""
+    lacks = missing_for(rules, amr)
+    if lacks:
+        raise too_weak(f"this client asks for {lacks}")

@@ -12,6 +12,7 @@ from ..factors.factor import NOTHING
 from ..factors.proof import PASSWORD_METHODS, prove_by_name
 from ..families import NewFamily, Status
 from ..limits.errors import TooManyRequests
+from ..policies.sufficiency import require_enough
 from ..services import Services
 from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
@@ -100,6 +101,7 @@ def start_session(
     too. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
+    require_enough(client, amr)
     now = int(instant)
     since = now if auth_time is None else auth_time
     family = services.families.create(

@@ -19,7 +19,10 @@ from ..accounts import (
 )
 from ..accounts.account import Change
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
+from ..factors.proof import PASSWORD_METHODS
 from ..journal import Reason
+from ..policies.recent import require_recent
+from ..policies.sufficiency import require_enough
 from ..services import Services
 from .grant import Context, Grant
 from .login import start_session
@@ -48,6 +51,12 @@ def change_password(
     and `OAuthError`: 409 where another change came first.
     """
     instant = services.clock()
+    client = services.settings.clients[claims.client_id]
+    require_recent(client, claims, instant)
+    # What was proved at the login counts on, and since when: the password alone proves no more.
+    family = services.families.get(claims.sub, claims.sid)
+    amr = PASSWORD_METHODS if family is None else family.amr
+    require_enough(client, amr)
     change = _change(services, account, current_password, new_password, address)
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
@@ -59,6 +68,8 @@ def change_password(
         client_id=claims.client_id,
         instant=instant,
         context=context,
+        amr=amr,
+        auth_time=None if family is None or amr == PASSWORD_METHODS else family.auth_time,
     )
 
 
