@@ -35,6 +35,11 @@ LEFT_OUT = frozenset(
 """Tables that no restore may bring back: spent reset tokens and recovery codes, answered
 challenges, another history's place in the feed, and what migrations make by themselves."""
 
+NUMBERED = frozenset({"journal", "audit_outbox"})
+"""Tables whose rows get new numbers: an issuer that goes on meanwhile must not hit one of them."""
+AUDIT = frozenset({"audit_outbox", "audit_log", "audit_head", "audit_places", "audit_keys"})
+"""Where the database has an audit log, it is the longer one, and stays."""
+
 _BATCH = 500
 _LONGEST_LINE = 1 << 24
 _KIND = "gatepass-backup"
@@ -262,11 +267,12 @@ def load_rows(connection: sa.Connection, backup: BackupFile, progress: Progress)
         raise BackupError("the backup's tables are not those of its schema")
     journal = found.tables["journal"]
     last = connection.scalar(sa.select(sa.func.max(journal.c.id))) or 0
+    kept = AUDIT if _has_log(connection, found) else frozenset[str]()
     for table in found.tables.values():
-        if table is not journal:
+        if table is not journal and table.name not in kept:
             connection.execute(sa.delete(table))
     try:
-        for name, count in _insert(connection, found, backup):
+        for name, count in _insert(connection, found, backup, kept):
             progress(name, count)
     except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.StatementError) as error:
         if isinstance(error, sa.exc.OperationalError):
@@ -277,13 +283,20 @@ def load_rows(connection: sa.Connection, backup: BackupFile, progress: Progress)
     connection.execute(sa.delete(journal).where(journal.c.id <= last))
 
 
+def _has_log(connection: sa.Connection, found: sa.MetaData) -> bool:
+    head = found.tables.get("audit_head")
+    return head is not None and connection.execute(sa.select(head)).first() is not None
+
+
 def _insert(
-    connection: sa.Connection, found: sa.MetaData, backup: BackupFile
+    connection: sa.Connection, found: sa.MetaData, backup: BackupFile, kept: frozenset[str]
 ) -> Iterator[tuple[str, int]]:
     batch: list[dict[str, Any]] = []
     held = ""
     done = 0
     for name, row in backup.rows():
+        if name in kept:
+            continue
         if batch and (name != held or len(batch) == _BATCH):
             connection.execute(sa.insert(found.tables[held]), batch)
             done += len(batch)
@@ -298,7 +311,7 @@ def _insert(
 
 
 def _values(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
-    if table.name == "journal":
+    if table.name in NUMBERED:
         row = {name: value for name, value in row.items() if name != "id"}
     if row.keys() - table.columns.keys():
         raise BackupError("the backup's columns are not those of its schema")

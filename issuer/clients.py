@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from revocation import Entry
 
+from .audit.event import EventKind
+from .audit.outbox import happened, pend
 from .crash_points import CrashPoint, reach
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import disabled_clients
@@ -58,6 +60,7 @@ class Clients:
         now = int(self._clock())
         with writing(self._engine) as connection:
             insert_if_absent(connection, disabled_clients, client_id=client_id, since=now)
+            pend(connection, happened(EventKind.CLIENT_DISABLED, now, client_id=client_id))
             entry = Entry.client(client_id, watermark, expires)
             # Kept beyond its denylist entry: a session of before must not refresh, also once the
             # client is enabled again.
@@ -72,5 +75,8 @@ class Clients:
             result = connection.execute(
                 sa.delete(disabled_clients).where(disabled_clients.c.client_id == client_id)
             )
+            if result.rowcount:
+                event = happened(EventKind.CLIENT_ENABLED, self._clock(), client_id=client_id)
+                pend(connection, event)
         reach(CrashPoint.CLIENT_ENABLED)
         return bool(result.rowcount)

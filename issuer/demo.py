@@ -205,7 +205,8 @@ class Demo:
                     "introspect": True,
                 },
             },
-            # The same machine under its other name.
+            # An address has no passkeys; the same machine under its other name has.
+            "factors": {"rp_id": "localhost"},
             "allowed_origins": [f"{'https' if self._tls else 'http'}://localhost:{self.port}"],
         }
         if self._tls:

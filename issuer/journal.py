@@ -14,6 +14,9 @@ import sqlalchemy as sa
 
 from revocation import Entry, Kind, Position
 
+from .audit.event import Event, EventKind
+from .audit.live_sessions import ENDS_BELOW
+from .audit.outbox import happened, pend
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import access_lifetimes, journal
 from .positions import move_position
@@ -220,8 +223,12 @@ def append_row(
     now: int,
     kept_until: int | None = None,
     sub: str | None = None,
+    ends_below: int | None = None,
 ) -> int:
-    """Write a row within the caller's transaction; returns its id."""
+    """Write a row, and the event of it, within the caller's transaction; returns its id.
+
+    `ends_below`: the subject's sessions of a lower credential version end by it.
+    """
     result = connection.execute(
         sa.insert(journal).values(
             kind=entry.kind.value,
@@ -235,9 +242,30 @@ def append_row(
             done=False,
         )
     )
+    pend(connection, _event_of(entry, str(reason), now, sub, ends_below))
     primary_key = result.inserted_primary_key
     assert primary_key is not None  # noqa: S101 - an insert of one row has a key
     return int(primary_key[0])
+
+
+def _event_of(
+    entry: Entry, reason: str, now: int, sub: str | None, ends_below: int | None
+) -> Event:
+    match entry.kind:
+        case Kind.SESSION:
+            return happened(EventKind.SESSION_ENDED, now, why=reason, sub=sub, sid=entry.value)
+        case Kind.SUBJECT:
+            details: dict[str, str | int] = {"what": "subject", "least_sub_ver": entry.level}
+            if ends_below is not None:
+                details[ENDS_BELOW] = ends_below
+            return happened(EventKind.REVOKED, now, why=reason, sub=entry.value, details=details)
+        case Kind.CLIENT:
+            details = {"what": "client", "until": entry.level}
+            return happened(
+                EventKind.REVOKED, now, why=reason, client_id=entry.value, details=details
+            )
+    details = {"what": entry.kind.value, "value": entry.value}
+    return happened(EventKind.REVOKED, now, why=reason, sub=sub, details=details)
 
 
 def _rows(

@@ -48,6 +48,7 @@ from .database.engine import (
 )
 from .database.tables import (
     accounts,
+    audit_sessions,
     denylist_positions,
     factor_challenges,
     factors,
@@ -236,6 +237,7 @@ def make_safe(
     forget_resets(connection)
     forget_codes(connection, now)
     forget_positions(connection)
+    forget_sessions(connection)
     keep_revoked(connection, seen.kids, now)
     replace_ring(connection, settings, now)
     # Last, by the time of then: tokens are issued from the older rows until the commit.
@@ -269,6 +271,11 @@ def forget_codes(connection: sa.Connection, now: int) -> None:
 def forget_positions(connection: sa.Connection) -> None:
     """The place in the feed belongs to another history."""
     connection.execute(sa.delete(denylist_positions))
+
+
+def forget_sessions(connection: sa.Connection) -> None:
+    """None of them lives on: their versions are old."""
+    connection.execute(sa.delete(audit_sessions))
 
 
 def keep_revoked(connection: sa.Connection, kids: set[str], now: int) -> None:

@@ -35,6 +35,7 @@ from tokens import (
 )
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .audit.trail import Audit
 from .clients import Clients
 from .crash_points import reach_in_directory_store
 from .database import open_engine
@@ -76,6 +77,7 @@ class Services:
     accounts: SqlAccounts
     factors: Factors
     clients: Clients
+    audit: Audit
     journal: Journal
     positions: Positions
     families: FamilyStore
@@ -118,6 +120,7 @@ class Services:
     def start(self) -> None:
         """Start the background threads of this process."""
         self.keys.start()
+        self.audit.start()
         self.pulse.start()
         self.resets.start()
         if self.status_lists is not None:
@@ -139,6 +142,8 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        # Last, since what the others did is told, and before its stores.
+        self.audit.stop()
         self.denylist.close()
         self.families.close()
         self.limits.close()
@@ -230,6 +235,14 @@ def build_services(
         accounts=accounts,
         factors=_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
+        audit=Audit(
+            engine,
+            families,
+            lambda: keys.ring,
+            settings.audit,
+            settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+            now,
+        ),
         journal=journal,
         positions=positions,
         families=families,

@@ -34,6 +34,7 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .audit.settings import AuditSettings
 from .factors.settings import FactorSettings
 from .policies.settings import ClientRules
 
@@ -308,6 +309,7 @@ class Settings(BaseSettings):
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
     factors: FactorSettings = FactorSettings()
+    audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
     """`module:function` called with a `ResetMessage`; without one there is no reset."""
     host: str = "127.0.0.1"

@@ -17,6 +17,11 @@ class BadCredentials(AccountError):
 
     code = "bad_credentials"
 
+    def __init__(self, text: str, why: str = "wrong_password") -> None:
+        """`why` is the same in one stable word, for the audit log."""
+        super().__init__(text)
+        self.why = why
+
 
 class UnknownAccount(AccountError):
     """No account of that name or id."""

@@ -208,14 +208,14 @@ class PasswordHasher:
                 raise BadCredentials("the password does not fit") from None
             except (VerificationError, InvalidHashError):
                 spent = 0  # it was read, and nothing was hashed
-                raise BadCredentials("the account's hash is none") from None
+                raise BadCredentials("the account's hash is none", "no_hash") from None
             finally:
                 self._spend_rest(spent)
 
     def verify_nobody(self, password: str, source: str = "") -> None:
         """Spend the time of `verify` on a name that nobody has (ASVS 6.3.8). Always raises."""
         self.verify(self._dummy, password, source)
-        raise BadCredentials("no such account")
+        raise BadCredentials("no such account", "unknown_account")
 
     def _spend_rest(self, spent: int) -> None:
         """Make up for a cheaper hash, or for one that could not be read at all."""

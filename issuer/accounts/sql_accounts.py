@@ -13,6 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from revocation import Entry
 
+from ..audit.event import EventKind
+from ..audit.outbox import happened, pend
 from ..crash_points import CrashPoint, reach
 from ..database.engine import reading, writing
 from ..database.tables import accounts, disabled_clients, password_resets
@@ -102,10 +104,10 @@ class SqlAccounts:
         account = self.by_username(username)
         if account is None:
             self._hasher.verify_nobody(password, source)
-            raise BadCredentials("no such account")
+            raise BadCredentials("no such account", "unknown_account")
         self.verify(account, password, source)
         if not account.enabled:
-            raise BadCredentials("the account is disabled")
+            raise BadCredentials("the account is disabled", "account_disabled")
         if self._hasher.needs_rehash(account.password_hash):
             return self._rehash(account, password)
         return account
@@ -135,9 +137,11 @@ class SqlAccounts:
     ) -> Change:
         new_hash = self._hash_new(new_password, read.username, source)
         with writing(self._engine) as connection:
-            return self._write_credential(
+            change = self._write_credential(
                 connection, _unchanged(read), read.id, {"password_hash": new_hash}, expires, reason
             )
+            self._pend(connection, EventKind.PASSWORD_CHANGED, read.id, why=reason)
+            return change
 
     def _hash_new(self, password: str, username: str, source: str) -> str:
         """The hash of a new password. Raises `PasswordRefused`, `HashingBusy`."""
@@ -166,9 +170,21 @@ class SqlAccounts:
         )
         if not changed.rowcount:
             raise Conflict("the account was changed by somebody else in the meantime")
-        return self._journal(connection, sub, expires, reason)
+        return self._journal(connection, sub, expires, reason, ends_sessions=True)
 
-    def _journal(self, connection: sa.Connection, sub: str, expires: int, reason: str) -> Change:
+    def _pend(self, connection: sa.Connection, kind: EventKind, sub: str, **fields: Any) -> None:
+        """Tell the audit log, with the change itself."""
+        pend(connection, happened(kind, self._clock(), sub=sub, **fields))
+
+    def _journal(
+        self,
+        connection: sa.Connection,
+        sub: str,
+        expires: int,
+        reason: str,
+        *,
+        ends_sessions: bool = False,
+    ) -> Change:
         account = _one(connection, accounts.c.id == sub)
         if account is None:
             raise UnknownAccount(sub)
@@ -177,6 +193,7 @@ class SqlAccounts:
             Entry.subject(sub, account.sub_ver, expires),
             reason=reason,
             now=int(self._clock()),
+            ends_below=account.credential_version if ends_sessions else None,
         )
         return Change(account, row_id)
 
@@ -209,6 +226,7 @@ class SqlAccounts:
                     expires=now + RESET_LIFETIME,
                 )
             )
+            self._pend(connection, EventKind.PASSWORD_RESET_SENT, account.id)
         reach(CrashPoint.RESET_MADE)
         return account, token
 
@@ -231,7 +249,7 @@ class SqlAccounts:
             if not spent.rowcount:
                 raise InvalidReset("the reset token was used in the meantime")
             try:
-                return self._write_credential(
+                change = self._write_credential(
                     connection,
                     _unchanged(account),
                     account.id,
@@ -241,6 +259,8 @@ class SqlAccounts:
                 )
             except Conflict:
                 raise InvalidReset("the account has changed since") from None
+            self._pend(connection, EventKind.PASSWORD_RESET, account.id)
+            return change
 
     def _reset_target(self, connection: sa.Connection, digest: str) -> Account:
         row = connection.execute(
@@ -281,6 +301,7 @@ class SqlAccounts:
                         created=int(self._clock()),
                     )
                 )
+                self._pend(connection, EventKind.ACCOUNT_ADDED, sub, details={"roles": list(roles)})
         except IntegrityError:
             raise UsernameTaken(name) from None
         return Account(sub, name, password_hash, 1, 1, enabled=True, roles=roles)
@@ -314,6 +335,7 @@ class SqlAccounts:
                 connection.execute(
                     sa.update(accounts).where(accounts.c.id == sub).values(enabled=True)
                 )
+                self._pend(connection, EventKind.ACCOUNT_ENABLED, sub)
                 change = None
             else:
                 # Also where it is disabled already: a retry must be able to finish the push.
@@ -325,6 +347,7 @@ class SqlAccounts:
                     expires,
                     Reason.DISABLED,
                 )
+                self._pend(connection, EventKind.ACCOUNT_DISABLED, sub)
         if change is None:
             reach(CrashPoint.ACCOUNT_WRITTEN)
         return change
@@ -342,6 +365,8 @@ class SqlAccounts:
                 .values(roles=list(roles), sub_ver=accounts.c.sub_ver + (1 if lost else 0))
             )
             change = self._journal(connection, sub, expires, Reason.ROLES) if lost else None
+            details = {"from": list(account.roles), "to": list(roles)}
+            self._pend(connection, EventKind.ROLES_CHANGED, sub, details=details)
         if change is None:
             reach(CrashPoint.ACCOUNT_WRITTEN)
         return change

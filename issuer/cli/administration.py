@@ -13,6 +13,7 @@ import click
 
 from ..accounts import Account, UsernameTaken
 from ..accounts.passwords import MAX_PASSWORD
+from ..factors import changes
 from ..http.auth import LONGEST_NAME
 from ..journal import Reason
 from ..services import Services
@@ -65,7 +66,7 @@ _GENERATE = click.option("--generate", is_flag=True, help="Make up a password an
 
 @click.group()
 def users() -> None:
-    """Accounts: add, list, disable, enable, set password or roles, see sessions."""
+    """Accounts: add, list, disable, enable, set password or roles, see sessions and factors."""
 
 
 def _name(_context: click.Context, _option: click.Parameter, given: str) -> str:
@@ -229,6 +230,43 @@ def users_sessions(cli: Cli, username: str) -> None:
         for info in found
     ]
     cli.table("sessions", rows, "no live sessions")
+
+
+@users.command("factors")
+@click.argument("username")
+@click.argument("action", required=False, type=click.Choice(["reset"]))
+@command_options
+def users_factors(cli: Cli, username: str, action: str | None) -> None:
+    """List a person's second factors, or take all of them away and end every session (`reset`)."""
+    services = cli.services()
+    account = account_of(services, username)
+    if action == "reset":
+        removed = len(changes.reset(services, account))
+        cli.emit(
+            {"username": account.username, "removed": removed},
+            f"removed {removed} factors of {account.username} and ended every session",
+        )
+        return
+    held = services.factors.of(account.id)
+    left = services.factors.store.codes_left(account.id)
+    if cli.as_json:
+        told = [factor.described() for factor in held]
+        cli.emit({"factors": told, "recovery_codes_left": left}, "")
+        return
+    rows = [
+        {
+            "id": factor.id,
+            "kind": factor.kind.value,
+            "label": factor.label,
+            "since": moment(factor.created),
+            "last_used": "" if factor.last_used is None else moment(factor.last_used),
+            "state": "locked" if factor.locked else "in use",
+        }
+        for factor in held
+    ]
+    cli.table("factors", rows, "no factors: the password is all that is asked for")
+    if held:
+        cli.emit({}, f"{left} recovery codes left")
 
 
 @click.group()

@@ -190,6 +190,7 @@ audit_sessions = sa.Table(
     sa.Column("last_seen", sa.BigInteger, nullable=False),
     # The idle or the absolute end, whichever is first.
     sa.Column("ends", sa.BigInteger, nullable=False, index=True),
+    sa.Column("absolute", sa.BigInteger, nullable=False),
     sa.Column("address", sa.String(64), nullable=False),
     sa.Column("user_agent", sa.String(256), nullable=False),
 )

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..accounts import Account, BadCredentials
-from ..audit import Event, EventKind
+from ..audit import Event, EventKind, Outcome
+from ..audit.outbox import pend
 from ..crash_points import CrashPoint, reach
 from ..database.engine import writing
 from ..errors import OAuthError, insufficient_authentication, invalid_grant
@@ -23,7 +24,6 @@ from ..sessions.bearer import Caller
 from ..sessions.grant import Context, Grant
 from ..sessions.login import start_session
 from . import recovery, sql_factors
-from .events import factor_event, note
 from .factor import MOST_FACTORS, Factor, GivenFactor
 from .factors import Enrolment
 from .passkeys import RelyingParty
@@ -66,10 +66,18 @@ def reauthenticate(
         except BadCredentials as error:
             if type(error) is not BadCredentials:
                 raise
+            services.audit.refused(
+                services.audit.happened(
+                    EventKind.PASSWORD_REFUSED,
+                    outcome=Outcome.FAILURE,
+                    why=error.why,
+                    sub=who.account.id,
+                )
+            )
             raise invalid_grant("the current password is wrong") from None
         return Proof(amr, now)
     fresh = services.settings.factors.fresh
-    if now - who.claims.auth_time <= fresh and (
+    if now - who.claims.auth_time < fresh and (
         "mfa" in who.claims.amr or not services.factors.of(who.account.id)
     ):
         return Proof(who.claims.amr, who.claims.auth_time)
@@ -107,7 +115,15 @@ def confirm_totp(
         sql_factors.add(connection, factor)
 
     proof = Proof((*PASSWORD_METHODS, *factor.methods), auth_time)
-    return factor, _change(services, who, proof, wish, instant, write, _added(services, factor))
+    return factor, _change(
+        services,
+        who,
+        proof,
+        wish,
+        instant,
+        write,
+        _event(services, who, EventKind.FACTOR_ADDED, factor),
+    )
 
 
 def begin_passkey(services: Services, who: Caller, proof: Proof) -> dict[str, Any]:
@@ -134,7 +150,15 @@ def register_passkey(
 
     proof = Proof((*PASSWORD_METHODS, *factor.methods), auth_time)
     try:
-        granted = _change(services, who, proof, wish, instant, write, _added(services, factor))
+        granted = _change(
+            services,
+            who,
+            proof,
+            wish,
+            instant,
+            write,
+            _event(services, who, EventKind.FACTOR_ADDED, factor),
+        )
     except IntegrityError:
         raise OAuthError(409, "conflict", "this passkey is enrolled already") from None
     return factor, granted
@@ -157,15 +181,7 @@ def remove(
         if not sql_factors.remove(connection, who.account.id, factor_id):
             raise _no_factor()
 
-    event = factor_event(
-        services,
-        EventKind.FACTOR_REMOVED,
-        who.account.id,
-        sid=who.claims.sid,
-        client_id=who.claims.client_id,
-        factor=removed.kind.value,
-        id=removed.id,
-    )
+    event = _event(services, who, EventKind.FACTOR_REMOVED, removed)
     left = proof if held else Proof(PASSWORD_METHODS, proof.auth_time)
     return _change(services, who, left, wish, instant, write, event)
 
@@ -186,14 +202,7 @@ def renew_codes(
             raise OAuthError(409, "conflict", "add a factor first")
         sql_factors.replace_codes(connection, who.account.id, digests)
 
-    event = factor_event(
-        services,
-        EventKind.FACTOR_ADDED,
-        who.account.id,
-        sid=who.claims.sid,
-        client_id=who.claims.client_id,
-        factor="recovery_codes",
-    )
+    event = _event(services, who, EventKind.FACTOR_ADDED)
     return codes, _change(services, who, proof, wish, instant, write, event)
 
 
@@ -206,6 +215,15 @@ def reset(services: Services, account: Account) -> Sequence[Factor]:
     held = services.factors.of(account.id)
     with writing(services.engine) as connection:
         sql_factors.remove_all(connection, account.id)
+        pend(
+            connection,
+            services.audit.happened(
+                EventKind.FACTOR_REMOVED,
+                why="reset",
+                sub=account.id,
+                details={"factor": "all", "count": len(held)},
+            ),
+        )
         change = services.accounts.raise_versions_in(
             connection,
             account.id,
@@ -213,16 +231,6 @@ def reset(services: Services, account: Account) -> Sequence[Factor]:
             reason=str(Reason.OPERATOR),
         )
     services.revoker.complete_id(change.journal_id)
-    note(
-        factor_event(
-            services,
-            EventKind.FACTOR_REMOVED,
-            account.id,
-            why="reset",
-            factor="all",
-            count=len(held),
-        )
-    )
     return held
 
 
@@ -244,6 +252,7 @@ def _change(
     change = None
     with writing(services.engine) as connection:
         write(connection)
+        pend(connection, event)
         if wish.end_other_sessions:
             change = services.accounts.raise_versions_in(
                 connection,
@@ -253,10 +262,8 @@ def _change(
             )
     if change is None:
         reach(CrashPoint.FACTOR_WRITTEN)
-        note(event)
         return None
     services.revoker.complete_id(change.journal_id)
-    note(event)
     return start_session(
         services,
         change.account,
@@ -265,16 +272,21 @@ def _change(
         context=wish.context,
         amr=proof.amr,
         auth_time=proof.auth_time,
+        why="factor_change",
     )
 
 
-def _added(services: Services, factor: Factor) -> Event:
-    return factor_event(
-        services,
-        EventKind.FACTOR_ADDED,
-        factor.account_id,
-        factor=factor.kind.value,
-        id=factor.id,
+def _event(services: Services, who: Caller, kind: EventKind, factor: Factor | None = None) -> Event:
+    """Of a person's own change; without a factor it is about the recovery codes."""
+    details = {"factor": "recovery_codes"}
+    if factor is not None:
+        details = {"factor": factor.kind.value, "id": factor.id}
+    return services.audit.happened(
+        kind,
+        sub=who.account.id,
+        sid=who.claims.sid,
+        client_id=who.claims.client_id,
+        details=details,
     )
 
 

@@ -56,8 +56,7 @@ class FactorRefused(BadCredentials):
     code = "factor_refused"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the second factor was refused: {why}")
-        self.why = why
+        super().__init__(f"the second factor was refused: {why}", why)
 
 
 class FactorUnreadable(FactorError):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..audit.event import EventKind
+from ..audit.outbox import happened
 from ..crash_points import CrashPoint, reach
 from . import recovery, totp
 from .factor import (
@@ -120,7 +122,14 @@ class Factors:
         raise FactorRefused("wrong_code")
 
     def _check_recovery_code(self, account_id: str, code: str) -> tuple[str, ...]:
-        if not self.store.use_code(recovery.digest(account_id, code)):
+        event = happened(
+            EventKind.FACTOR_REMOVED,
+            self._clock(),
+            why="spent",
+            sub=account_id,
+            details={"factor": RECOVERY},
+        )
+        if not self.store.use_code(recovery.digest(account_id, code), event):
             raise FactorRefused("wrong_recovery_code")
         reach(CrashPoint.FACTOR_PROVED)
         return OTP_METHODS

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ..accounts import Account, normalise_username
 from ..audit import EventKind, Outcome
-from .events import factor_event, note
 from .factor import NOTHING, FactorRefused, GivenFactor
 
 if TYPE_CHECKING:
@@ -56,13 +55,17 @@ def prove(
     password: str,
     given: GivenFactor = NOTHING,
     address: str = "",
+    session_amr: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """The same for an account that has been read already: `amr` of what was proved.
 
-    Raises as `prove_by_name`.
+    A session that was begun with a factor, as `session_amr` says, needs none again where that is
+    enough. Raises as `prove_by_name`.
     """
     with services.limits.passwords.attempt(normalise_username(account.username), address):
         services.accounts.verify(account, password, address)
+        if "mfa" in session_amr and not given and services.factors.of(account.id):
+            return session_amr
         return _methods(services, account, given)
 
 
@@ -70,13 +73,12 @@ def _methods(services: Services, account: Account, given: GivenFactor) -> tuple[
     try:
         return (*PASSWORD_METHODS, *services.factors.check(account.id, given))
     except FactorRefused as refused:
-        note(
-            factor_event(
-                services,
+        services.audit.refused(
+            services.audit.happened(
                 EventKind.FACTOR_REFUSED,
-                account.id,
                 outcome=Outcome.FAILURE,
                 why=refused.why,
+                sub=account.id,
             )
         )
         raise

@@ -18,7 +18,7 @@ class FactorSettings(BaseModel):
     rp_id: str | None = Field(None, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$", max_length=253)
     """The domain that passkeys belong to; the issuer's host unless given."""
     fresh: int = Field(300, ge=0, le=3600)
-    """How old a login may be that stands in for the password at a change of factors."""
+    """A login younger than this stands in for the password at a change of factors; 0: none does."""
 
     def relying_party(self, issuer: str) -> str | None:
         """The domain of passkeys; None where the issuer has only an address, which is no domain."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..audit.event import Event
+from ..audit.outbox import pend
 from ..database.engine import reading, writing
 from ..database.tables import factor_challenges, factors, recovery_codes
 from .factor import MOST_FAILURES, Factor, Kind
@@ -136,12 +138,17 @@ class SqlFactors:
             last_used=now,
         )
 
-    def use_code(self, digest: str) -> bool:
-        """Spend a recovery code; False if there is none. One of any number is told True."""
+    def use_code(self, digest: str, event: Event) -> bool:
+        """Spend a recovery code; False if there is none. One of any number is told True.
+
+        The log is told with it: nobody but the person should have the list.
+        """
         with writing(self._engine) as connection:
             spent = connection.execute(
                 sa.delete(recovery_codes).where(recovery_codes.c.digest == digest)
             )
+            if spent.rowcount:
+                pend(connection, event)
             return bool(spent.rowcount)
 
     def _update(self, where: sa.ColumnElement[bool], **values: Any) -> bool:

@@ -2,11 +2,13 @@
 
 from .family import (
     Current,
+    Draft,
     Elevation,
     Family,
     FamilyStore,
     FamilyUnavailable,
     Gone,
+    LeftDraft,
     NewFamily,
     Reason,
     RefreshReuseDetected,
@@ -23,11 +25,13 @@ from .opening import open_families
 
 __all__ = [
     "Current",
+    "Draft",
     "Elevation",
     "Family",
     "FamilyStore",
     "FamilyUnavailable",
     "Gone",
+    "LeftDraft",
     "NewFamily",
     "Reason",
     "RefreshReuseDetected",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 MILLISECONDS = 1000
 
@@ -32,6 +32,22 @@ class RotationRules:
     """How long a generation just handed out is handed out again (other tabs, resends)."""
     retry_window: float | None = None
     """How long a successor that nobody has used yet is handed out again; None: while it lives."""
+
+
+class Draft(NamedTuple):
+    """What is noted together with a change, until somebody has written it down elsewhere."""
+
+    id: str
+    text: str
+
+
+class LeftDraft(NamedTuple):
+    """A draft that the store still has, and what became of the change that it came with."""
+
+    id: str
+    outcome: str
+    """`created`, or the rotation's."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +193,8 @@ class FamilyStore(Protocol):
     again under its `sid`.
     """
 
-    def create(self, new: NewFamily) -> Family:
-        """Record a new session at generation 1."""
+    def create(self, new: NewFamily, *, draft: Draft | None = None) -> Family:
+        """Record a new session at generation 1, and `draft` with it."""
 
     def rotate(
         self,
@@ -188,8 +204,9 @@ class FamilyStore(Protocol):
         *,
         credential_version: int,
         active_ago: float | None = None,
+        draft: Draft | None = None,
     ) -> RotationOutcome:
-        """Apply the six rules to a presented generation.
+        """Apply the six rules to a presented generation; note `draft` if that changes anything.
 
         `active_ago` is how many seconds ago the person last did something; None: not since the
         last refresh. Reuse and rollback leave the family `ENDING`; a retry gets `Gone` with the
@@ -219,6 +236,12 @@ class FamilyStore(Protocol):
 
         For a restore: nothing is left that a record from the past could revive.
         """
+
+    def drop_drafts(self, drafts: Iterable[tuple[str, str]]) -> None:
+        """Forget drafts, given by subject and id, once they are written down; or again."""
+
+    def left_drafts(self) -> Iterator[LeftDraft]:
+        """Every draft that is still there, in no order; a store in memory has none."""
 
     def ping(self) -> None:
         """Raise `FamilyUnavailable` unless the store answers."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from .family import MILLISECONDS, Family, NewFamily, RotationOutcome, RotationRules, Status
+from .family import (
+    MILLISECONDS,
+    Draft,
+    Family,
+    LeftDraft,
+    NewFamily,
+    RotationOutcome,
+    RotationRules,
+    Status,
+)
 from .outcome import outcome_of
 
 LATE_STREAK_LIMIT = 3
@@ -51,7 +60,7 @@ class MemoryFamilies:
     def _now(self) -> int:
         return int(self._clock() * MILLISECONDS)
 
-    def create(self, new: NewFamily) -> Family:
+    def create(self, new: NewFamily, *, draft: Draft | None = None) -> Family:  # noqa: ARG002
         with self._lock:
             now = self._now()
             self._sweep(now)
@@ -96,6 +105,7 @@ class MemoryFamilies:
         *,
         credential_version: int,
         active_ago: float | None = None,
+        draft: Draft | None = None,  # noqa: ARG002 - the process that would lose it has it
     ) -> RotationOutcome:
         with self._lock:
             record = self._records.get((sub, sid))
@@ -208,6 +218,12 @@ class MemoryFamilies:
             for key in old:
                 del self._records[key]
         return len(old)
+
+    def drop_drafts(self, drafts: Iterable[tuple[str, str]]) -> None:
+        """There are none."""
+
+    def left_drafts(self) -> Iterator[LeftDraft]:
+        return iter(())
 
     def ping(self) -> None:
         """Memory always answers."""

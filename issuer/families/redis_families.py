@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, cast
 
@@ -15,9 +15,11 @@ from revocation.redis_client import Link, load_script
 
 from .family import (
     MILLISECONDS,
+    Draft,
     Elevation,
     Family,
     FamilyUnavailable,
+    LeftDraft,
     NewFamily,
     RotationOutcome,
     RotationRules,
@@ -26,6 +28,7 @@ from .family import (
 from .outcome import outcome_of
 
 _SCAN_BATCH = 1000
+_NO_DRAFT = ("", "")
 FORMAT = 1
 """The format of records that this program knows; the scripts' prelude says the same."""
 
@@ -63,6 +66,7 @@ class RedisFamilies:
         return [
             f"{self._namespace}:{{{tag}}}:family:{sid}",
             f"{self._namespace}:{{{tag}}}:sessions",
+            f"{self._namespace}:{{{tag}}}:drafts",
         ]
 
     def _run(self, script: Any, sub: str, sid: str, *args: Any) -> Any:
@@ -71,7 +75,7 @@ class RedisFamilies:
         with self._link.use(keys[0]):
             return script(keys=keys, args=[now, *args])
 
-    def create(self, new: NewFamily) -> Family:
+    def create(self, new: NewFamily, *, draft: Draft | None = None) -> Family:
         fields: dict[str, str | int] = {
             "sub": new.sub,
             "sid": new.sid,
@@ -88,7 +92,8 @@ class RedisFamilies:
             **_raised(new.elevation),
         }
         pairs = [part for field in fields.items() for part in field]
-        return _family(_pairs(self._run(self._create, new.sub, new.sid, new.sid, *pairs)))
+        given = (new.sid, *(draft or _NO_DRAFT), *pairs)
+        return _family(_pairs(self._run(self._create, new.sub, new.sid, *given)))
 
     def rotate(
         self,
@@ -98,6 +103,7 @@ class RedisFamilies:
         *,
         credential_version: int,
         active_ago: float | None = None,
+        draft: Draft | None = None,
     ) -> RotationOutcome:
         retry_window = self._rules.retry_window
         name, fields = self._run(
@@ -109,6 +115,7 @@ class RedisFamilies:
             -1 if active_ago is None else max(int(active_ago * MILLISECONDS), 0),
             int(self._rules.reuse_interval * MILLISECONDS),
             -1 if retry_window is None else int(retry_window * MILLISECONDS),
+            *(draft or _NO_DRAFT),
         )
         return outcome_of(name.decode(), _family(_pairs(fields)) if fields else None)
 
@@ -169,6 +176,29 @@ class RedisFamilies:
             for key in batch:
                 pipeline.hmget(key, ["sub", "version"])
             return list(zip(batch, pipeline.execute(), strict=True))
+
+    def drop_drafts(self, drafts: Iterable[tuple[str, str]]) -> None:
+        with self._link.use(self._namespace):
+            pipeline = self._client.pipeline(transaction=False)
+            for sub, draft_id in drafts:
+                pipeline.hdel(self._keys(sub, "")[2], draft_id)
+            pipeline.execute()
+
+    def left_drafts(self) -> Iterator[LeftDraft]:
+        keys = self._client.scan_iter(match=f"{self._namespace}:{{*}}:drafts", count=_SCAN_BATCH)
+        while True:
+            with self._link.use(self._namespace):
+                batch = list(islice(keys, _SCAN_BATCH))
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    pipeline.hgetall(key)
+                found = pipeline.execute()
+            for drafts in found:
+                for draft_id, noted in drafts.items():
+                    outcome, _, text = noted.decode("utf-8", "replace").partition("\n")
+                    yield LeftDraft(draft_id.decode(), outcome, text)
+            if not batch:
+                return
 
     def ping(self) -> None:
         # One key, hence one node of a Cluster: when another is down, this issuer is still ready.

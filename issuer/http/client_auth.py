@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 
 from flask import request
 
+from ..audit.event import EventKind, Outcome
 from ..errors import invalid_client
 from ..settings import Client
 from .body import Fields
@@ -42,6 +43,17 @@ def authenticated_client() -> tuple[str, Client]:
     client_id, secret = given
     client = services().clients.authenticate(client_id, secret)
     if client is None or services().clients.is_disabled(client_id):
+        known = services().clients.get(client_id) is not None
+        audit = services().audit
+        audit.refused(
+            audit.happened(
+                EventKind.CLIENT_REFUSED,
+                outcome=Outcome.FAILURE,
+                why="wrong_secret" if client is None else "disabled",
+                # Else it is whatever somebody sent.
+                client_id=client_id if known else None,
+            )
+        )
         raise invalid_client("unknown client or wrong secret")
     return client_id, client
 

@@ -56,8 +56,8 @@ def confirm_totp() -> Response:
     fields = read_json()
     enrolment_id = fields.line("id", longest=LONGEST_CODE)
     code = fields.line("otp", longest=LONGEST_CODE)
-    who = caller()
-    wish, transport = _wish(fields, who)
+    wish, transport = _wish(fields)
+    who = _caller(transport)
     factor, grant = changes.confirm_totp(services(), who, enrolment_id, code, wish)
     return _answer({"factor": factor.described()}, grant, transport)
 
@@ -75,8 +75,8 @@ def register_passkey() -> Response:
     if credential is None:
         raise invalid_request("webauthn is missing")
     label = _label(fields)
-    who = caller()
-    wish, transport = _wish(fields, who)
+    wish, transport = _wish(fields)
+    who = _caller(transport)
     factor, grant = changes.register_passkey(services(), who, credential, label, wish)
     return _answer({"factor": factor.described()}, grant, transport)
 
@@ -84,10 +84,10 @@ def register_passkey() -> Response:
 @blueprint.delete("/factors/<factor_id>")
 def remove(factor_id: str) -> Response:
     fields = read_json(optional=True)
-    who, proof = _proved(fields)
+    wish, transport = _wish(fields)
+    who, proof = _proved(fields, transport)
     if not _ID.match(factor_id):
         raise OAuthError(404, "not_found", "there is no such factor")
-    wish, transport = _wish(fields, who)
     grant = changes.remove(services(), who, proof, factor_id, wish)
     return _answer({"removed": factor_id}, grant, transport)
 
@@ -95,32 +95,40 @@ def remove(factor_id: str) -> Response:
 @blueprint.post("/factors/recovery-codes")
 def renew_codes() -> Response:
     fields = read_json(optional=True)
-    who, proof = _proved(fields)
-    wish, transport = _wish(fields, who)
+    wish, transport = _wish(fields)
+    who, proof = _proved(fields, transport)
     codes, grant = changes.renew_codes(services(), who, proof, wish)
     return _answer({"recovery_codes": codes}, grant, transport)
 
 
-def _proved(fields: Fields) -> tuple[Caller, changes.Proof]:
-    """The caller, and by what they have proved anew who they are."""
+def _caller(transport: str) -> Caller:
+    who = caller()
+    if transport == "cookie":
+        require_own_origin(services().settings, who.claims.client_id)
+    return who
+
+
+def _proved(fields: Fields, transport: str = "body") -> tuple[Caller, changes.Proof]:
+    """The caller, and by what they have proved anew who they are.
+
+    Last of all: a code that is given with a request that is malformed is not spent.
+    """
     given = given_factor(fields)
     password = None
     if fields.has("current_password"):
         password = fields.text("current_password", longest=MAX_PASSWORD)
-    who = caller()
+    who = _caller(transport)
     proof = changes.reauthenticate(
         services(), who, password=password, given=given, address=client_address()
     )
     return who, proof
 
 
-def _wish(fields: Fields, who: Caller) -> tuple[changes.Wish, str]:
+def _wish(fields: Fields) -> tuple[changes.Wish, str]:
     end_others = fields.flag("end_other_sessions", default=True)
     transport = fields.choice("transport", TRANSPORTS)
     if transport is None:
         transport = "body" if refresh_cookie() is None else "cookie"
-    if transport == "cookie":
-        require_own_origin(services().settings, who.claims.client_id)
     return changes.Wish(end_others, context(_session_label(fields))), transport
 
 

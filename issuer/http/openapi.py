@@ -201,6 +201,7 @@ def _password_paths() -> Node:
         "new_password": _password("Checked for length and against a blocklist."),
         "transport": _TRANSPORT,
         "label": _LABEL,
+        **FACTOR_FIELDS,
     }
     reset = {
         "token": text("As it was delivered; good for one use.", LONGEST_RESET_TOKEN),
@@ -224,9 +225,9 @@ def _password_paths() -> Node:
         "/password": {
             "post": _operation(
                 "passwords", "changePassword", "Change the password and end every session",
-                _grant_answer(), *_OF_A_BODY, "401", "403", "409", "429", "503",
+                {**_grant_answer(), **FACTOR_REQUIRED}, *_OF_A_BODY, "403", "409", "429", "503",
                 security=(_BEARER,),
-                body=_json_body(change, optional=("transport", "label")),
+                body=_json_body(change, optional=("transport", "label", *FACTOR_FIELDS)),
             )
         },
         "/password/rules": {

@@ -2,69 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import structlog
-
-from ..audit import Event, EventKind, Outcome, current_origin
+from ..audit import Event, EventKind, Outcome
 from .assurance import acr_of
 
 if TYPE_CHECKING:
     from ..accounts import Account
-    from ..families import Family
+    from ..families import Family, NewFamily
     from ..services import Services
 
-log = structlog.get_logger("gatepass.issuer")
+
+def elevated_session(services: Services, new: NewFamily, replaced: str, ends: int) -> Event:
+    """An elevated session takes the place of another, whose sid is `replaced`.
+
+    `ends` is its idle or its absolute end, whichever is first.
+    """
+    raised = new.elevation
+    told = (
+        {}
+        if raised is None
+        else {"acr": acr_of(raised.amr), "scope": raised.scope, "until": raised.until}
+    )
+    return services.audit.happened(
+        EventKind.SESSION_STARTED,
+        why="elevation",
+        sub=new.sub,
+        sid=new.sid,
+        client_id=new.client_id,
+        details={
+            **told,
+            "amr": list(new.amr if raised is None else raised.amr),
+            "replaced": replaced,
+            "credential_version": new.credential_version,
+            "ends": ends,
+            "absolute": new.absolute_end,
+        },
+    )
 
 
-def began(services: Services, family: Family, replaced: str) -> None:
-    """An elevated session took the place of another, whose sid is `replaced`."""
-    elevation = family.elevation
-    if elevation is not None:
-        acr = acr_of(elevation.amr)
-        details: dict[str, Any] = {"acr": acr, "scope": elevation.scope, "until": elevation.until}
-        _note(_event(services, EventKind.ELEVATED, family, replaced=replaced, **details))
+def elevation_ended(services: Services, family: Family, account: Account) -> None:
+    """An elevation is over: by its time, or by a change of what the person may do."""
+    raised = family.elevation
+    lowered = raised is not None and raised.sub_ver != account.sub_ver
+    services.audit.record(
+        _event(services, EventKind.ELEVATION_ENDED, family, "rights_changed" if lowered else "time")
+    )
 
 
-def ended(services: Services, family: Family, account: Account) -> None:
-    """An elevation is over: its time, or by a change of what the person may do."""
-    elevation = family.elevation
-    lowered = elevation is not None and elevation.sub_ver != account.sub_ver
-    why = "rights_changed" if lowered else "time"
-    _note(_event(services, EventKind.ELEVATION_ENDED, family, why=why))
+def unseen(services: Services, family: Family) -> None:
+    """An elevated session that nobody has seen ends with the one that it was to replace."""
+    services.audit.record(_event(services, EventKind.SESSION_ENDED, family, "replaced_had_ended"))
 
 
-def refused(services: Services, family: Family, kind: EventKind, why: str) -> None:
+def elevation_refused(services: Services, family: Family, kind: EventKind, why: str) -> None:
     """What was given for an elevation was wrong, or not enough."""
-    _note(_event(services, kind, family, why=why, outcome=Outcome.FAILURE))
+    services.audit.refused(_event(services, kind, family, why, Outcome.FAILURE))
 
 
 def _event(
     services: Services,
     kind: EventKind,
     family: Family,
-    *,
+    why: str,
     outcome: Outcome = Outcome.SUCCESS,
-    why: str = "",
-    **details: Any,
 ) -> Event:
-    origin = current_origin()
-    return Event(
-        kind=kind,
-        time=services.clock(),
+    return services.audit.happened(
+        kind,
         outcome=outcome,
         why=why,
         sub=family.sub,
         sid=family.sid,
         client_id=family.client_id,
-        address=origin.address,
-        user_agent=origin.user_agent,
-        request_id=origin.request_id,
-        actor=origin.actor,
-        details=details,
     )
-
-
-def _note(event: Event) -> None:
-    """Log an event of elevations."""
-    log.info(str(event.kind), sub=event.sub, sid=event.sid, why=event.why, **event.details)

@@ -8,6 +8,7 @@ out, and nobody stays logged in for longer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import structlog
 
@@ -16,6 +17,7 @@ from tokens.assurance import reaches
 
 from ..accounts import Account, BadCredentials
 from ..audit import EventKind
+from ..audit.ahead import CREATED, draft_of, events_of
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, factor_refused, invalid_grant, invalid_token, too_weak
 from ..factors import FactorRefused, GivenFactor
@@ -69,30 +71,32 @@ def elevate(
     amr = _proved(services, caller.account, old, password, given, address)
     _require_level(client, amr, acr, old, services)
     now = int(instant)
-    new = services.families.create(
-        NewFamily(
-            sub=old.sub,
-            sid=random_id(),
-            client_id=old.client_id,
-            credential_version=old.credential_version,
-            # The session as it was, and as it will be again.
-            auth_time=old.auth_time,
-            amr=old.amr,
-            scope=old.scope,
-            idle=old.idle,
-            absolute_end=old.absolute_end,
-            label=context.label or old.label,
-            address=context.address,
-            user_agent=context.user_agent,
-            elevation=Elevation(
-                until=now + client.elevation,
-                auth_time=now,
-                amr=amr,
-                scope=scope,
-                sub_ver=caller.account.sub_ver,
-            ),
-        )
+    raised = NewFamily(
+        sub=old.sub,
+        sid=random_id(),
+        client_id=old.client_id,
+        credential_version=old.credential_version,
+        # The session as it was, and as it will be again.
+        auth_time=old.auth_time,
+        amr=old.amr,
+        scope=old.scope,
+        idle=old.idle,
+        absolute_end=old.absolute_end,
+        label=context.label or old.label,
+        address=context.address,
+        user_agent=context.user_agent,
+        elevation=Elevation(
+            until=now + client.elevation,
+            auth_time=now,
+            amr=amr,
+            scope=scope,
+            sub_ver=caller.account.sub_ver,
+        ),
     )
+    ends = min(now + (old.idle or client.absolute), old.absolute_end)
+    started = events.elevated_session(services, raised, old.sid, ends)
+    new = services.families.create(raised, draft=draft_of(started))
+    services.audit.drafted(events_of(CREATED, started), started.id)
     reach(CrashPoint.ELEVATION_FAMILY_MADE)
     account = _still_good(services, client, old, new)
     services.revoker.end_session(
@@ -102,7 +106,7 @@ def elevate(
     keep_within_cap(services, new)
     # From the account as it was read after `instant`: what was taken from it since is not given.
     result = grant(services, new, account, instant)
-    events.began(services, new, old.sid)
+    log.info("elevated", sub=new.sub, sid=new.sid, replaced=old.sid)
     return result
 
 
@@ -132,7 +136,7 @@ def _proved(
     except FactorRefused:
         raise factor_refused() from None
     except BadCredentials:
-        events.refused(services, old, EventKind.PASSWORD_REFUSED, "elevation")
+        events.elevation_refused(services, old, EventKind.PASSWORD_REFUSED, "elevation")
         raise invalid_grant("the current password is wrong") from None
 
 
@@ -145,7 +149,7 @@ def _require_level(
         if wanted and not reaches(acr_of(amr), wanted):
             raise too_weak(f"{wanted} asks for {missing_at(wanted, amr)}")
     except OAuthError:
-        events.refused(services, old, EventKind.ELEVATED, "too_weak")
+        events.elevation_refused(services, old, EventKind.ELEVATED, "too_weak")
         raise
 
 
@@ -166,8 +170,7 @@ def _still_good(services: Services, client: Client, old: Family, new: Family) ->
         or standing.client_disabled
         or old.auth_time <= standing.client_watermark
     ):
-        services.families.mark(new.sub, new.sid, Status.ENDED)
-        raise invalid_token("the session has ended; log in again")
+        _unmake(services, new)
     return account
 
 
@@ -175,5 +178,11 @@ def _require_replaced(services: Services, old: Family, new: Family) -> None:
     """End the new session too, where somebody else ended the old one while it was replaced."""
     reasons = {row.reason for row in services.journal.find(Kind.SESSION, old.sid)}
     if reasons - {str(Reason.ELEVATED)}:
-        services.families.mark(new.sub, new.sid, Status.ENDED)
-        raise invalid_token("the session has ended; log in again")
+        _unmake(services, new)
+
+
+def _unmake(services: Services, new: Family) -> NoReturn:
+    """End a session that nobody has seen: marking its family is all there is to end."""
+    services.families.mark(new.sub, new.sid, Status.ENDED)
+    events.unseen(services, new)
+    raise invalid_token("the session has ended; log in again")

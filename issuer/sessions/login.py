@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
-from ..accounts import Account, BadCredentials
+from ..accounts import Account, BadCredentials, normalise_username
+from ..audit.ahead import CREATED, draft_of, events_of
+from ..audit.event import Event, EventKind, Outcome
 from ..crash_points import CrashPoint, reach
-from ..errors import OAuthError, factor_refused, invalid_client, invalid_grant, unavailable
+from ..errors import (
+    OAuthError,
+    factor_refused,
+    invalid_client,
+    invalid_grant,
+    too_weak,
+    unavailable,
+)
 from ..factors import FactorRefused, FactorRequired, GivenFactor
 from ..factors.factor import NOTHING
 from ..factors.proof import PASSWORD_METHODS, prove_by_name
-from ..families import NewFamily, Status
+from ..families import Family, NewFamily, Status
 from ..limits.errors import TooManyRequests
-from ..policies.sufficiency import require_enough
+from ..policies.sufficiency import missing_for, require_enough
 from ..services import Services
 from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
@@ -45,19 +56,28 @@ def login(
         proved = prove_by_name(services, username, password=password, given=given, address=address)
     except TooManyRequests:
         services.metrics.login("limited")
+        _refused(services, EventKind.LOGIN_LIMITED, "too_many", username, client_id)
         raise
     except FactorRequired:
         services.metrics.login("factor_required")
+        _refused(services, EventKind.LOGIN, FactorRequired.code, username, client_id)
         raise
     except FactorRefused as error:
         services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, FactorRefused.code, username, client_id)
         log.info("login_refused", client_id=client_id, why=str(error))
         raise factor_refused() from None
     except BadCredentials as error:
         services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, error.why, username, client_id)
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
+    lacks = missing_for(services.settings.clients[client_id], proved.amr)
+    if lacks:
+        services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, "too_weak", username, client_id)
+        raise too_weak(f"this client asks for {lacks}")
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
     services.revoker.complete_subject(proved.account.id)
     started = start_session(
@@ -67,9 +87,27 @@ def login(
         instant=instant,
         context=context,
         amr=proved.amr,
+        why="login",
     )
     services.metrics.login("granted")
     return started
+
+
+def _refused(services: Services, kind: EventKind, why: str, username: str, client_id: str) -> None:
+    name = normalise_username(username)
+
+    def with_account(event: Event) -> Event:
+        account = services.accounts.by_username(name)
+        return event if account is None else replace(event, sub=account.id)
+
+    event = services.audit.happened(
+        kind,
+        outcome=Outcome.FAILURE,
+        why=why,
+        client_id=client_id,
+        details={"account": services.audit.account(name)},
+    )
+    services.audit.refused(event, with_account)
 
 
 def require_client(services: Services, client_id: str, proven_client: str | None) -> None:
@@ -91,6 +129,7 @@ def start_session(
     client_id: str,
     instant: float,
     context: Context,
+    why: str,
     amr: tuple[str, ...] = PASSWORD_METHODS,
     auth_time: int | None = None,
 ) -> Grant:
@@ -98,28 +137,41 @@ def start_session(
 
     `amr` says by what, `auth_time` since when: now, unless an earlier proof counts. The account is
     read again after the family is made: whatever ended the old version in between ends this session
-    too. Raises `OAuthError`.
+    too. `why` it begins is for the audit log. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
     require_enough(client, amr)
     now = int(instant)
     since = now if auth_time is None else auth_time
-    family = services.families.create(
-        NewFamily(
-            sub=account.id,
-            sid=random_id(),
-            client_id=client_id,
-            credential_version=account.credential_version,
-            auth_time=since,
-            amr=amr,
-            scope=" ".join(client.scopes),
-            idle=client.idle or None,
-            absolute_end=since + client.absolute,
-            label=context.label,
-            address=context.address,
-            user_agent=context.user_agent,
-        )
+    new = NewFamily(
+        sub=account.id,
+        sid=random_id(),
+        client_id=client_id,
+        credential_version=account.credential_version,
+        auth_time=since,
+        amr=amr,
+        scope=" ".join(client.scopes),
+        idle=client.idle or None,
+        absolute_end=since + client.absolute,
+        label=context.label,
+        address=context.address,
+        user_agent=context.user_agent,
     )
+    started = services.audit.happened(
+        EventKind.SESSION_STARTED,
+        why=why,
+        sub=new.sub,
+        sid=new.sid,
+        client_id=client_id,
+        details={
+            "amr": list(new.amr),
+            "credential_version": new.credential_version,
+            "ends": min(now + (new.idle or client.absolute), new.absolute_end),
+            "absolute": new.absolute_end,
+        },
+    )
+    family = services.families.create(new, draft=draft_of(started))
+    services.audit.drafted(events_of(CREATED, started), started.id)
     reach(CrashPoint.LOGIN_FAMILY_MADE)
     standing = services.accounts.standing(
         account.id, sid=family.sid, client_id=client_id, audience=client.audience
@@ -133,10 +185,12 @@ def start_session(
     ):
         # Nobody has seen this session: marking its family is all there is to end.
         services.families.mark(account.id, family.sid, Status.ENDED)
+        _unseen(services, family, "account_changed")
         raise invalid_grant("the account has just been changed; log in again")
     if now <= standing.client_watermark:
         # Gateways would refuse what it got (the watermark allows for clocks that differ).
         services.families.mark(account.id, family.sid, Status.ENDED)
+        _unseen(services, family, "client_revoked")
         raise unavailable(
             "the client was revoked a moment ago; try again",
             retry_after=standing.client_watermark - now + 1,
@@ -145,3 +199,15 @@ def start_session(
     result = grant(services, family, account, instant)
     log.info("session_started", sub=account.id, sid=family.sid, client_id=client_id)
     return result
+
+
+def _unseen(services: Services, family: Family, why: str) -> None:
+    services.audit.record(
+        services.audit.happened(
+            EventKind.SESSION_ENDED,
+            why=why,
+            sub=family.sub,
+            sid=family.sid,
+            client_id=family.client_id,
+        )
+    )

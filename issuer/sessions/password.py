@@ -18,12 +18,16 @@ from ..accounts import (
     normalise_username,
 )
 from ..accounts.account import Change
+from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
-from ..factors.proof import PASSWORD_METHODS
+from ..factors import FactorRefused, GivenFactor
+from ..factors.factor import NOTHING
+from ..factors.proof import PASSWORD_METHODS, prove
 from ..journal import Reason
 from ..policies.recent import require_recent
 from ..policies.sufficiency import require_enough
 from ..services import Services
+from ..settings import Client
 from .grant import Context, Grant
 from .login import start_session
 
@@ -42,22 +46,24 @@ def change_password(
     current_password: str,
     new_password: str,
     context: Context,
+    given: GivenFactor = NOTHING,
     address: str = "",
 ) -> Grant:
     """Set a new password, end every session, and start a new one for the caller.
 
-    `claims` and `account` are the caller's, already verified; `address` is what limits count by,
-    since whoever has stolen an access token may guess the password here. Raises `TooManyRequests`,
-    and `OAuthError`: 409 where another change came first.
+    `claims` and `account` are the caller's, already verified; a session that was begun without the
+    account's second factor needs it now. `address` is what limits count by, since whoever has
+    stolen an access token may guess the password here. Raises `TooManyRequests`, `FactorRequired`,
+    `FactorRefused`, and `OAuthError`: 409 where another change came first.
     """
     instant = services.clock()
     client = services.settings.clients[claims.client_id]
     require_recent(client, claims, instant)
-    # What was proved at the login counts on, and since when: the password alone proves no more.
-    family = services.families.get(claims.sub, claims.sid)
-    amr = PASSWORD_METHODS if family is None else family.amr
-    require_enough(client, amr)
-    change = _change(services, account, current_password, new_password, address)
+    change, amr = _change(
+        services, client, account, current_password, new_password, claims.amr, given, address
+    )
+    # What was proved at the login counts on, and since when.
+    kept = not given and amr == claims.amr != PASSWORD_METHODS
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)
@@ -69,27 +75,50 @@ def change_password(
         instant=instant,
         context=context,
         amr=amr,
-        auth_time=None if family is None or amr == PASSWORD_METHODS else family.auth_time,
+        auth_time=claims.auth_time if kept else None,
+        why="password_change",
     )
 
 
 def _change(
     services: Services,
+    client: Client,
     account: Account,
     current_password: str,
     new_password: str,
+    amr: tuple[str, ...],
+    given: GivenFactor,
     address: str,
-) -> Change:
+) -> tuple[Change, tuple[str, ...]]:
+    """The change, and by what the caller has proved who they are."""
     version = account.credential_version
-    name = normalise_username(account.username)
     for _ in range(_ATTEMPTS):
         try:
-            with services.limits.passwords.attempt(name, address):
-                services.accounts.verify(account, current_password, address)
+            amr = prove(
+                services,
+                account,
+                password=current_password,
+                given=given,
+                address=address,
+                session_amr=amr,
+            )
+        except FactorRefused:
+            raise
         except BadCredentials:
+            services.audit.refused(
+                services.audit.happened(
+                    EventKind.PASSWORD_REFUSED,
+                    outcome=Outcome.FAILURE,
+                    why="wrong_password",
+                    sub=account.id,
+                )
+            )
             raise invalid_grant("the current password is wrong") from None
+        require_enough(client, amr)
+        # It is spent; another try goes by what it has proved.
+        given = NOTHING
         try:
-            return services.accounts.change_password(
+            change = services.accounts.change_password(
                 account,
                 new_password,
                 expires=services.revoker.entry_expiry(),
@@ -106,6 +135,8 @@ def _change(
             if reread.credential_version != version:
                 break
             account = reread
+        else:
+            return change, amr
     raise OAuthError(409, "conflict", "the account was changed at the same time; log in again")
 
 

@@ -10,6 +10,8 @@ import structlog
 from tokens import Expired, RefreshClaims, TokenError
 
 from ..accounts import Account
+from ..audit.ahead import draft_of, events_of
+from ..audit.event import EventKind, Outcome
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_grant
 from ..families import (
@@ -28,7 +30,7 @@ from ..families import (
     Reason as GoneReason,
 )
 from ..journal import Reason
-from ..policies.events import ended
+from ..policies.events import elevation_ended
 from ..policies.sufficiency import missing_for
 from ..services import Services
 from ..settings import Client
@@ -43,6 +45,8 @@ _RULES = {
     Repeated: "repeated",
     Resent: "resent",
     RetriedLate: "retried_late",
+    RefreshReuseDetected: "reuse",
+    RolledBack: "rolled_back",
 }
 """How outcomes are counted."""
 _GONE_TEXT = {
@@ -75,6 +79,17 @@ def refresh(
         raise
 
 
+def _refused(services: Services, why: str, claims: RefreshClaims | None = None) -> None:
+    """Count a refusal, and write it down."""
+    services.metrics.refresh(why)
+    about = {"sub": claims.sub, "sid": claims.sid, "client_id": claims.client_id} if claims else {}
+    services.audit.refused(
+        services.audit.happened(
+            EventKind.REFRESH_REFUSED, outcome=Outcome.FAILURE, why=why, **about
+        )
+    )
+
+
 def _refresh(
     services: Services,
     token: str,
@@ -93,7 +108,7 @@ def _refresh(
     except Expired:
         raise _gone(services, GoneReason.ABSOLUTE) from None
     except TokenError as error:
-        services.metrics.refresh("invalid")
+        _refused(services, "invalid")
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
     # Before anything is read: a flood costs little, and changes nothing.
@@ -106,26 +121,35 @@ def _refresh(
     account = standing.account
     if standing.session_ended:
         _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
-        raise _gone(services, GoneReason.ENDED)
+        raise _gone(services, GoneReason.ENDED, claims)
     if account is None or not account.enabled:
-        services.metrics.refresh("disabled")
+        _refused(services, "disabled", claims)
         raise invalid_grant("the account is disabled or gone")
     if standing.client_disabled:
-        services.metrics.refresh("disabled")
+        _refused(services, "disabled", claims)
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     if standing.client_watermark >= 0:
         _refuse_older(services, claims, standing.client_watermark)
     if client.judges_sessions:
         _hold_to_policy(services, client, claims, context)
+    draft = services.audit.happened(
+        EventKind.SESSION_REFRESHED, sub=claims.sub, sid=claims.sid, client_id=claims.client_id
+    )
     outcome = services.families.rotate(
         claims.sub,
         claims.sid,
         claims.gen,
         credential_version=account.credential_version,
         active_ago=active_ago,
+        draft=draft_of(draft),
     )
     reach(CrashPoint.REFRESH_ROTATED)
-    return _answer(services, outcome, account, instant)
+    if not isinstance(outcome, Gone):
+        family = outcome.family
+        details = {"gen": family.gen, "presented": claims.gen, "ends": int(family.end)}
+        name = _RULES[type(outcome)]
+        services.audit.drafted(events_of(name, draft, details), draft.id)
+    return _answer(services, outcome, account, instant, claims)
 
 
 def _refuse_older(services: Services, claims: RefreshClaims, watermark: int) -> None:
@@ -149,13 +173,17 @@ def _hold_to_policy(
         return  # the rotation says why
     lacks = missing_for(client, family.amr)
     if lacks:
-        services.metrics.refresh("policy")
+        _refused(services, "policy", claims)
         raise invalid_grant(f"this client asks for {lacks}; log in again")
     require_same_device(services, client, family, context)
 
 
 def _answer(
-    services: Services, outcome: RotationOutcome, account: Account, instant: float
+    services: Services,
+    outcome: RotationOutcome,
+    account: Account,
+    instant: float,
+    claims: RefreshClaims,
 ) -> Grant:
     match outcome:
         case Current(family):
@@ -171,19 +199,19 @@ def _answer(
                 _end_elevation(services, family, account, instant)
             return grant(services, family, account, instant)
         case RefreshReuseDetected(family):
-            services.metrics.refresh("reuse")
+            services.metrics.refresh(_RULES[type(outcome)])
             log.warning("refresh_reuse_detected", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.REUSE)
             raise invalid_grant("this refresh token was used before; the session has been ended")
         case RolledBack(family):
-            services.metrics.refresh("rolled_back")
+            services.metrics.refresh(_RULES[type(outcome)])
             log.error("families_went_back", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.ROLLBACK)
             raise invalid_grant("the session's state was lost; log in again")
         case Gone(reason, family):
             if family is not None and reason is GoneReason.ENDED:
                 _apply_end_again(services, family.sub, family.sid, Reason.REUSE)
-            raise _gone(services, reason)
+            raise _gone(services, reason, claims)
 
 
 def _end_elevation(services: Services, family: Family, account: Account, instant: float) -> None:
@@ -192,11 +220,13 @@ def _end_elevation(services: Services, family: Family, account: Account, instant
         family.sub, family.sid
     ):
         reach(CrashPoint.ELEVATION_ENDED)
-        ended(services, family, account)
+        elevation_ended(services, family, account)
 
 
-def _gone(services: Services, reason: GoneReason) -> OAuthError:
-    services.metrics.refresh(reason.value)
+def _gone(
+    services: Services, reason: GoneReason, claims: RefreshClaims | None = None
+) -> OAuthError:
+    _refused(services, reason.value, claims)
     return invalid_grant(_GONE_TEXT[reason])
 
 

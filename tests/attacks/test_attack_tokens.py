@@ -32,7 +32,14 @@ from issuer.database.tables import metadata
 
 BEATING = (b"{denylist}", b"{denylist}:feed")
 """Redis keys that each heartbeat changes."""
-MOVING = ("denylist_positions", "access_lifetimes")
+MOVING = (
+    "denylist_positions",
+    "access_lifetimes",
+    "audit_outbox",
+    "audit_log",
+    "audit_head",
+    "audit_places",
+)
 """Tables that an issuer moves on by itself."""
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from harness.crash_operations import OPERATIONS, Operation
+from harness.crash_factors import OPERATIONS
+from harness.crash_operations import Operation
 from harness.crash_world import CrashWorld, check_after_death, die_in
 
 from issuer.crash_points import CrashPoint

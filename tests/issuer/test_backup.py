@@ -28,6 +28,7 @@ from revocation import NEVER, Entry
 NOW = 1_800_000_000
 ISSUER = "https://id.example"
 DATABASES = ("sqlite", "postgresql")
+FIRST_TABLES = {"accounts", "journal", "disabled_clients", "access_lifetimes", "key_rings"}
 
 
 @pytest.fixture
@@ -120,7 +121,16 @@ def fill(engine: sa.Engine) -> None:
         }
         for name, values in rows.items():
             connection.execute(sa.insert(metadata.tables[name]).values(**values))
+        for table in metadata.sorted_tables:
+            if not connection.scalar(sa.select(sa.func.count()).select_from(table)):
+                connection.execute(sa.insert(table).values(**something_for(table)))
     assert all(contents(engine).values())
+
+
+def something_for(table: sa.Table) -> dict[str, Any]:
+    """A row with a value in every column."""
+    values: dict[type, Any] = {int: 1, str: "é", bool: True, bytes: b"\x00", dict: {"a": [1]}}
+    return {column.name: values[column.type.python_type] for column in table.columns}
 
 
 def contents(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
@@ -181,12 +191,27 @@ def test_loading_replaces_rows_and_never_their_numbers(engine: sa.Engine, tmp_pa
     assert min(new) > max(old)
 
 
+def to_the_first_revision(lines: list[Any]) -> None:
+    """Leave what the first revision had."""
+    lines[0]["revision"] = "0001"
+    kept, table = [lines[0]], ""
+    for line in lines[1:]:
+        if isinstance(line, dict) and "table" in line:
+            table = line["table"]
+        if isinstance(line, dict) and "rows" in line:
+            line["rows"] = {name: n for name, n in line["rows"].items() if name in FIRST_TABLES}
+        elif table not in FIRST_TABLES:
+            continue
+        kept.append(line)
+    lines[:] = kept
+
+
 def test_an_older_schema_is_brought_up_to_date(
     make_engine: Callable[[str], sa.Engine], engine: sa.Engine, tmp_path: Path
 ) -> None:
     """A backup of the version before goes into tables of its own time, which are migrated then."""
     write(engine, tmp_path / "backup")
-    rewrite(tmp_path / "backup", lambda lines: lines[0].update(revision="0001"))
+    rewrite(tmp_path / "backup", to_the_first_revision)
     other = make_engine(engine.dialect.name)
     with writing(other) as connection:
         upgrade(connection, "0001")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from harness import stacks
@@ -228,7 +229,7 @@ def test_a_change_during_a_login_ends_it(
     create = issuer.services.families.create
     made: list[Family] = []
 
-    def overtaken(new: NewFamily) -> Family:
+    def overtaken(new: NewFamily, **given: Any) -> Family:
         made.append(create(new))
         issuer.services.accounts.raise_versions(new.sub, expires=0, reason="version")
         return made[0]

@@ -2,6 +2,7 @@
 -- ARGV[2] presented generation, ARGV[3] the account's credential version,
 -- ARGV[4] milliseconds since the person was active, -1 if not since the last refresh,
 -- ARGV[5] reuse_interval, ARGV[6] retry_window (milliseconds), -1 for as long as the family lives.
+-- ARGV[7], ARGV[8] a draft: id ('' for none), text.
 -- Returns the outcome's name and the record.
 local g = tonumber(ARGV[2])
 local active_ago = tonumber(ARGV[4])
@@ -19,12 +20,14 @@ local function current(outcome)
     redis.call('HSET', family, 'active', text(math.max(active, now - active_ago)))
   end
   redis.call('HSET', family, 'refreshed', text(now))
+  note(ARGV[7], outcome, ARGV[8])
   expire_at_its_end()
   return answer(outcome)
 end
 
 local function ending(outcome)
   redis.call('HSET', family, 'status', 'ending')
+  note(ARGV[7], outcome, ARGV[8])
   redis.call('ZREM', index, redis.call('HGET', family, 'sid'))
   return answer(outcome)
 end

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from harness import stacks
-from harness.elevated import App, elevate
+from harness.elevated import elevate
+from harness.factors import enrol_app
 from harness.issuer_app import (
     ABSOLUTE,
     ACCESS_LIFETIME,
@@ -102,13 +103,13 @@ def test_an_elevation_of_an_elevation_falls_back_just_as_far(issuer: IssuerApp) 
 def test_a_second_factor_is_asked_for_where_there_is_one(issuer: IssuerApp) -> None:
     """Without it nothing is begun; with it the level rises, and falls again."""
     old = issuer.grant()
-    app = App.enrolled(issuer)
+    app = enrol_app(issuer, keep=True)
     before = issuer.rows("journal")
     asked = elevate(issuer, old["access_token"])
     assert (asked.status_code, asked.get_json()["error"]) == (401, "factor_required")
     refused(elevate(issuer, old["access_token"], otp="000000"), 400, "factor_refused")
     assert issuer.rows("journal") == before
-    new = granted(elevate(issuer, old["access_token"], otp=app.code(), acr="aal2"))
+    new = granted(elevate(issuer, old["access_token"], otp=app.next_code(), acr="aal2"))
     claims = claims_of(new["access_token"])
     assert (claims["acr"], claims["amr"]) == ("aal2", ["pwd", "otp", "mfa"])
     issuer.clock.advance(LASTS)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from harness import stacks
-from harness.elevated import App, Watching, elevate
+from harness.elevated import Watching, elevate
+from harness.factors import enrol_app
 from harness.issuer_app import IssuerApp, claims_of, granted
-from structlog.testing import capture_logs
 
 from gateway import InsufficientAuthentication, InsufficientScope
+from issuer.audit import EventKind
 from issuer.families import Family
 from issuer.revoker import Revoker
 from revocation import TokenRevoked
@@ -46,10 +47,10 @@ def reduce_roles(issuer: IssuerApp, *left: str) -> None:
 def check_a_step_up(issuer: IssuerApp, gateway: Watching) -> None:
     """A route that wants more gets it by an elevation, and no longer than it lasts."""
     old = issuer.grant()
-    app = App.enrolled(issuer)
+    app = enrol_app(issuer, keep=True)
     with pytest.raises(InsufficientAuthentication):
         gateway.admit(old["access_token"], **RULE)
-    new = granted(elevate(issuer, old["access_token"], scope="pay", otp=app.code()))
+    new = granted(elevate(issuer, old["access_token"], scope="pay", otp=app.next_code()))
     assert gateway.admit(new["access_token"], **RULE).scope == "read write pay"
     with pytest.raises(TokenRevoked):
         gateway.admit(old["access_token"])
@@ -131,12 +132,30 @@ def test_mutants_are_seen(
         check(issuer, gateway)
 
 
+def told(issuer: IssuerApp, *kinds: EventKind) -> set[tuple[str, str, str | None]]:
+    """Kind, outcome and session of each event of these kinds in the audit log; none comes twice."""
+    issuer.services.audit.flush()
+    rows = [row for row in issuer.rows("audit_log") if row["kind"] in kinds]
+    found = {(row["kind"], row["outcome"], row["sid"]) for row in rows}
+    assert len(found) == len(rows), rows
+    return found
+
+
 def test_an_elevation_and_its_end_are_told_once(issuer: IssuerApp) -> None:
-    """However many refreshes see that it is over, and never with a secret."""
-    new = granted(elevate(issuer, issuer.grant()["access_token"], scope="pay"))
+    """However many refreshes see that it is over; and what is refused is told as well."""
+    old = issuer.grant()
+    elevate(issuer, old["access_token"], current_password="wrong")
+    elevate(issuer, old["access_token"], acr="aal3")
+    new = granted(elevate(issuer, old["access_token"], scope="pay"))
     issuer.clock.advance(LASTS)
-    with capture_logs() as lines:
-        for _ in range(3):
-            granted(issuer.refresh(new["refresh_token"]))
-    told = [line for line in lines if line["event"] == "elevation_ended"]
-    assert [(line["sid"], line["why"]) for line in told] == [(new["session"]["sid"], "time")]
+    for _ in range(3):
+        granted(issuer.refresh(new["refresh_token"]))
+    before, after = old["session"]["sid"], new["session"]["sid"]
+    kinds = (EventKind.PASSWORD_REFUSED, EventKind.ELEVATED, EventKind.ELEVATION_ENDED)
+    assert told(issuer, *kinds, EventKind.SESSION_ENDED) == {
+        ("password_refused", "failure", before),
+        ("elevated", "failure", before),
+        ("elevated", "success", after),
+        ("session_ended", "success", before),
+        ("elevation_ended", "success", after),
+    }

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from harness import stacks
-from harness.elevated import HARDWARE, STEP, App, elevate, start
+from harness.elevated import HARDWARE, elevate, start
+from harness.factors import enrol_app
 from harness.issuer_app import (
     NEW_PASSWORD,
     PASSWORD,
@@ -42,11 +43,11 @@ def test_a_login_needs_what_its_client_asks_for(issuer: IssuerApp) -> None:
     """One factor is refused by name of what is missing; two get in, with the policy's ends."""
     why = refused(issuer.login(client_id="clinic"), 403, TOO_WEAK)
     assert why == "this client asks for a second factor beside a password"
-    app = App.enrolled(issuer)
-    session = granted(issuer.login(client_id="clinic", otp=app.code()))["session"]
+    app = enrol_app(issuer, keep=True)
+    session = granted(issuer.login(client_id="clinic", otp=app.next_code()))["session"]
     assert (session["idle_expires_in"], session["absolute_expires_in"]) == (3600, 86_400)
     assert "key cannot leave" in refused(
-        issuer.login(client_id="vault", otp=app.code()), 403, TOO_WEAK
+        issuer.login(client_id="vault", otp=app.next_code()), 403, TOO_WEAK
     )
 
 
@@ -197,9 +198,9 @@ def test_a_change_of_password_needs_a_recent_login(make_issuer: Make, clients: C
 @stacks.anywhere
 def test_a_change_of_password_keeps_what_was_proved(issuer: IssuerApp) -> None:
     """The new session has the methods of the login, and its time, so that it is still enough."""
-    app = App.enrolled(issuer)
-    grant = issuer.grant(client_id="clinic", otp=app.code())
-    issuer.clock.advance(STEP)
+    app = enrol_app(issuer, keep=True)
+    grant = issuer.grant(client_id="clinic", otp=app.next_code())
+    issuer.clock.advance(30)
     new = granted(issuer.change_password(grant["access_token"]))
     before, after = claims_of(grant["access_token"]), claims_of(new["access_token"])
     for name in ("amr", "acr", "auth_time", "client_id"):
@@ -213,6 +214,6 @@ def test_an_elevation_has_to_be_enough_for_the_policy_too(issuer: IssuerApp) -> 
     grant = start(issuer, "pwd", "otp", "mfa", client_id="clinic")
     why = refused(elevate(issuer, grant["access_token"], scope="pay"), 403, TOO_WEAK)
     assert "second factor" in why
-    app = App.enrolled(issuer)
-    raised = granted(elevate(issuer, grant["access_token"], scope="pay", otp=app.code()))
+    app = enrol_app(issuer, keep=True)
+    raised = granted(elevate(issuer, grant["access_token"], scope="pay", otp=app.next_code()))
     assert raised["session"]["elevated_expires_in"] == 600

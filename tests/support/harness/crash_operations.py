@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from harness.authenticator import Authenticator
 from harness.gatepass_command import Completed
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, claims_of
 from harness.limits import OFF
@@ -103,6 +104,12 @@ class Scene:
     grants: dict[str, dict[str, Any]] = field(default_factory=dict)
     spent: str = ""
     """A refresh token that has been used and whose successor has been, too."""
+    app: str = ""
+    """The secret of an authenticator app, base32, and what its enrolment is called."""
+    enrolment: str = ""
+    device: Authenticator | None = None
+    """A passkey, and what it answered to the latest registration options."""
+    registration: dict[str, Any] = field(default_factory=dict)
 
     @property
     def username(self) -> str:
@@ -284,7 +291,7 @@ def _revoke_by_request(scene: Scene) -> Reply:
     return scene.stage.ask("POST", "/revoke", form={"token": scene.access()})
 
 
-def _command(*parts: str, stdin: str = "") -> Callable[[Scene], Completed]:
+def command(*parts: str, stdin: str = "") -> Callable[[Scene], Completed]:
     """A command in which names in braces stand for the scene's."""
 
     def run(scene: Scene) -> Completed:
@@ -344,11 +351,11 @@ def _login(scene: Scene) -> Reply:
     return scene.login()
 
 
-_PASSWD = _command("users", "passwd", "{user}", "--password-stdin", stdin=NEW_PASSWORD + "\n")
-_DISABLE = _command("users", "disable", "{user}")
-_ENABLE = _command("users", "enable", "{user}")
-_REVOKE_CLIENT = _command("revoke", "client", "{client}")
-_ENABLE_CLIENT = _command("clients", "enable", "{client}")
+_PASSWD = command("users", "passwd", "{user}", "--password-stdin", stdin=NEW_PASSWORD + "\n")
+_DISABLE = command("users", "disable", "{user}")
+_ENABLE = command("users", "enable", "{user}")
+_REVOKE_CLIENT = command("revoke", "client", "{client}")
+_ENABLE_CLIENT = command("clients", "enable", "{client}")
 
 _ENTRY = (At.REVOCATION_JOURNALLED, At.REVOCATION_DENIED, At.REVOCATION_DONE)
 _SESSION = (
@@ -416,19 +423,19 @@ OPERATIONS = (
     Operation("token revocation", _revoke_by_request, _ENTRY, access_refused=ONLY_FIRST),
     Operation(
         "gatepass revoke token",
-        _command("revoke", "token", stdin="{access}\n"),
+        command("revoke", "token", stdin="{access}\n"),
         _ENTRY,
         access_refused=ONLY_FIRST,
     ),
-    _ends_first("gatepass revoke session", _command("revoke", "session", "{sid}"), points=_ENTRY),
+    _ends_first("gatepass revoke session", command("revoke", "session", "{sid}"), points=_ENTRY),
     _ends_first(
         "gatepass revoke session --user",
-        _command("revoke", "session", "{sid}", "--user", "{user}"),
+        command("revoke", "session", "{sid}", "--user", "{user}"),
     ),
-    _ends_both("gatepass revoke subject", _command("revoke", "subject", "{user}")),
+    _ends_both("gatepass revoke subject", command("revoke", "subject", "{user}")),
     Operation(
         "gatepass revoke key",
-        _command("revoke", "key", "{kid}"),
+        command("revoke", "key", "{kid}"),
         (
             At.REVOCATION_JOURNALLED,
             At.REVOCATION_DENIED,
@@ -460,23 +467,23 @@ OPERATIONS = (
     _ends_both("gatepass users passwd", _PASSWD, again=_passwd_again),
     Operation(
         "gatepass users roles, one lost",
-        _command("users", "roles", "{user}", "staff"),
+        command("users", "roles", "{user}", "staff"),
         _ENTRY,
         access_refused=BOTH,
     ),
     Operation(
         "gatepass users roles, one gained",
-        _command("users", "roles", "{user}", "admin", "staff", "auditor"),
+        command("users", "roles", "{user}", "admin", "staff", "auditor"),
         (At.ACCOUNT_WRITTEN,),
     ),
     _ends_first(
         "gatepass sessions end SID",
-        _command("sessions", "end", "{sid}", "--user", "{user}"),
+        command("sessions", "end", "{sid}", "--user", "{user}"),
     ),
-    _ends_both("gatepass sessions end --user", _command("sessions", "end", "--user", "{user}")),
+    _ends_both("gatepass sessions end --user", command("sessions", "end", "--user", "{user}")),
     Operation(
         "gatepass keys rotate",
-        _command("keys", "rotate", "--early"),
+        command("keys", "rotate", "--early"),
         _RING_FILE,
         keys=True,
     ),

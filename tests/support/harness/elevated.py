@@ -1,11 +1,9 @@
-"""People who prove more: an authenticator app of their own, elevations, a gateway that asks."""
+"""People who prove more, and a gateway that asks for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import pyotp
 from harness.issuer_app import ISSUER, PASSWORD, IssuerApp, bearer, granted
 from harness.local_issuer import freshen
 from werkzeug.test import TestResponse
@@ -17,34 +15,7 @@ from issuer.sessions.grant import Context
 from issuer.sessions.login import start_session
 from tokens import AccessClaims
 
-STEP = 30
-"""Seconds for which a code is good (RFC 6238)."""
 HARDWARE = ("pwd", "hwk", "user", "mfa")
-
-
-@dataclass
-class App:
-    """An authenticator app that has been enrolled."""
-
-    issuer: IssuerApp
-    totp: pyotp.TOTP
-
-    @classmethod
-    def enrolled(cls, issuer: IssuerApp) -> App:
-        """Enrol one for the issuer's person; other sessions go on."""
-        headers = bearer(issuer.grant()["access_token"])
-        begun = granted(
-            issuer.post("/factors/totp", {"current_password": PASSWORD}, headers=headers)
-        )
-        app = cls(issuer, pyotp.TOTP(begun["secret"]))
-        given = {"id": begun["id"], "otp": app.code(), "end_other_sessions": False}
-        granted(issuer.post("/factors/totp/confirm", given, headers=headers))
-        return app
-
-    def code(self) -> str:
-        """One that has not been used."""
-        self.issuer.clock.advance(STEP)
-        return self.totp.at(int(self.issuer.clock()))
 
 
 def elevate(issuer: IssuerApp, access_token: str, **fields: Any) -> TestResponse:
@@ -64,6 +35,7 @@ def start(issuer: IssuerApp, *amr: str, client_id: str = "demo") -> dict[str, st
         instant=issuer.clock(),
         context=Context(user_agent="Werkzeug/3"),
         amr=amr,
+        why="login",
     )
     return {"access_token": begun.access_token, "refresh_token": begun.refresh_token}
 

@@ -15,7 +15,15 @@ from playwright.sync_api import Page
 from issuer.database import open_engine
 from issuer.database.tables import metadata
 
-MOVING_TABLES = {"denylist_positions", "access_lifetimes", "formats"}
+MOVING_TABLES = {
+    "denylist_positions",
+    "access_lifetimes",
+    "formats",
+    "audit_outbox",
+    "audit_log",
+    "audit_head",
+    "audit_places",
+}
 MOVING_KEYS = {b"gatepass:{denylist}", b"gatepass:{denylist}:feed"}
 """What the issuer's own pulse writes, whoever asks for what."""
 

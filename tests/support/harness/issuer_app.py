@@ -32,6 +32,7 @@ from tokens.strict_json import loads_object
 
 ISSUER = "http://127.0.0.1:8000"
 OTHER_ORIGIN = "http://app.example:3000"
+RP_ID = "app.example"
 USERNAME = "alice@example.org"
 PASSWORD = "seven violet otters juggle 91"
 NEW_PASSWORD = "an unlikely brass kettle 4417"
@@ -94,6 +95,8 @@ def issuer_settings(database_url: str, store_url: str, directory: Path, **change
         "clients": default_clients(),
         "gateways": {"edge": {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}},
         "allowed_origins": [OTHER_ORIGIN],
+        # The issuer's own is an address, and passkeys need a domain.
+        "factors": {"rp_id": RP_ID},
         "metrics_token_sha256": hashlib.sha256(METRICS_TOKEN.encode()).hexdigest(),
         "hashing": CHEAP_HASHING,
     }

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("started", sa.BigInteger, nullable=False),
         sa.Column("last_seen", sa.BigInteger, nullable=False),
         sa.Column("ends", sa.BigInteger, nullable=False),
+        sa.Column("absolute", sa.BigInteger, nullable=False),
         sa.Column("address", sa.String(64), nullable=False),
         sa.Column("user_agent", sa.String(256), nullable=False),
         sa.PrimaryKeyConstraint("sid", name="pk_audit_sessions"),

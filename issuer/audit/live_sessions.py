@@ -1,0 +1,173 @@
+"""Which sessions are there, by what the log tells: who is signed in, and whose end went unseen.
+
+A session that passes its idle or absolute end leaves no trace but its absence in Redis; this table
+knows that there was one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..database.engine import insert_if_absent, reading
+from ..database.tables import audit_log, audit_sessions
+from .event import Event, EventKind, event_id
+
+ENDS_BELOW = "ends_below"
+"""In an event's details: every session of the person with a lower credential version has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session of whose end the log does not tell. Times in seconds since the epoch."""
+
+    sid: str
+    sub: str
+    client_id: str
+    started: int
+    last_seen: int
+    ends: int
+    """The idle or the absolute end, whichever is first."""
+    absolute: int
+    address: str
+    user_agent: str
+
+
+def follow(connection: sa.Connection, event: Event) -> list[Event]:
+    """Keep the table in step with an event; returns the ends of sessions that follow from it."""
+    match event.kind:
+        case EventKind.SESSION_STARTED:
+            _begin(connection, event)
+        case EventKind.SESSION_REFRESHED if "ends" in event.details:
+            connection.execute(
+                sa.update(audit_sessions)
+                .where(audit_sessions.c.sid == event.sid)
+                .values(last_seen=int(event.time), ends=event.details["ends"])
+            )
+        case EventKind.SESSION_ENDED | EventKind.SESSION_EXPIRED:
+            connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sid == event.sid))
+        case _ if ENDS_BELOW in event.details:
+            return _end_all(connection, event)
+    return []
+
+
+def _begin(connection: sa.Connection, event: Event) -> None:
+    if event.sid is None or event.sub is None or "ends" not in event.details:
+        return
+    ended = sa.exists().where(
+        audit_log.c.sid == event.sid, audit_log.c.kind == EventKind.SESSION_ENDED.value
+    )
+    if connection.scalar(sa.select(ended)):
+        return  # another issuer's word of its end was faster
+    insert_if_absent(
+        connection,
+        audit_sessions,
+        sid=event.sid,
+        sub=event.sub,
+        client_id=event.client_id or "",
+        credential_version=event.details["credential_version"],
+        started=int(event.time),
+        last_seen=int(event.time),
+        ends=event.details["ends"],
+        absolute=event.details["absolute"],
+        address=event.address[:64],
+        user_agent=event.user_agent[:256],
+    )
+
+
+def _end_all(connection: sa.Connection, event: Event) -> list[Event]:
+    mine = sa.and_(
+        audit_sessions.c.sub == event.sub,
+        audit_sessions.c.credential_version < event.details[ENDS_BELOW],
+    )
+    ended = connection.execute(
+        sa.select(audit_sessions.c.sid, audit_sessions.c.client_id).where(mine)
+    ).all()
+    if ended:
+        connection.execute(sa.delete(audit_sessions).where(mine))
+    return [
+        replace(
+            event,
+            kind=EventKind.SESSION_ENDED,
+            why=event.why or event.kind.value,
+            sid=row.sid,
+            client_id=row.client_id,
+            details={"by": event.id},
+            id=event_id(),
+        )
+        for row in ended
+    ]
+
+
+def signed_in(engine: sa.Engine, now: float, *, sub: str | None = None) -> list[LiveSession]:
+    """The sessions that are there, those seen last first. Raises `DatabaseUnavailable`."""
+    wanted: list[Any] = [audit_sessions.c.ends > int(now)]
+    if sub is not None:
+        wanted.append(audit_sessions.c.sub == sub)
+    return _select(engine, wanted, order=audit_sessions.c.last_seen.desc())
+
+
+def past_their_end(engine: sa.Engine, now: float, limit: int) -> list[LiveSession]:
+    """Sessions whose end went by, the earliest first. Raises `DatabaseUnavailable`."""
+    return _select(engine, [audit_sessions.c.ends <= int(now)], audit_sessions.c.ends, limit)
+
+
+def _select(
+    engine: sa.Engine, wanted: Sequence[Any], order: Any, limit: int | None = None
+) -> list[LiveSession]:
+    query = sa.select(audit_sessions).where(*wanted).order_by(order).limit(limit)
+    with reading(engine) as connection:
+        return [
+            LiveSession(
+                sid=row.sid,
+                sub=row.sub,
+                client_id=row.client_id,
+                started=row.started,
+                last_seen=row.last_seen,
+                ends=row.ends,
+                absolute=row.absolute,
+                address=row.address,
+                user_agent=row.user_agent,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def expiries(
+    sessions: Sequence[LiveSession], end_of: Callable[[str, str], float | None]
+) -> Iterator[Event]:
+    """What the log should say of sessions past their end as it knows it.
+
+    `end_of` finds a session's present end, None where it is gone. Where it lives on, the log has
+    missed a refresh, and is told of the end that is true now.
+    """
+    for session in sessions:
+        found = end_of(session.sub, session.sid)
+        common: dict[str, Any] = {
+            "sub": session.sub,
+            "sid": session.sid,
+            "client_id": session.client_id or None,
+            "actor": "issuer",
+        }
+        if found is None:
+            yield Event(
+                kind=EventKind.SESSION_EXPIRED,
+                time=float(session.ends),
+                why="idle" if session.ends < session.absolute else "absolute",
+                # One event for one session, whoever finds it.
+                id=f"{session.sid}.expired",
+                **common,
+            )
+        else:
+            yield Event(
+                kind=EventKind.SESSION_REFRESHED,
+                time=float(session.last_seen),
+                why="missed",
+                # Above the second that it ends in, so that it is not found again at once.
+                details={"ends": int(found) + 1},
+                id=f"{session.sid}.{int(found)}",
+                **common,
+            )

@@ -1,0 +1,198 @@
+"""The log itself: events in one order over all issuers, each chained to the one before.
+
+Appending takes the events of a process and those in the outbox in one transaction, under a lock on
+the log's head. What has been appended before is left out: whoever is in doubt appends again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..database.engine import insert_if_absent, reading, writing
+from ..database.tables import audit_head, audit_log, audit_outbox
+from . import live_sessions
+from .addresses import Treat
+from .chain import GENESIS, ChainKeys, random_salt
+from .consumer import Recorded
+from .event import Event
+
+BATCH = 500
+_HEAD = 1
+_MILLISECONDS = 1000
+_LONGEST = {"client_id": 255, "address": 64, "request_id": 64, "sub": 64, "sid": 64}
+"""Characters that the columns hold; the body holds all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log ends, and the last row before those that are there."""
+
+    seq: int
+    hash: str
+    base_seq: int = 0
+    base_hash: str = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An event that is in the log now, and its row's hash."""
+
+    recorded: Recorded
+    hash: str
+
+
+class AuditLog:
+    """Appends to the log and reads it."""
+
+    def __init__(self, engine: sa.Engine, keys: ChainKeys, treat: Treat) -> None:
+        """`treat` is done to each event before it is written."""
+        self._engine = engine
+        self._keys = keys
+        self._treat = treat
+
+    def append(self, events: Sequence[Event]) -> list[Appended]:
+        """Append what is not in the log yet, and a batch of the outbox.
+
+        Raises `DatabaseUnavailable`; whether it was appended then, the next attempt finds out.
+        """
+        with writing(self._engine) as connection:
+            waiting = connection.execute(
+                sa.select(audit_outbox).order_by(audit_outbox.c.id).limit(BATCH)
+            ).all()
+            if not events and not waiting:
+                return []
+            head = _lock_head(connection)
+            # Another process may have taken them before it let go of the head.
+            found = _still_there(connection, [row.id for row in waiting])
+            pended = _readable(found)
+            given = sorted([*events, *pended.values()], key=lambda event: event.time)
+            appended = self._write(connection, head, _new(connection, given))
+            if pended:
+                connection.execute(sa.delete(audit_outbox).where(audit_outbox.c.id.in_(pended)))
+            return appended
+
+    def is_waiting(self) -> bool:
+        """Whether the outbox holds anything. Raises `DatabaseUnavailable`."""
+        with reading(self._engine) as connection:
+            return connection.scalar(sa.select(audit_outbox.c.id).limit(1)) is not None
+
+    def _write(
+        self, connection: sa.Connection, head: Head, events: Sequence[Event]
+    ) -> list[Appended]:
+        key = self._keys.current
+        appended: list[Appended] = []
+        rows = []
+        seq, link = head.seq, head.hash
+        for event in events:
+            for one in (event, *live_sessions.follow(connection, event)):
+                kept = self._treat(one)
+                seq += 1
+                body, salt = kept.to_json(), random_salt()
+                digest = key.digest(salt, body)
+                link = key.link(link, seq, digest)
+                rows.append(
+                    {
+                        "seq": seq,
+                        **columns_of(kept),
+                        "body": body,
+                        "salt": salt,
+                        "digest": digest,
+                        "hash": link,
+                        "key": key.id,
+                    }
+                )
+                appended.append(Appended(Recorded(seq, kept), link))
+        if rows:
+            connection.execute(sa.insert(audit_log), rows)
+            connection.execute(sa.update(audit_head).values(seq=seq, hash=link))
+        return appended
+
+    def head(self) -> Head:
+        """Where the log ends. Raises `DatabaseUnavailable`."""
+        with reading(self._engine) as connection:
+            return read_head(connection)
+
+    def after(self, seq: int, limit: int = BATCH) -> list[Recorded]:
+        """The events after a place, in order; those that were redacted are left out."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                sa.select(audit_log.c.seq, audit_log.c.body)
+                .where(audit_log.c.seq > seq, audit_log.c.body.is_not(None))
+                .order_by(audit_log.c.seq)
+                .limit(limit)
+            )
+            return [Recorded(row.seq, Event.from_json(row.body)) for row in rows]
+
+
+def columns_of(event: Event) -> dict[str, str | int | None]:
+    """What of an event can be searched for."""
+    texts = {
+        "sub": event.sub,
+        "sid": event.sid,
+        "client_id": event.client_id,
+        "address": event.address or None,
+        "request_id": event.request_id or None,
+    }
+    cut = {name: text and text[: _LONGEST[name]] for name, text in texts.items()}
+    return {
+        "time": int(event.time * _MILLISECONDS),
+        "event_id": event.id,
+        "kind": event.kind.value,
+        "outcome": event.outcome.value,
+        **cut,
+    }
+
+
+def read_head(connection: sa.Connection) -> Head:
+    row = connection.execute(sa.select(audit_head)).one_or_none()
+    if row is None:
+        return Head(0, GENESIS)
+    return Head(row.seq, row.hash, row.base_seq, row.base_hash)
+
+
+def _lock_head(connection: sa.Connection) -> Head:
+    query = sa.select(audit_head.c.id).with_for_update()  # SQLite's writers take turns from BEGIN
+    if connection.scalar(query) is None:
+        insert_if_absent(
+            connection,
+            audit_head,
+            id=_HEAD,
+            seq=0,
+            hash=GENESIS,
+            base_seq=0,
+            base_hash=GENESIS,
+        )
+        connection.scalar(query)
+    return read_head(connection)
+
+
+def _still_there(connection: sa.Connection, ids: Sequence[int]) -> list[sa.Row[Any]]:
+    query = sa.select(audit_outbox.c.id, audit_outbox.c.event)
+    return list(connection.execute(query.where(audit_outbox.c.id.in_(ids))))
+
+
+def _readable(rows: Sequence[sa.Row[Any]]) -> dict[int, Event]:
+    """The events of rows, by the rows' numbers."""
+    found = {}
+    for row in rows:
+        # What a newer issuer has written stays for one that knows it.
+        with suppress(ValueError, TypeError, KeyError):
+            found[row.id] = Event.from_json(row.event)
+    return found
+
+
+def _new(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
+    ids = {event.id for event in events}
+    found = connection.scalars(sa.select(audit_log.c.event_id).where(audit_log.c.event_id.in_(ids)))
+    there = set(found)
+    new = []
+    for event in events:
+        if event.id not in there:
+            there.add(event.id)
+            new.append(event)
+    return new

@@ -1,0 +1,98 @@
+"""Places in the log: how far a follower has come, and which process follows for it now.
+
+A lease only spares work. Where clocks differ and two processes follow at once, an event is dealt
+with twice, as it may be after a crash, too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from ..database.engine import insert_if_absent, reading, writing
+from ..database.tables import audit_places
+from .log import read_head
+
+LEASE = 15
+"""Seconds; issuers' clocks may differ by a few."""
+
+
+class Place:
+    """One follower's place, and this process's hold of it."""
+
+    def __init__(self, engine: sa.Engine, name: str, clock: Callable[[], float]) -> None:
+        self.name = name
+        self._engine = engine
+        self._clock = clock
+        self._holder = secrets.token_urlsafe(16)
+        self._held_until = 0
+
+    def make(self) -> None:
+        """Begin where the log ends now, if nobody has begun yet. Raises `DatabaseUnavailable`."""
+        with reading(self._engine) as connection:
+            known = sa.select(audit_places.c.seq).where(audit_places.c.name == self.name)
+            if connection.scalar(known) is not None:
+                return
+        with writing(self._engine) as connection:
+            insert_if_absent(
+                connection,
+                audit_places,
+                name=self.name,
+                seq=read_head(connection).seq,
+                holder="",
+                held_until=0,
+            )
+
+    def hold(self) -> bool:
+        """Take or keep the lease; False where another process has it."""
+        now = int(self._clock())
+        if now < self._held_until - LEASE // 2:
+            return True
+        with writing(self._engine) as connection:
+            taken = connection.execute(
+                sa.update(audit_places)
+                .where(
+                    audit_places.c.name == self.name,
+                    sa.or_(
+                        audit_places.c.holder == self._holder,
+                        audit_places.c.held_until < now,
+                        # A clock that was far ahead must not hold it for hours.
+                        audit_places.c.held_until > now + 4 * LEASE,
+                    ),
+                )
+                .values(holder=self._holder, held_until=now + LEASE)
+            )
+        self._held_until = now + LEASE if taken.rowcount else 0
+        return bool(taken.rowcount)
+
+    def release(self) -> None:
+        """Let another process follow at once."""
+        self._held_until = 0
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(audit_places)
+                .where(audit_places.c.name == self.name, audit_places.c.holder == self._holder)
+                .values(held_until=0)
+            )
+
+    def read(self) -> int:
+        """How far the follower has come."""
+        query = sa.select(audit_places.c.seq).where(audit_places.c.name == self.name)
+        with reading(self._engine) as connection:
+            return connection.scalar(query) or 0
+
+    def move(self, known: int, reached: int) -> bool:
+        """Come further; False where somebody else has meanwhile."""
+        with writing(self._engine) as connection:
+            moved = connection.execute(
+                sa.update(audit_places)
+                .where(
+                    audit_places.c.name == self.name,
+                    audit_places.c.seq == known,
+                    audit_places.c.holder == self._holder,
+                )
+                .values(seq=reached)
+            )
+        return bool(moved.rowcount)
