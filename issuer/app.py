@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from .console.views import add_console
 from .http import (
     auth,
     discovery,
@@ -13,6 +14,7 @@ from .http import (
     password_rules,
     revocations,
     session_list,
+    signals,
     status,
 )
 from .http.answers import register_errors, register_headers
@@ -40,7 +42,8 @@ def create_app(
     app.url_map.strict_slashes = False
     # A path with doubled slashes is not found rather than redirected.
     app.url_map.merge_slashes = False
-    attach(app, services or build_services(settings, clock=clock))
+    wired = services or build_services(settings, clock=clock)
+    attach(app, wired)
     identify_requests(app)
     metrics.count_requests(app)
     app.before_request(refuse_ambiguous_framing)
@@ -53,10 +56,12 @@ def create_app(
         discovery,
         status,
         revocations,
+        signals,
         metrics,
     )
     for module in parts:
         app.register_blueprint(module.blueprint)
+    add_console(app, wired)
     limit_requests(app)
     register_errors(app)
     register_headers(app, https=settings.issuer.startswith("https://"))

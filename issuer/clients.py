@@ -60,13 +60,14 @@ class Clients:
         now = int(self._clock())
         with writing(self._engine) as connection:
             insert_if_absent(connection, disabled_clients, client_id=client_id, since=now)
-            pend(connection, happened(EventKind.CLIENT_DISABLED, now, client_id=client_id))
+            moment = self._clock()
+            pend(connection, happened(EventKind.CLIENT_DISABLED, moment, client_id=client_id))
             entry = Entry.client(client_id, watermark, expires)
             # Kept beyond its denylist entry: a session of before must not refresh, also once the
             # client is enabled again.
             kept_until = now + LONGEST_SESSION
             return append_row(
-                connection, entry, reason=Reason.CLIENT, now=now, kept_until=kept_until
+                connection, entry, reason=Reason.CLIENT, now=moment, kept_until=kept_until
             )
 
     def enable(self, client_id: str) -> bool:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from gateway.fetching import fetch_json
 from .accounts import BadCredentials
 from .app import create_app
 from .certificates import write_self_signed
+from .console.replicas import reading_of
 from .database import migrate
 from .embedded_redis import EmbeddedRedis, find_server
 from .http.cors import Cors
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 USERNAME = "demo"
+ADMINISTRATOR = "admin"
+"""Of the account that may use the console."""
 CLIENT_ID = "demo"
 AUDIENCE = "demo-api"
 INTROSPECTOR = "demo-api"
@@ -67,6 +70,8 @@ class _Secrets:
     password: str
     next_password: str
     introspection_secret: str
+    admin_password: str = ""
+    """Empty in a state directory of before the console."""
 
 
 class Demo:
@@ -87,6 +92,7 @@ class Demo:
         self._lock: IO[str] | None = None
         self._secrets = _Secrets("", "", "")
         self._password_known = True
+        self._admin_password_known = True
         self.redis: EmbeddedRedis | None = None
         self.settings: Settings
 
@@ -126,6 +132,7 @@ class Demo:
         try:
             migrate(services.engine)
             self._ensure_account(services)
+            self._ensure_administrator(services)
         finally:
             services.stop()
 
@@ -168,8 +175,12 @@ class Demo:
         path = self.state_dir / _SECRETS
         if path.is_file():
             with suppress(ValueError, TypeError):
-                return _Secrets(**json.loads(path.read_text("utf-8")))
-        made = _Secrets(*(secrets.token_urlsafe(16) for _ in range(3)))
+                kept = _Secrets(**json.loads(path.read_text("utf-8")))
+                if not kept.admin_password:
+                    kept.admin_password = secrets.token_urlsafe(16)
+                    self._save_secrets(kept)
+                return kept
+        made = _Secrets(*(secrets.token_urlsafe(16) for _ in range(4)))
         self._save_secrets(made)
         return made
 
@@ -179,18 +190,22 @@ class Demo:
     def _write_settings(self) -> Settings:
         redis_url = self.redis.url if self.redis else "memory://demo"
         secret_digest = hashlib.sha256(self._secrets.introspection_secret.encode()).hexdigest()
+        # One more secret, without one more to keep.
+        audit_secret = hashlib.sha256(b"audit" + secret_digest.encode()).hexdigest()
         values: dict[str, Any] = {
             "mode": Mode.DEVELOPMENT.value,
             "issuer": self.base_url,
             "database_url": _sqlite_url(self.state_dir / "gatepass.sqlite"),
             "redis_url": redis_url,
             "keys_dir": str(self.state_dir / "keys"),
+            "audit": {"secret": audit_secret},
             "host": self.host,
             "port": self.port,
             "workers": 1,
             "threads": 16,
             # Quicker than the default, so that the demo is ready sooner.
             "heartbeat_interval": 0.25,
+            "console": {"enabled": True},
             # One machine has one clock.
             "issuer_skew": 0,
             "clients": {
@@ -216,6 +231,18 @@ class Demo:
         _write_private(path, values)
         return read_settings(path)
 
+    def _ensure_administrator(self, services: Services) -> None:
+        """One account for the console, whose password we can print unless somebody changed it."""
+        account = services.accounts.by_username(ADMINISTRATOR)
+        if account is None:
+            roles = (services.settings.console.role,)
+            services.accounts.add(ADMINISTRATOR, self._secrets.admin_password, roles=roles)
+            return
+        try:
+            services.accounts.verify(account, self._secrets.admin_password)
+        except BadCredentials:
+            self._admin_password_known = False
+
     def _ensure_account(self, services: Services) -> None:
         """One account, whose password we can still print unless somebody chose another."""
         held = self._secrets
@@ -228,8 +255,8 @@ class Demo:
                 services.accounts.verify(account, known)
                 if known != held.password:
                     # The walk's fourth line has set it; offer a new one to change to.
-                    self._secrets = _Secrets(
-                        known, secrets.token_urlsafe(16), held.introspection_secret
+                    self._secrets = replace(
+                        held, password=known, next_password=secrets.token_urlsafe(16)
                     )
                     self._save_secrets(self._secrets)
                 return
@@ -249,6 +276,7 @@ class Demo:
             heartbeat_interval=self.settings.heartbeat_interval,
             fetch=partial(fetch_json, cafile=str(certificate) if certificate else None),
         )
+        services.watch.add(AUDIENCE, lambda: reading_of(verifier.replica, in_step=verifier.in_step))
         # A page of another origin calls the API too; it brings a token, never a cookie.
         api = Cors(example_api(verifier), self.settings.origins_of(CLIENT_ID), credentials=False)
         return DispatcherMiddleware(app, {API_PATH: api}), services, verifier
@@ -266,6 +294,9 @@ class Demo:
             "introspection_client_id": INTROSPECTOR,
             "introspection_client_secret": self._secrets.introspection_secret,
             "state_dir": str(self.state_dir),
+            "console_url": f"{self.base_url}/console",
+            "admin_username": ADMINISTRATOR,
+            "admin_password": self._secrets.admin_password if self._admin_password_known else None,
         }
 
     def walk(self) -> list[str]:
@@ -306,6 +337,12 @@ class Demo:
             lines.append(f"Account: {USERNAME}, password: {self._secrets.password}")
         else:
             lines.append(f"Account: {USERNAME}, with the password that you have set")
+        admin = (
+            f"password: {self._secrets.admin_password}"
+            if self._admin_password_known
+            else "with the password that you have set"
+        )
+        lines.append(f"Console: {self.base_url}/console, account: {ADMINISTRATOR}, {admin}")
         lines.append(f"State: {self.state_dir} (delete it to start afresh)")
         if self.redis is None:
             lines.append(

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     OPERATOR = "operator"
     RESTORE = "restore"
     TOO_MANY = "too_many"
+    ANOMALY = "anomaly"
     ELEVATED = "elevated"
     """Another session took its place."""
     DEVICE = "device"
@@ -95,7 +96,7 @@ class Journal:
                 connection,
                 entry,
                 reason=reason,
-                now=int(self._clock()),
+                now=self._clock(),
                 kept_until=kept_until,
                 sub=sub,
             )
@@ -220,7 +221,7 @@ def append_row(
     entry: Entry,
     *,
     reason: Reason | str,
-    now: int,
+    now: float,
     kept_until: int | None = None,
     sub: str | None = None,
     ends_below: int | None = None,
@@ -238,7 +239,7 @@ def append_row(
             kept_until=entry.expires if kept_until is None else max(kept_until, entry.expires),
             sub=sub,
             reason=str(reason),
-            created=now,
+            created=int(now),
             done=False,
         )
     )
@@ -249,7 +250,7 @@ def append_row(
 
 
 def _event_of(
-    entry: Entry, reason: str, now: int, sub: str | None, ends_below: int | None
+    entry: Entry, reason: str, now: float, sub: str | None, ends_below: int | None
 ) -> Event:
     match entry.kind:
         case Kind.SESSION:

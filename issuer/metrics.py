@@ -132,6 +132,13 @@ class Metrics:
             registry=registry,
         )
 
+        self._notifications = Counter(
+            "gatepass_notifications",
+            "Attempts to tell a receiver of an event, by what became of them.",
+            ["channel", "outcome"],
+            registry=registry,
+        )
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
         self._requests.labels(method, route, str(status)).observe(seconds)
@@ -147,6 +154,10 @@ class Metrics:
     def revoked(self, reason: str, seconds: float) -> None:
         """Count a revocation that was acknowledged."""
         self._revocations.labels(reason).observe(seconds)
+
+    def notified(self, channel: str, outcome: str) -> None:
+        """Count an attempt to tell a receiver of an event, or that one was given up."""
+        self._notifications.labels(channel, outcome).inc()
 
     @contextmanager
     def hashing(self) -> Iterator[HashingTurn]:

@@ -35,8 +35,11 @@ from tokens import (
 )
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
+from .anomalies.states import States
+from .anomalies.wiring import follow as follow_anomalies
 from .audit.trail import Audit
 from .clients import Clients
+from .console.watching import Watch
 from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .factors import Factors
@@ -49,9 +52,10 @@ from .gateways import Gateways
 from .journal import Journal
 from .limits import Limits, open_limits
 from .metrics import Metrics
+from .notifications.opening import Notifications, open_notifications, open_reset_sender
 from .positions import Positions
 from .pulse import Pulse
-from .resets import ResetDesk, ResetSender, load_sender
+from .resets import ResetDesk, ResetSender
 from .revoker import Revoker
 from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings, SettingsError, variable
 from .sql_key_store import SqlKeyStore
@@ -78,6 +82,8 @@ class Services:
     factors: Factors
     clients: Clients
     audit: Audit
+    anomalies: States
+    """What the rules of anomaly detection keep."""
     journal: Journal
     positions: Positions
     families: FamilyStore
@@ -100,6 +106,9 @@ class Services:
     """None where no gateway may follow it."""
     metrics: Metrics
     state_metrics: StateMetrics
+    watch: Watch
+    """What the console shows over time."""
+    notifications: Notifications
 
     def signing_key(self) -> RingKey:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -127,11 +136,15 @@ class Services:
             self.status_lists.start()
         if self.feed is not None:
             self.feed.start()
+        if self.settings.console.enabled:
+            self.watch.start()
+        self.notifications.start()
 
     def end_streams(self) -> None:
         """Let go of what would last, before the process waits for what is under way."""
         if self.feed is not None:
             self.feed.end_streams()
+        self.notifications.end_streams()
 
     def stop(self) -> None:
         """Stop them, and release connections."""
@@ -142,11 +155,14 @@ class Services:
             self.status_lists.stop()
         if self.feed is not None:
             self.feed.stop()
+        self.watch.stop()
+        self.notifications.stop()
         # Last, since what the others did is told, and before its stores.
         self.audit.stop()
         self.denylist.close()
         self.families.close()
         self.limits.close()
+        self.anomalies.close()
         self.engine.dispose()
 
 
@@ -220,6 +236,16 @@ def build_services(
         generate=key_maker(key_store),
     )
     keys.tick()
+    limits = open_limits(settings)
+    audit = Audit(
+        engine,
+        families,
+        lambda: keys.ring,
+        settings.audit,
+        settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+        now,
+    )
+    anomalies = follow_anomalies(settings, engine, audit, accounts, limits, revoker, now)
     pulse = Pulse(
         denylist,
         journal,
@@ -228,25 +254,19 @@ def build_services(
         heartbeat_interval=settings.heartbeat_interval,
         access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
     )
-    return Services(
+    services = Services(
         settings=settings,
         clock=now,
         engine=engine,
         accounts=accounts,
         factors=_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
-        audit=Audit(
-            engine,
-            families,
-            lambda: keys.ring,
-            settings.audit,
-            settings.keys_secret.get_secret_value() if settings.keys_secret else None,
-            now,
-        ),
+        audit=audit,
+        anomalies=anomalies,
         journal=journal,
         positions=positions,
         families=families,
-        limits=open_limits(settings),
+        limits=limits,
         denylist=denylist,
         revoker=revoker,
         key_store=key_store,
@@ -270,14 +290,26 @@ def build_services(
             max_lifetime=LONGEST_ACCESS_LIFETIME,
             clock=now,
         ),
-        resets=ResetDesk(accounts, reset_sender or load_sender(settings.reset_sender)),
+        resets=ResetDesk(accounts, reset_sender or open_reset_sender(settings, accounts)),
         pulse=pulse,
         status_lists=_status_lists(settings, denylist, keys, now),
         gateways=Gateways(settings.gateways),
         feed=_feed(settings, denylist, keys, now),
         metrics=metrics,
         state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
+        watch=Watch(settings.console, engine, now),
+        notifications=open_notifications(
+            settings,
+            engine,
+            accounts,
+            lambda: signing_key(keys.ring, settings.algorithms),
+            now,
+            metrics.notified,
+        ),
     )
+    if services.notifications.wanted:
+        services.audit.follow(services.notifications.consumer)
+    return services
 
 
 def _factors(settings: Settings, engine: sa.Engine, clock: Clock) -> Factors:

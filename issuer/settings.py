@@ -34,8 +34,12 @@ from revocation.denylist import REDIS_SCHEMES
 from revocation.redis_client import check_url
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
 
+from .anomalies.settings import AnomalySettings
 from .audit.settings import AuditSettings
+from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
+from .console.settings import ConsoleSettings
 from .factors.settings import FactorSettings
+from .notifications.settings import NotificationSettings, ReceiverUrl, plain
 from .policies.settings import ClientRules
 
 ENV_PREFIX = "GATEPASS_"
@@ -142,6 +146,8 @@ class Client(ClientRules):
     """Origins of its pages beside the issuer's own: they may use cookie mode and read answers."""
     introspect: bool = False
     """Whether it may ask about tokens of its audience (RFC 7662); needs a secret."""
+    backchannel_logout_uri: ReceiverUrl | None = None
+    """Where it is told that a session of its own has ended (OpenID Back-Channel Logout)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Client:
@@ -308,10 +314,12 @@ class Settings(BaseSettings):
     """15 where the password is the only factor (SP 800-63B-4, 3.1.1.2)."""
     hashing: Hashing = Hashing()
     limits: LimitSettings = LimitSettings()
+    anomalies: AnomalySettings = AnomalySettings()
     factors: FactorSettings = FactorSettings()
     audit: AuditSettings = AuditSettings()
     reset_sender: str = ""
-    """`module:function` called with a `ResetMessage`; without one there is no reset."""
+    """`smtp`, or `module:function` called with a `ResetMessage`; without one there is no reset."""
+    notifications: NotificationSettings = NotificationSettings()
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     workers: int = Field(2, ge=1, le=256)
@@ -324,6 +332,8 @@ class Settings(BaseSettings):
     """How many hops of `X-Forwarded-For` are the deployment's own."""
     metrics_token_sha256: SecretStr | None = None
     """Of the token with which `/metrics` may be fetched; without it nobody may."""
+    console: ConsoleSettings = ConsoleSettings()
+    """Pages for administrators."""
     graceful_timeout: int = Field(30, ge=1)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -347,6 +357,8 @@ class Settings(BaseSettings):
         token = self.metrics_token_sha256
         if token is not None and not _SHA256_HEX.match(token.get_secret_value()):
             raise ValueError("metrics_token_sha256: is not 64 lower-case hexadecimal digits")
+        if CONSOLE_CLIENT_ID in self.clients:
+            raise ValueError(f"clients: {CONSOLE_CLIENT_ID} is the console's own")
         if self.key_store == "directory" and self.keys_dir is None:
             raise ValueError("keys_dir: is missing")
         hsm = (self.hsm_module, self.hsm_token, self.hsm_pin)
@@ -357,6 +369,8 @@ class Settings(BaseSettings):
         shared_memory = {urlsplit(self.redis_url).scheme, urlsplit(self.denylist).scheme}
         if "memory" in shared_memory and self.workers > 1:
             raise ValueError("workers: memory:// serves one process, so this must be 1")
+        if self.reset_sender == "smtp" and self.notifications.email is None:
+            raise ValueError("reset_sender: smtp needs notifications.email")
         self._require_policies()
         try:
             self.rotation_policy()
@@ -396,6 +410,14 @@ class Settings(BaseSettings):
         if any(urlsplit(origin).scheme != "https" for origin in self.origins_of(None)):
             # Whoever holds the line would be that origin, and would be let in with the cookie.
             raise ValueError("allowed_origins: production needs https://, as do clients' origins")
+        logouts = [
+            (f"clients.{name}.backchannel_logout_uri", client.backchannel_logout_uri)
+            for name, client in self.clients.items()
+            if client.backchannel_logout_uri is not None
+        ]
+        for setting in plain(logouts):
+            raise ValueError(f"{setting}: production needs https://")
+        self.notifications.require_production()
 
     def origins_of(self, client_id: str | None) -> frozenset[str]:
         """The origins beside the issuer's own of one client's pages; None: of any client's."""
@@ -421,7 +443,8 @@ class Settings(BaseSettings):
     def all_threads(self) -> int:
         """Of each process: who follows, or waits to log in, takes none from requests."""
         streams = self.feed_streams if self.gateways else 0
-        return self.threads + self.hashing.waiting + streams
+        polls = len(self.notifications.polling())
+        return self.threads + self.hashing.waiting + streams + polls
 
     @property
     def longest_access(self) -> int:

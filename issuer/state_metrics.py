@@ -13,7 +13,7 @@ from revocation import Denylist, RevocationError
 
 from .database import DatabaseUnavailable
 from .database.engine import reading
-from .database.tables import journal
+from .database.tables import deliveries, journal
 
 _ERRORS = (DatabaseUnavailable, RevocationError)
 
@@ -82,8 +82,32 @@ class StateMetrics(Collector):
                 in_force.add_metric([kind], count)
             waiting = sa.select(sa.func.count()).where(sa.not_(journal.c.done))
             undone.add_metric([], connection.scalar(waiting) or 0)
+            yield from self._deliveries(connection)
         yield in_force
         yield undone
+
+    def _deliveries(self, connection: sa.Connection) -> Iterator[Metric]:
+        """What receivers are still to be told."""
+        waiting = GaugeMetricFamily(
+            "gatepass_notifications_waiting",
+            "Notifications that a receiver has not taken yet.",
+            labels=["target"],
+        )
+        oldest = GaugeMetricFamily(
+            "gatepass_notifications_oldest_seconds",
+            "Since when the oldest of them waits.",
+            labels=["target"],
+        )
+        targets = connection.execute(
+            sa.select(deliveries.c.target, sa.func.count(), sa.func.min(deliveries.c.created))
+            .where(deliveries.c.state == sa.literal_column("'waiting'"))
+            .group_by(deliveries.c.target)
+        )
+        for target, count, created in targets:
+            waiting.add_metric([target], count)
+            oldest.add_metric([target], max(0.0, self._clock() - created / 1000))
+        yield waiting
+        yield oldest
 
     def _feed(self) -> Iterator[Metric]:
         state = self._denylist.state()

@@ -8,12 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from harness import late_grammars
 from harness.postgres_server import PostgresServer
 from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 from harness.warm_process import end_warm
 
 pytest_plugins = ["harness.leak_hunt"]
+
+late_grammars.put_off()  # before whatever imports jsonschema
 
 
 def pytest_configure(config: pytest.Config) -> None:

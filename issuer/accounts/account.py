@@ -87,6 +87,8 @@ class Standing:
     client_disabled: bool
     client_watermark: int
     """What the client, or its audience, was given until this second is revoked; -1: nothing."""
+    reauthentication_due: bool = False
+    """Whether the session's person must prove anew who it is, in a session of its own."""
 
 
 @dataclass(frozen=True, slots=True)

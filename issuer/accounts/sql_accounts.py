@@ -17,7 +17,7 @@ from ..audit.event import EventKind
 from ..audit.outbox import happened, pend
 from ..crash_points import CrashPoint, reach
 from ..database.engine import reading, writing
-from ..database.tables import accounts, disabled_clients, password_resets
+from ..database.tables import accounts, disabled_clients, password_resets, reauthentications
 from ..journal import CLIENT_WATERMARK, SESSION_ENDED, Reason, append_row
 from .account import (
     Account,
@@ -47,6 +47,7 @@ _STANDING = sa.select(
     sa.exists()
     .where(disabled_clients.c.client_id == sa.bindparam("client_id"))
     .label("client_disabled"),
+    sa.exists().where(reauthentications.c.sid == sa.bindparam("sid")).label("reauthentication_due"),
 ).where(accounts.c.id == sa.bindparam("sub"))
 
 
@@ -96,6 +97,7 @@ class SqlAccounts:
             bool(row.session_ended),
             bool(row.client_disabled),
             -1 if row.client_watermark is None else row.client_watermark,
+            bool(row.reauthentication_due),
         )
 
     # Passwords
@@ -192,7 +194,7 @@ class SqlAccounts:
             connection,
             Entry.subject(sub, account.sub_ver, expires),
             reason=reason,
-            now=int(self._clock()),
+            now=self._clock(),
             ends_below=account.credential_version if ends_sessions else None,
         )
         return Change(account, row_id)

@@ -20,7 +20,7 @@ from .event import EventKind, Outcome
 _COLUMNS = (
     "seq",
     "time",
-    "kind",
+    "event",
     "outcome",
     "why",
     "sub",
@@ -45,9 +45,13 @@ _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 def plain(recorded: Recorded) -> dict[str, Any]:
     """An event as one object, its time in ISO 8601."""
-    event = asdict(recorded.event)
-    event["time"] = moment(recorded.event.time)
-    return {"seq": recorded.seq, **event}
+    fields = asdict(recorded.event)
+    return {
+        "seq": recorded.seq,
+        "time": moment(recorded.event.time),
+        "event": fields.pop("kind"),
+        **{name: value for name, value in fields.items() if name != "time"},
+    }
 
 
 def moment(seconds: float) -> str:
@@ -98,7 +102,7 @@ def syslog(events: Iterable[Recorded]) -> Iterator[str]:
         fields = {
             name: value
             for name, value in plain(recorded).items()
-            if name not in {"details", "time", "kind"} and value not in {None, ""}
+            if name not in {"details", "time", "event"} and value not in {None, ""}
         }
         data = " ".join(f'{name}="{_escaped(str(value))}"' for name, value in fields.items())
         details = json.dumps(dict(event.details), sort_keys=True)

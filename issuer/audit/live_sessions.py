@@ -36,11 +36,15 @@ class LiveSession:
     user_agent: str
 
 
-def follow(connection: sa.Connection, event: Event) -> list[Event]:
-    """Keep the table in step with an event; returns the ends of sessions that follow from it."""
+def follow(connection: sa.Connection, event: Event, ended: set[str | None]) -> list[Event]:
+    """Keep the table in step with an event; returns it, completed, and the ends that follow.
+
+    `ended` collects the sessions whose ends the log does not hold yet.
+    """
     match event.kind:
         case EventKind.SESSION_STARTED:
-            _begin(connection, event)
+            if event.sid not in ended:
+                _begin(connection, event)
         case EventKind.SESSION_REFRESHED if "ends" in event.details:
             connection.execute(
                 sa.update(audit_sessions)
@@ -48,10 +52,22 @@ def follow(connection: sa.Connection, event: Event) -> list[Event]:
                 .values(last_seen=int(event.time), ends=event.details["ends"])
             )
         case EventKind.SESSION_ENDED | EventKind.SESSION_EXPIRED:
-            connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sid == event.sid))
+            ended.add(event.sid)
+            return [_end(connection, event)]
         case _ if ENDS_BELOW in event.details:
-            return _end_all(connection, event)
-    return []
+            return [event, *_end_all(connection, event)]
+    return [event]
+
+
+def _end(connection: sa.Connection, event: Event) -> Event:
+    mine = audit_sessions.c.sid == event.sid
+    row = connection.execute(sa.select(audit_sessions).where(mine)).one_or_none()
+    if row is None:
+        return event
+    connection.execute(sa.delete(audit_sessions).where(mine))
+    return replace(
+        event, sub=event.sub or row.sub, client_id=event.client_id or row.client_id or None
+    )
 
 
 def _begin(connection: sa.Connection, event: Event) -> None:

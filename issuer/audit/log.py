@@ -88,8 +88,9 @@ class AuditLog:
         appended: list[Appended] = []
         rows = []
         seq, link = head.seq, head.hash
+        ended: set[str | None] = set()
         for event in events:
-            for one in (event, *live_sessions.follow(connection, event)):
+            for one in live_sessions.follow(connection, event, ended):
                 kept = self._treat(one)
                 seq += 1
                 body, salt = kept.to_json(), random_salt()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 
 import sqlalchemy as sa
@@ -23,6 +22,7 @@ from ..database.engine import writing
 from ..families import FamilyStore, FamilyUnavailable
 from .ahead import events_of
 from .event import Event
+from .export import plain
 from .log import BATCH, Appended, AuditLog
 from .outbox import pend
 from .refusals import Refusals
@@ -37,7 +37,7 @@ POLL = 1.0
 _MOST_WAITING = 20_000
 """Events in memory; the rest is taken from the drafts, where all of them are."""
 _BACKOFF = 2.0
-_YOUNG = 10.0
+YOUNG = 10.0
 """Seconds: the process that a draft is of has surely not died yet."""
 
 
@@ -96,12 +96,13 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write down what waits, then stop."""
+        """Write down what waits, then stop; a command leaves it to the issuers."""
+        if self._thread is None:
+            return
         self._stopping.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-            self._thread = None
+        self._thread.join(timeout=10)
+        self._thread = None
         try:
             for event in self._refusals.sums(all_of_them=True):
                 self.record(event)
@@ -145,10 +146,9 @@ class Recorder:
     def _tell(self, done: Sequence[Appended]) -> None:
         for one in done:
             # With its place and hash, so that the logs witness what the database says later.
-            fields = {name: value for name, value in asdict(one.recorded.event).items() if value}
-            fields["event_id"] = fields.pop("id")
+            fields = {name: value for name, value in plain(one.recorded).items() if value}
             fields["at"] = fields.pop("time")
-            trail.info("audit", seq=one.recorded.seq, hash=one.hash, **fields)
+            trail.info(fields.pop("event"), hash=one.hash, **fields)
         if done:
             self._appended()
 
@@ -171,7 +171,7 @@ class Recorder:
         while batch := list(islice(left, BATCH)):
             old = []
             for event, draft_id in batch:
-                if 0 <= self._clock() - event.time < _YOUNG:
+                if 0 <= self._clock() - event.time < YOUNG:
                     soon = True
                 else:
                     old.append((event, draft_id))

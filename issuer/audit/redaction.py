@@ -72,11 +72,13 @@ class Redaction:
     def by_person(self, sub: str, account: str) -> int:
         """Erase a person's events (GDPR art. 17); returns how many.
 
-        `account` is the pseudonym under which failed logins with the name are written down.
+        `account` is the pseudonym under which failed logins with the name are written down, if
+        it is known.
         """
-        named = audit_log.c.body.contains(f'"account":"{account}"', autoescape=True)
-        mine = sa.or_(audit_log.c.sub == sub, named)
-        erased = self._all([mine, audit_log.c.kind.not_in(_STAYS)], "person")
+        mine = [audit_log.c.sub == sub]
+        if account:
+            mine.append(audit_log.c.body.contains(f'"account":"{account}"', autoescape=True))
+        erased = self._all([sa.or_(*mine), audit_log.c.kind.not_in(_STAYS)], "person")
         with writing(self._engine) as connection:
             connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sub == sub))
         return erased

@@ -74,8 +74,8 @@ class _IssuerWorker:
         if settings.all_threads > self._threads:
             # More of those that hold one would take threads from requests.
             raise SettingsError(
-                f"{variable('threads')} (threads): more threads, or more feed_streams or"
-                " hashing.waiting, need a restart"
+                f"{variable('threads')} (threads): more threads, or more feed_streams,"
+                " hashing.waiting or receivers that poll, need a restart"
             )
         require_certificate(settings)
         self._services = build_services(settings)

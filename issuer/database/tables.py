@@ -204,6 +204,19 @@ audit_keys = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
+# --- anomalies ---
+
+# Sessions that are refreshed no more: their person proves anew who it is, in a session of its own.
+reauthentications = sa.Table(
+    "reauthentications",
+    metadata,
+    sa.Column("sid", sa.String(64), primary_key=True),
+    sa.Column("sub", sa.String(64), nullable=False),
+    sa.Column("rule", sa.String(32), nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("kept_until", sa.BigInteger, nullable=False, index=True),
+)
+
 # --- second factors ---
 
 # Second factors. Of a passkey the public half is kept, of an authenticator app its secret, sealed.
@@ -249,4 +262,69 @@ factor_challenges = sa.Table(
     sa.Column("secret", sa.LargeBinary, nullable=True),
     sa.Column("label", sa.String(64), nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)
+
+# --- the console ---
+
+# How many revocations were in force at the beginning of a minute, for its time line.
+denylist_sizes = sa.Table(
+    "denylist_sizes",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+)
+
+# What gateways said of their replicas, kept for an hour.
+replica_readings = sa.Table(
+    "replica_readings",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    # Milliseconds since the epoch.
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False, index=True),
+    # JSON; null where the gateway did not answer.
+    sa.Column("reading", sa.Text, nullable=True),
+)
+
+# --- notifications ---
+
+# What is on its way to a receiver, or was; times in milliseconds since the epoch.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("target", sa.String(300), nullable=False),
+    # What it is about: the event's id, or what else there is one of for each target.
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("sub", sa.String(64), nullable=True, index=True),
+    # The event; nothing once it is delivered.
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Which also tells one lease from the next.
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    # When it is tried next, or was done.
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("gives_up", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.String(200), nullable=False),
+    sa.UniqueConstraint("target", "key"),
+    sa.Index(
+        "ix_deliveries_waiting",
+        "target",
+        "due",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index(
+        "ix_deliveries_gives_up",
+        "gives_up",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index(
+        "ix_deliveries_over",
+        "due",
+        sqlite_where=sa.text("state <> 'waiting'"),
+        postgresql_where=sa.text("state <> 'waiting'"),
+    ),
 )

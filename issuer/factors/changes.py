@@ -98,13 +98,14 @@ def confirm_totp(
     """Enrol an authenticator app by its first right code.
 
     The proof that began the enrolment, in the same session, counts. Raises `OAuthError`: 404 where
-    none waits; `FactorRefused`.
+    none waits, 409 at the most factors; `FactorRefused`.
     """
     instant = services.clock()
     found = services.factors.confirmed_totp(who.account.id, who.claims.sid, enrolment_id, code)
     if found is None:
         raise OAuthError(404, "not_found", "no such enrolment waits; begin again")
     factor, auth_time = found
+    _require_room(services, who.account)
 
     def write(connection: sa.Connection) -> None:
         purpose = sql_factors.Purpose.ENROL_TOTP
@@ -141,8 +142,10 @@ def register_passkey(
     The proof that began it counts, as with `confirm_totp`.
     """
     instant = services.clock()
+    relying_party = _relying_party(services)
+    _require_room(services, who.account)
     factor, auth_time = services.factors.registered_passkey(
-        who.account.id, who.claims.sid, credential, _relying_party(services), label
+        who.account.id, who.claims.sid, credential, relying_party, label
     )
 
     def write(connection: sa.Connection) -> None:

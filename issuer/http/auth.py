@@ -141,7 +141,6 @@ def password() -> Response:
     fields = read_json()
     current_password = fields.text("current_password", longest=MAX_PASSWORD)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
-    given = given_factor(fields)
     transport = _transport_of(fields)
     who = caller()
     if transport == "cookie":
@@ -153,7 +152,7 @@ def password() -> Response:
         current_password=current_password,
         new_password=new_password,
         context=context(_label(fields)),
-        given=given,
+        given=given_factor(fields),
         address=client_address(),
     )
     return grant_answer(grant, transport)

@@ -106,6 +106,10 @@ class Fields:
         """Whether it is given; null says as much as leaving it out."""
         return self._values.get(name) is not None
 
+    def given(self) -> dict[str, str]:
+        """The strings that are not empty: of a form, what somebody filled in."""
+        return {name: text for name, text in self._values.items() if isinstance(text, str) and text}
+
     def text(self, name: str, *, longest: int = LONGEST_TEXT) -> str:
         """A non-empty string. Raises `OAuthError` 400 naming the field, never its value."""
         if self._values.get(name) is None:

@@ -41,7 +41,12 @@ def _forbidden(description: str) -> OAuthError:
 
 
 def refresh_cookie() -> str | None:
-    """The refresh token that the browser sent, or None; also if it sent two under the name.
+    """The refresh token that the browser sent, or None."""
+    return sent_cookie(COOKIE)
+
+
+def sent_cookie(name: str) -> str | None:
+    """The `__Host-` cookie that the browser sent, or None; also if it sent two under the name.
 
     Read as a browser writes it (RFC 6265 section 5.4), where a quote is a character like any other:
     to a parser that knows quoted strings, a cookie that a neighbouring host planted (`a="`) would
@@ -49,7 +54,7 @@ def refresh_cookie() -> str | None:
     """
     header = request.headers.get("Cookie", "")
     pairs = (pair.strip(" \t").partition("=") for pair in header.split(";"))
-    found = [value for name, _, value in pairs if name == COOKIE]
+    found = [value for sent, _, value in pairs if sent == name]
     return found[0] or None if len(found) == 1 else None
 
 

@@ -21,7 +21,9 @@ METADATA_CACHE = "public, max-age=300"
 
 @blueprint.get("/.well-known/oauth-authorization-server")
 def metadata() -> Response:
-    issuer = services().settings.issuer
+    settings = services().settings
+    issuer = settings.issuer
+    logouts = any(client.backchannel_logout_uri for client in settings.clients.values())
     response = jsonify(
         {
             "issuer": issuer,
@@ -34,6 +36,9 @@ def metadata() -> Response:
             "response_types_supported": [],
             "grant_types_supported": [],
             "service_documentation": f"{issuer}/openapi.json",
+            # OpenID Connect Back-Channel Logout 1.0 section 2.1.
+            "backchannel_logout_supported": logouts,
+            "backchannel_logout_session_supported": logouts,
         }
     )
     response.headers["Cache-Control"] = METADATA_CACHE

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokens.assurance import LEVELS
 
+from ..notifications.polling import MOST_ACKNOWLEDGED, MOST_REFUSED, WORD
 from .auth import LONGEST_CLIENT, LONGEST_NAME, LONGEST_RESET_TOKEN, LONGEST_SCOPE
 from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY, MOST_FIELDS
 from .openapi_factors import FACTOR_FIELDS, FACTOR_REQUIRED, factor_paths
@@ -37,6 +38,7 @@ _BASIC: Node = {"clientSecretBasic": []}
 _GATEWAY: Node = {"gatewaySecretBasic": []}
 _OPEN: Node = {}
 _METRICS: Node = {"metricsToken": []}
+_RECEIVER: Node = {"receiverSecretBasic": []}
 
 
 def document(issuer: str) -> Node:
@@ -60,6 +62,7 @@ def document(issuer: str) -> Node:
             **factor_paths(),
             **_token_paths(),
             **_feed_paths(),
+            **_signal_paths(),
             **_discovery_paths(),
         },
         "components": components(),
@@ -361,6 +364,50 @@ def _feed_paths() -> Node:
                 "revocationsEvents", "What comes after a position, as server-sent events",
                 {"200": {"description": "A stream.", "content": stream}}, "400", "410",
             ),
+        },
+    }  # fmt: skip
+
+
+def _signal_paths() -> Node:
+    """Shared Signals, as docs/notifications.md describes them."""
+    jti = text("A token's `jti`.", pattern=WORD)
+    error = members(
+        {
+            "err": text("Its code (RFC 8936 section 2.6).", pattern=WORD),
+            "description": {"type": "string"},
+        },
+        optional=("description",),
+    )
+    asked = {
+        "maxEvents": {"type": "integer", "minimum": 0, "description": "None with 0."},
+        "returnImmediately": {"type": "boolean", "description": "Do not wait for news."},
+        "ack": {"type": "array", "items": jti, "maxItems": MOST_ACKNOWLEDGED},
+        "setErrs": {
+            "type": "object",
+            "propertyNames": jti,
+            "additionalProperties": error,
+            "maxProperties": MOST_REFUSED,
+        },
+    }
+    sets: Node = {"type": "object", "additionalProperties": {"type": "string"}}
+    found = members({"sets": sets, "moreAvailable": {"type": "boolean"}})
+    caching = {"Cache-Control": header("For how long it may be kept.")}
+    return {
+        "/.well-known/ssf-configuration": {
+            "get": _operation(
+                "signals", "signalsMetadata", "Metadata of the transmitter (SSF 1.0)",
+                {"200": answer("Metadata.", {"type": "object", "minProperties": 1}, caching)},
+                "404",
+            )
+        },
+        "/ssf/poll": {
+            "post": _operation(
+                "signals", "pollSignals", "Fetch and acknowledge signals (RFC 8936)",
+                {"200": answer("Signed tokens by their `jti`.", found)},
+                *_OF_A_BODY, "401", "503",
+                security=(_RECEIVER,),
+                body=_json_body(asked, optional=tuple(asked)),
+            )
         },
     }  # fmt: skip
 

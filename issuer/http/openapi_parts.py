@@ -135,6 +135,11 @@ def _security_schemes() -> Node:
             "scheme": "basic",
             "description": "A gateway of `gateways`, encoded as a client is.",
         },
+        "receiverSecretBasic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "A receiver of `notifications.signals`, encoded as a client is.",
+        },
         "metricsToken": {
             "type": "http",
             "scheme": "bearer",

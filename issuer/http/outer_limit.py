@@ -21,6 +21,7 @@ ENDPOINTS = frozenset(
         "auth.password",
         "auth.forgot",
         "auth.reset",
+        "console.sign_in",
         "factors.begin_totp",
         "factors.confirm_totp",
         "factors.begin_passkey",

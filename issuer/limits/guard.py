@@ -33,11 +33,13 @@ class Levels:
     address: Windows
     network: Windows
     everybody: Windows
+    blocked: Windows
+    """What anomaly detection blocks for a while, an account or a network."""
 
     @property
     def spare_known_networks(self) -> bool:
         """Whether there is a limit from which a known network is free."""
-        others = (self.account, self.address, self.network, self.everybody)
+        others = (self.account, self.address, self.network, self.everybody, self.blocked)
         return any(windows.items for windows in others)
 
 
@@ -52,6 +54,8 @@ class _Attempt:
     own: Counter
     strangers: Counter
     places: Sequence[Counter]
+    blocks: Sequence[Counter]
+    """Of its account and of its network; full where they are blocked."""
 
     @property
     def counted(self) -> list[Counter]:
@@ -104,8 +108,23 @@ class Guard:
         SP 800-63B-4 section 3.2.2: what a locked-out owner is left with must let him in.
         """
         attempt = self._begin(username, address)
-        self._tally.forget(attempt.strangers)
+        for counter in (attempt.strangers, *attempt.blocks[:1]):
+            self._tally.forget(counter)
         self._welcome(attempt)
+
+    def block_account(self, username: str) -> None:
+        """Turn attempts on an account away for a while, but on networks where it has logged in."""
+        self._tally.count([self._levels.blocked.counter(self._digests.of("account", username))])
+
+    def block_network(self, address: str) -> bool:
+        """Turn a network's attempts away for a while, but on accounts that have logged in there.
+
+        False for what is no address.
+        """
+        network = network_of(address)
+        if network:
+            self._tally.count([self._levels.blocked.counter(self._digests.of("network", network))])
+        return bool(network)
 
     def _welcome(self, attempt: _Attempt) -> None:
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
@@ -119,7 +138,7 @@ class Guard:
         As much work for either, since its time can be measured.
         """
         own = self._tally.full([attempt.own])
-        others = self._tally.full([attempt.strangers, *attempt.places])
+        others = self._tally.full([attempt.strangers, *attempt.places, *attempt.blocks])
         anywhere = max((own, others), key=lambda full: full.retry_after if full else 0)
         return own if attempt.known else anywhere, anywhere
 
@@ -150,9 +169,11 @@ class Guard:
         # Made with the account, so that the store does not tell whose network is the same.
         network = digest("account and network", username, net) if net else ""
         places = [levels.everybody.counter("everybody")]
+        blocks = [levels.blocked.counter(account)]
         if host:
             places.append(levels.address.counter(digest("address", host)))
             places.append(levels.network.counter(digest("network", net)))
+            blocks.append(levels.blocked.counter(digest("network", net)))
         return _Attempt(
             account,
             network,
@@ -160,6 +181,7 @@ class Guard:
             levels.account_network.counter(network or account),
             levels.account.counter(account),
             places,
+            blocks,
         )
 
     def _refuse_if(self, full: Full | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import structlog
@@ -53,9 +53,14 @@ def open_limits(settings: Settings) -> Limits:
             address=windows(f"{kind}_address"),
             network=windows(f"{kind}_network"),
             everybody=windows(f"{kind}_everybody"),
+            blocked=Windows("blocked", ()),
         )
 
-    guesses, resets = levels("guesses"), levels("resets")
+    guesses = replace(
+        levels("guesses"),
+        blocked=Windows("blocked", parse_windows(f"1 per {settings.anomalies.block_for} seconds")),
+    )
+    resets = levels("resets")
     remember = guesses.spare_known_networks or resets.spare_known_networks
     return Limits(
         storage,

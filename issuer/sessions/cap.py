@@ -21,7 +21,8 @@ def keep_within_cap(services: Services, newest: Family) -> None:
     next login, or to the journal. Raises where a store does not answer.
     """
     everywhere = services.settings.limits.sessions
-    here = services.settings.clients[newest.client_id].sessions
+    client = services.clients.get(newest.client_id)
+    here = 0 if client is None else client.sessions
     if not everywhere and not here:
         return
     families = [

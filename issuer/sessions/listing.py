@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..accounts import Account
+from ..console.settings import CLIENT_ID as CONSOLE
 from ..families import Family
 from ..services import Services
 
@@ -35,6 +36,8 @@ def list_sessions(services: Services, account: Account) -> list[SessionInfo]:
         for client_id in {family.client_id for family in families}
         if (client := services.clients.get(client_id)) is not None
     }
+    if services.settings.console.enabled:
+        watermarks[CONSOLE] = -1
     return [
         _info(family, now)
         for family in families

@@ -40,7 +40,7 @@ from .login import require_client
 
 log = structlog.get_logger("gatepass.issuer")
 
-_RULES = {
+RULES = {
     Rotated: "rotated",
     Repeated: "repeated",
     Resent: "resent",
@@ -122,6 +122,10 @@ def _refresh(
     if standing.session_ended:
         _apply_end_again(services, claims.sub, claims.sid, Reason.LOGOUT)
         raise _gone(services, GoneReason.ENDED, claims)
+    if standing.reauthentication_due:
+        _refused(services, "reauthentication_due", claims)
+        # RFC 6749 section 5.2: to every client it is a grant that is worth nothing any more.
+        raise invalid_grant("prove anew who you are: log in again, or elevate")
     if account is None or not account.enabled:
         _refused(services, "disabled", claims)
         raise invalid_grant("the account is disabled or gone")
@@ -147,7 +151,7 @@ def _refresh(
     if not isinstance(outcome, Gone):
         family = outcome.family
         details = {"gen": family.gen, "presented": claims.gen, "ends": int(family.end)}
-        name = _RULES[type(outcome)]
+        name = RULES[type(outcome)]
         services.audit.drafted(events_of(name, draft, details), draft.id)
     return _answer(services, outcome, account, instant, claims)
 
@@ -187,7 +191,7 @@ def _answer(
 ) -> Grant:
     match outcome:
         case Current(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.info(
                 "session_refreshed",
                 sub=family.sub,
@@ -199,12 +203,12 @@ def _answer(
                 _end_elevation(services, family, account, instant)
             return grant(services, family, account, instant)
         case RefreshReuseDetected(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.warning("refresh_reuse_detected", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.REUSE)
             raise invalid_grant("this refresh token was used before; the session has been ended")
         case RolledBack(family):
-            services.metrics.refresh(_RULES[type(outcome)])
+            services.metrics.refresh(RULES[type(outcome)])
             log.error("families_went_back", sub=family.sub, sid=family.sid)
             _end(services, family, Reason.ROLLBACK)
             raise invalid_grant("the session's state was lost; log in again")

@@ -37,14 +37,15 @@ export function createAccount({
   }
 
   /** @param {import("../types/index.js").Credentials} credentials */
-  async function login({ username, password }) {
+  async function login({ username, password, otp, recoveryCode, webauthn }) {
     activity.note();
     const before = await lock.run(async () => {
       // The old session first, while its cookie is still there.
       if (marks.session() === "leaving") await tellIssuer(null).catch(() => {});
       const grant = holder.grant();
       const began = clock.now();
-      const body = { username, password, transport: "cookie", client_id: clientId, label };
+      const factor = { otp, recovery_code: recoveryCode, webauthn };
+      const body = { username, password, ...factor, transport: "cookie", client_id: clientId, label };
       accept(await issuer.grant("/login", { body }), began, true);
       return grant;
     });

@@ -34,12 +34,15 @@ export class Refused extends SessionError {
    * @param {number} status
    * @param {import("../types/index.js").RefusalCode} error
    * @param {string} description
+   * @param {{ factors?: readonly string[], webauthn?: object | null }} [wanted]
    */
-  constructor(status, error, description) {
+  constructor(status, error, description, { factors = [], webauthn = null } = {}) {
     super(description || error);
     this.status = status;
     this.error = error;
     this.description = description;
+    this.factors = factors;
+    this.webauthn = webauthn;
   }
 }
 

@@ -13,6 +13,8 @@ const CODES = new Set([
   "access_denied",
   "not_found",
   "conflict",
+  "factor_required",
+  "factor_refused",
 ]);
 
 /**
@@ -85,7 +87,15 @@ async function read(response) {
   if (response.ok) return content;
   if (typeof content.error !== "string") throw new Unreachable(status);
   const error = CODES.has(content.error) ? content.error : "unknown";
-  throw new Refused(status, error, `${content.error_description ?? ""}`);
+  throw new Refused(status, error, `${content.error_description ?? ""}`, wantedFactors(content));
+}
+
+/** @param {any} content of a refusal: which second factors would do, and options for a passkey */
+function wantedFactors({ factors, webauthn }) {
+  return {
+    factors: Array.isArray(factors) ? factors.filter((one) => typeof one === "string") : [],
+    webauthn: webauthn !== null && typeof webauthn === "object" ? webauthn : null,
+  };
 }
 
 /**

@@ -426,3 +426,24 @@ test("too many attempts are told apart from a server that does not answer", asyn
   // A login is the person's to repeat.
   assert.equal(world.issuer.log.length, 3);
 });
+
+test("a second factor is asked for, and goes with the password", async () => {
+  const world = new World();
+  const tab = world.tab();
+  const webauthn = { challenge: "c" };
+  world.issuer.factor = { factors: ["totp", 7], webauthn };
+  const refused = (error) => (failure) => failure instanceof Refused && failure.error === error;
+  await assert.rejects(world.settle(tab.session.login(PERSON)), (failure) => {
+    assert.deepEqual([failure.factors, failure.webauthn], [["totp"], webauthn]);
+    return refused("factor_required")(failure);
+  });
+  await assert.rejects(
+    world.settle(tab.session.login({ ...PERSON, otp: "000000" })),
+    refused("factor_refused"),
+  );
+  assert.equal(tab.state.status, "signedOut");
+  await world.settle(tab.session.login({ ...PERSON, otp: "right" }));
+  assert.equal(tab.state.status, "signedIn");
+  const sent = JSON.parse(world.issuer.log.filter(({ url }) => url.endsWith("/login")).at(-1).init.body);
+  assert.deepEqual(Object.keys(sent), ["username", "password", "otp", "transport"]);
+});

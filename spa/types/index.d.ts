@@ -73,9 +73,15 @@ export interface SessionInfo {
   readonly current: boolean;
 }
 
+/** The password, and for an account that has a second factor one of the rest. */
 export interface Credentials {
   username: string;
   password: string;
+  /** A code of an authenticator app. */
+  otp?: string;
+  recoveryCode?: string;
+  /** What `navigator.credentials.get()` gave for the options of the refusal, by its `toJSON()`. */
+  webauthn?: object;
 }
 
 export interface PasswordChange {
@@ -87,7 +93,11 @@ export interface Session {
   readonly state: SessionState;
   /** Settles once it is known whether somebody is signed in, so on a server never. Never rejects. */
   readonly ready: Promise<SignedIn | SignedOut>;
-  /** Rejects with `Refused` (`invalid_grant`: wrong name or password) or `Unreachable`. */
+  /**
+   * Rejects with `Refused` (`invalid_grant`: wrong name or password; `factor_required`: right, and a
+   * second factor is needed, `factors` says which would do; `factor_refused`: that was wrong) or
+   * `Unreachable`.
+   */
   login(credentials: Credentials): Promise<SignedIn>;
   /**
    * Signs all tabs out at once, then tells the issuer. Rejects with `Unreachable` if the issuer did
@@ -151,12 +161,21 @@ export class Unreachable extends SessionError {
 
 /** The issuer said no. */
 export class Refused extends SessionError {
-  constructor(status: number, error: RefusalCode, description: string);
+  constructor(
+    status: number,
+    error: RefusalCode,
+    description: string,
+    wanted?: { factors?: readonly string[]; webauthn?: object | null },
+  );
   readonly code: "refused";
   readonly status: number;
   readonly error: RefusalCode;
   /** The issuer's words, in English. */
   readonly description: string;
+  /** With `factor_required`: `totp`, `webauthn` or `recovery_code`. */
+  readonly factors: readonly string[];
+  /** With it, for an account with a passkey: for `PublicKeyCredential.parseRequestOptionsFromJSON`. */
+  readonly webauthn: object | null;
 }
 
 /** Nobody is signed in, so there is no token to send. */
@@ -183,6 +202,8 @@ export type RefusalCode =
   | "access_denied"
   | "not_found"
   | "conflict"
+  | "factor_required"
+  | "factor_refused"
   | "unknown";
 
 /** Narrows what a `catch` caught. */

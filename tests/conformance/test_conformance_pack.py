@@ -138,7 +138,7 @@ def test_the_command_finds_what_the_suite_finds(target: Target, tmp_path: Path) 
 
 def test_an_issuer_that_believes_every_page_is_found_out() -> None:
     """With the look at `Origin` taken out of the issuer itself, the pack says so."""
-    with running_target(**{"no-origin-check": True}) as broken_issuer:
+    with running_target("no-origin-check") as broken_issuer:
         results = {
             check.name: run(check, broken_issuer).result
             for check in all_checks()

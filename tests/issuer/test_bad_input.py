@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -48,8 +49,8 @@ def wrong_with(answer: TestResponse, *, head: bool) -> str:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 def test_bad_input_is_refused_and_changes_nothing(issuer: IssuerApp, endpoint: Endpoint) -> None:
     """Each of some hundred malformed requests, to each endpoint, on SQL and Redis."""
-    world = World.of(issuer)
-    path = endpoint.path.replace("{sid}", world.other_sid)
+    world = endpoint.world(issuer)
+    path = endpoint.path_in(world)
     before = issuer.everything()
     found = {}
     asked = 0
@@ -86,7 +87,7 @@ def assert_still_usable(issuer: IssuerApp, world: World, endpoint: Endpoint, pat
 @pytest.mark.parametrize("endpoint", BODIES, ids=lambda endpoint: endpoint.name)
 def test_the_limit_of_a_body_is_exact(issuer: IssuerApp, endpoint: Endpoint) -> None:
     """A body of the longest length is read, and one byte more is 413."""
-    world = World.of(issuer)
+    world = endpoint.world(issuer)
     if endpoint.kind == JSON:
         body, filler = json.dumps(endpoint.body(world)).encode(), b" "
     else:
@@ -95,7 +96,7 @@ def test_the_limit_of_a_body_is_exact(issuer: IssuerApp, endpoint: Endpoint) -> 
         data = body + filler * (MAX_BODY + surplus - len(body))
         answer = issuer.ask(
             endpoint.method,
-            endpoint.path,
+            endpoint.path_in(world),
             data=data,
             content_type=endpoint.kind,
             headers=endpoint.headers(world),
@@ -142,14 +143,15 @@ relaxed = settings(
 @pytest.mark.parametrize("endpoint", BODIES, ids=lambda endpoint: endpoint.name)
 def test_no_body_breaks_an_endpoint(issuer: IssuerApp, endpoint: Endpoint) -> None:
     """Any bytes, and any value in any field, get an answer that is below 500 and as documented."""
-    world = World.of(issuer)
+    world = endpoint.world(issuer)
+    path = endpoint.path_in(world)
     names = st.sampled_from([*endpoint.fields, "token", "client_id", "x"])
 
     @relaxed
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode()))
     def any_bytes(data: bytes) -> None:
         options = {"content_type": endpoint.kind, "headers": endpoint.headers(world)}
-        answer = issuer.ask("POST", endpoint.path, data=data, **options)
+        answer = issuer.ask(endpoint.method, path, data=data, **options)
         assert answer.status_code < 500
 
     @relaxed
@@ -165,7 +167,7 @@ def test_no_body_breaks_an_endpoint(issuer: IssuerApp, endpoint: Endpoint) -> No
                 "utf-8", "surrogatepass"
             )
         options["content_type"] = endpoint.kind
-        assert issuer.ask("POST", endpoint.path, **options).status_code < 500
+        assert issuer.ask(endpoint.method, path, **options).status_code < 500
 
     any_bytes()
     any_values()
@@ -203,7 +205,7 @@ def test_harmless_requests_stay_harmless(issuer: IssuerApp) -> None:
 def test_the_table_names_every_route(issuer: IssuerApp) -> None:
     """No endpoint is left out of the table of bad requests."""
     served = {
-        (method, rule.rule.replace("<sid>", "{sid}"))
+        (method, re.sub(r"<(?:[^>]+:)?(sid|factor_id)>", r"{\1}", rule.rule))
         for rule in issuer.app.url_map.iter_rules()
         for method in rule.methods or ()
         if method not in {"HEAD", "OPTIONS"}

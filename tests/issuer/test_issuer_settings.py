@@ -231,6 +231,17 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"gateways": {"edge": {"secret_sha256": SECRET}}}, "gateways.edge"),
     ({"gateways": {"edge": {"secret_sha256": "A" * 64}}}, "gateways.edge"),
     *[({"feed_streams": value}, "feed_streams") for value in (0, -1, 1001, "all")],
+    ({"clients": {"gatepass-console": {"audience": "api"}}}, "clients"),
+    ({"console": {"idle": 59}}, "console.idle"),
+    ({"console": {"absolute": 43_201}}, "console.absolute"),
+    ({"console": {"fresh": 901}}, "console.fresh"),
+    ({"console": {"role": ""}}, "console.role"),
+    ({"console": {"gateways": {"edge": {}}}}, "console.gateways.edge.url"),
+    *[({"console": {"gateways": {"edge": gateway}}}, "console.gateways.edge") for gateway in (
+        {"url": "ftp://edge/metrics"}, {"url": "https:///metrics"}, {"url": "http://[/metrics"},
+        {"url": f"https://user:{SECRET}@edge/metrics"},
+        {"url": "http://edge.example/metrics", "token": SECRET},
+    )],
     ({"audiences": {"api": {}}}, "audiences.api.encryption_jwk"),
     ({"audiences": {"api": {"encryption_jwk": {"kty": "EC", "d": SECRET}}}}, "audiences.api"),
     ({"audiences": {"api": {"encryption_jwk": {"kty": "oct", "k": SECRET}}}}, "audiences.api"),
@@ -397,5 +408,6 @@ def test_every_setting_has_a_place_in_the_cases() -> None:
     covered = {name.partition(".")[0] for _, name in CASES}
     unchecked = {"keys_dir", "keys_secret", "host", "reset_sender", "tls_key"}
     unchecked |= {"behind_tls_proxy", "graceful_timeout"}
+    unchecked |= {"notifications"}  # test_notification_settings.py
     unchecked |= {"hsm_module", "hsm_token", "hsm_pin", "hsm_label"}  # test_hsm_issuer.py
     assert set(Settings.model_fields) - covered == unchecked

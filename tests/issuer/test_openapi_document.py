@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from harness import stacks
 from harness.bad_requests import GOOD_KEYS
+from harness.factors import ask, authenticator, begin_passkey, enrol_app
 from harness.issuer_app import (
     METRICS_TOKEN,
     NEW_PASSWORD,
@@ -32,7 +34,10 @@ from harness.openapi_conformance import METHODS, Conformance
 from jsonschema import ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from issuer.database import DatabaseUnavailable
+from issuer.factors import changes
 from issuer.http.openapi import document
+from issuer.notifications.queue import DeliveryQueue
 from revocation import DenylistUnavailable
 
 ISSUER = "https://login.example"
@@ -65,7 +70,7 @@ def test_the_document_is_openapi_3_1(described: dict[str, Any]) -> None:
 def test_the_document_has_every_route_and_no_other(issuer: IssuerApp) -> None:
     """Paths and methods of the application and of the document are the same."""
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:[^>]+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in issuer.app.url_map.iter_rules()
         for method in rule.methods or ()
         if method not in {"HEAD", "OPTIONS"}
@@ -88,6 +93,7 @@ def test_every_operation_says_who_may_call_it(described: dict[str, Any]) -> None
         "refreshCookie",
         "clientSecretBasic",
         "gatewaySecretBasic",
+        "receiverSecretBasic",
         "metricsToken",
     }
     assert set(schemes) == named
@@ -124,7 +130,9 @@ def test_a_body_that_the_document_allows_is_read(issuer: IssuerApp) -> None:
         ].items()
         if "maxLength" in schema
     }
+    codes = {name: longest.pop(name) for name in ("otp", "recovery_code")}
     assert longest == {"username": 320, "password": 256, "client_id": 255, "label": 64}
+    assert codes == {"otp": 64, "recovery_code": 64}
     body = {name: "x" * length for name, length in longest.items()}
     body |= {"client_id": "demo", "transport": "body"}
     assert issuer.post("/login", body).get_json()["error"] == "invalid_grant"
@@ -145,6 +153,8 @@ def test_every_documented_answer_comes_and_conforms(
     conformance.seen.clear()
     drive_status_lists(issuer)
     drive_feed(issuer, monkeypatch)
+    drive_factors(issuer, monkeypatch)
+    drive_signals(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     once = "1 per minute"
     drive_into_limits(make_issuer(limits=limits(requests=once, refreshes_refused=once)))
@@ -213,10 +223,108 @@ def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer.ask("POST", "/revocations/lookup", headers={**edge, "Transfer-Encoding": "chunked"})
 
 
+def drive_factors(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the changes of factors, and each refusal."""
+    who = "bob"
+    issuer.services.accounts.add(who, PASSWORD)
+    held = issuer.grant(username=who)
+    token = bearer(held["access_token"])
+    cookie = {**token, **browser(origin="https://evil.example")}
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("down")
+
+        patch.setattr(issuer.services.accounts, "standing", down)
+        for method, path in (("GET", "/factors"), *FACTOR_CHANGES):
+            body = {} if method == "GET" else {"json": RIGHTLY.get(path, {})}
+            assert issuer.ask(method, path, headers=token, **body).status_code == 503
+    assert issuer.ask("GET", "/factors", headers=bearer("x")).status_code == 401
+    for method, path in FACTOR_CHANGES:
+        right = RIGHTLY.get(path, {})
+        for status, options in (
+            (401, {"json": right}),
+            (400, {"json": {"transport": 1, "otp": 1, "webauthn": 1}, "headers": token}),
+            (415, {"data": "{}", "content_type": "text/plain"}),
+            (413, {"data": b"x" * 20_000, "content_type": "application/json"}),
+            (411, {"headers": {"Transfer-Encoding": "chunked"}}),
+        ):
+            assert issuer.ask(method, path, **options).status_code == status, path
+        foreign = issuer.ask(method, path, json={**right, "transport": "cookie"}, headers=cookie)
+        assert foreign.status_code == (403 if path not in BEGUN else 200)
+    for path in ("/totp/confirm", "/webauthn/register"):
+        assert ask(issuer, path, held, **RIGHTLY[f"/factors{path}"]).status_code in {400, 404}
+    assert ask(issuer, "/recovery-codes", held).status_code == 409
+    missing = issuer.ask("DELETE", f"/factors/{'A' * 22}", headers=token)
+    assert missing.status_code == 404
+    app = enrol_app(issuer, held)
+    device = authenticator()
+    made = device.create(begin_passkey(issuer, app.grant, otp=app.next_code()))
+    grant = granted(ask(issuer, "/webauthn/register", app.grant, webauthn=made))
+    listed = granted(issuer.ask("GET", "/factors", headers=bearer(grant["access_token"])))
+    made = device.create(begin_passkey(issuer, grant, otp=app.next_code()))
+    assert ask(issuer, "/webauthn/register", grant, webauthn=made).status_code == 409
+    begun = granted(ask(issuer, "/totp", grant))
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, "MOST_FACTORS", 2)
+        for path in ("/totp", "/webauthn/options"):
+            assert ask(issuer, path, grant).status_code == 409
+        code = pyotp.TOTP(begun["secret"]).at(issuer.clock())
+        confirm = {"id": begun["id"], "otp": code}
+        assert ask(issuer, "/totp/confirm", grant, **confirm).status_code == 409
+        patch.setattr(issuer.services.factors, "relying_party", None)
+        for path in ("/webauthn/options", "/webauthn/register"):
+            assert ask(issuer, path, grant, webauthn=made).status_code == 404
+    grant = granted(ask(issuer, "/recovery-codes", grant))
+    for factor in listed["factors"]:
+        path = f"/factors/{factor['id']}"
+        grant = granted(issuer.ask("DELETE", path, headers=bearer(grant["access_token"])))
+
+
+BEGUN = ("/factors/totp", "/factors/webauthn/options")
+FACTOR_CHANGES = (
+    *(("POST", path) for path in BEGUN),
+    ("POST", "/factors/totp/confirm"),
+    ("POST", "/factors/webauthn/register"),
+    ("POST", "/factors/recovery-codes"),
+    ("DELETE", f"/factors/{'A' * 22}"),
+)
+RIGHTLY: dict[str, dict[str, Any]] = {
+    "/factors/totp/confirm": {"id": "A" * 22, "otp": "123456"},
+    "/factors/webauthn/register": {"webauthn": {"id": "x"}},
+}
+
+
+def drive_signals(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls, each refusal of them, and the metadata."""
+    metadata = "/.well-known/ssf-configuration"
+    assert issuer.ask("GET", metadata).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(issuer.services.settings.notifications), "signals", {})
+        assert issuer.ask("GET", metadata).status_code == 404
+    watcher = basic("watcher")
+    granted(issuer.post("/ssf/poll", {}, headers=watcher))
+    issuer.post("/ssf/poll", {})
+    issuer.post("/ssf/poll", {"maxEvents": "x"}, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data="x", headers=watcher)
+    issuer.ask("POST", "/ssf/poll", data=b"x" * 20_000, headers=watcher)
+    issuer.ask("POST", "/ssf/poll", headers={**watcher, "Transfer-Encoding": "chunked"})
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("down")
+
+        patch.setattr(DeliveryQueue, "oldest", down)
+        assert issuer.post("/ssf/poll", {}, headers=watcher).status_code == 503
+
+
 def drive_into_limits(issuer: IssuerApp) -> None:
     """Each operation that a limit may refuse, again and again."""
     for path in ("/login", "/refresh", "/password", "/password/forgot", "/password/reset"):
         answers = [issuer.post(path, {"refresh_token": "x"}) for _ in range(2)]
+        assert answers[1].status_code == 429
+    for method, path in FACTOR_CHANGES:
+        answers = [issuer.ask(method, path, json={}) for _ in range(2)]
         assert answers[1].status_code == 429
 
 

@@ -117,9 +117,10 @@ def test_a_hostile_page_changes_nothing(
 def test_an_issuer_without_its_look_at_the_origin_is_caught(world: BrowserWorld) -> None:
     """The mutant of the test above: the same page signs the person out."""
     directory = short_directory("gp-site-")
-    changes = {"no-origin-check": True}
     own = options(free_port())
-    with BrowserWorld(directory, options=own, changes=changes, beside=world) as careless:
+    with BrowserWorld(
+        directory, options=own, mutants=("no-origin-check",), beside=world
+    ) as careless:
         ann = careless.visitor(http_credentials=NOBODY)
         sid = log_in(module_tab(ann, site(careless)), ann)
         mallory = careless.person()

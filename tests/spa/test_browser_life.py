@@ -77,7 +77,8 @@ def world(port: int) -> Iterator[BrowserWorld]:
     """A Chromium that keeps pages for the way back."""
     directory = short_directory("gp-life-")
     unwanted = ("--disable-back-forward-cache",)
-    with BrowserWorld(directory, switches=(debugging(port),), unwanted=unwanted) as running:
+    switches = (debugging(port),)
+    with BrowserWorld(directory, whole=True, switches=switches, unwanted=unwanted) as running:
         yield running
     shutil.rmtree(directory)
 

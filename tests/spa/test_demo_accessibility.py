@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from harness.axe import NARROWEST, is_accessible, look_at, overflow
 from harness.browser import DESKTOP, PASSWORD, PHONE, BrowserWorld, Visitor
+from harness.demo_factors import with_app
 from harness.demo_pages import fill_change, go, near_the_absolute_end
 from harness.web import ask
 from playwright.sync_api import Page, expect
@@ -36,6 +37,18 @@ def _sign_in_refused(reader: Visitor) -> Page:
     tab = reader.tab()
     tab.get_by_label("User name").fill("nobody")
     tab.get_by_label("Password", exact=True).fill("nothing")
+    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_role("alert").wait_for()
+    return tab
+
+
+def _second_step(reader: Visitor) -> Page:
+    with_app(reader)
+    tab = reader.tab()
+    tab.get_by_label("User name").fill(reader.person.username)
+    tab.get_by_label("Password", exact=True).fill(PASSWORD)
+    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_label("Code from your app").fill("000000")
     tab.get_by_role("button", name="Sign in").click()
     tab.get_by_role("alert").wait_for()
     return tab
@@ -120,6 +133,7 @@ PAGES = {
     "restoring": _restoring,
     "sign-in": lambda reader: reader.tab(),
     "refused": _sign_in_refused,
+    "second-step": _second_step,
     "gateway": _gateway,
     "devices": _devices,
     "everywhere": _everywhere,

@@ -33,6 +33,8 @@ export class FakeIssuer {
   faults = [];
   faultOf = () => null;
   apiAnswer = null;
+  /** What an account with a second factor is told without it; null: it has none. */
+  factor = null;
 
   constructor(world, { life = 300, idle = 1800, absolute = 43_200, delay = [5, 60], forgiving = true } = {}) {
     // Otherwise a refresh token is good for one refresh, however soon the next one comes.
@@ -99,6 +101,11 @@ export class FakeIssuer {
     switch (path) {
       case "/login":
         if (body.password !== "right") return { response: refusal(400, "invalid_grant") };
+        if (this.factor && !body.otp) {
+          const wanted = { error: "factor_required", error_description: "because", ...this.factor };
+          return { response: answer(401, wanted) };
+        }
+        if (this.factor && body.otp !== "right") return { response: refusal(400, "factor_refused") };
         return this.grant(this.begin());
       case "/refresh":
         return this.refresh(cookie, body);

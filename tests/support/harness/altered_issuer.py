@@ -1,13 +1,19 @@
-"""`gatepass serve` with one thing changed: run as a program, it takes the changes as arguments.
+"""`gatepass` with some things changed: what a `WarmProcess` may be told to be otherwise.
 
 `clock=FILE`      time is the real one plus the seconds that the file holds
 `own-clock=FILE`  the same of the issuer alone (`put_mapped_clock`): its stores go by theirs
+`demo-clock=FILE` the same of `gatepass demo`, its gateway's verifier included
+`demo-settings=JSON` settings that replace the demo's
+`demo-absolute=SECONDS` when a session of the demo ends whatever happens
+`gateway-clock=FILE` the same of `gatepass gateway`, for tokens: its copy of the denylist and its
+                  keys age in the real time
 `die-once=FILE`   the first process to complete a revocation dies by SIGKILL instead, while FILE is
                   there: between the SQL commit and the denylist
 `kill-at=FILE`    SIGKILL for its whole process group at the crash point that FILE names, once
 `stop-at=FILE`    SIGSTOP likewise; it goes on once it is continued and `go_file(FILE)` is there
 `ticks=DIRECTORY` the key ring is read when the file of this process' port says so, as `Ticks` does
 `quick`           the worker looks for undone rows and new keys several times a second
+`no-origin-check` mutant: cookie mode believes every page
 `no-completion`   mutant: the worker leaves undone rows alone
 `late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
@@ -27,6 +33,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import signal
@@ -87,6 +94,49 @@ def _shift_own_clock(path: str) -> None:
     from issuer import services
 
     services.time = SimpleNamespace(time=_mapped_clock(Path(path)))
+
+
+def _follow_clock_in_demo(path: str) -> None:
+    from issuer import demo
+
+    clock = shifted_clock(Path(path))
+    demo.build_services = partial(demo.build_services, clock=clock)
+    demo.Verifier = partial(demo.Verifier, clock=clock)  # type: ignore[assignment,misc]
+
+
+def _follow_clock_in_gateway(path: str) -> None:
+    from gateway import serving
+
+    serving.Verifier = partial(serving.Verifier, clock=shifted_clock(Path(path)))  # type: ignore[assignment,misc]
+
+
+def _rewrite_demo_settings(change: Callable[[dict[str, Any]], object]) -> None:
+    from issuer import demo
+
+    read = demo.read_settings
+
+    def read_altered(path: Path) -> Any:
+        values = json.loads(path.read_text())
+        change(values)
+        path.write_text(json.dumps(values))
+        return read(path)
+
+    demo.read_settings = read_altered
+
+
+def _replace_demo_settings(changes: str) -> None:
+    _rewrite_demo_settings(lambda values: values.update(json.loads(changes)))
+
+
+def _end_demo_sessions(seconds: str) -> None:
+    absolute = {"absolute": int(seconds)}
+    _rewrite_demo_settings(lambda values: values["clients"]["demo"].update(absolute))
+
+
+def _drop_origin_check(_: str) -> None:
+    from issuer.http import auth
+
+    auth.require_own_origin = lambda _settings, _client_id: None
 
 
 def _die_once(path: str) -> None:
@@ -185,6 +235,10 @@ def _hurry(_: str) -> None:
 
     pulse.COMPLETION_INTERVAL = 0.1
     services.KEY_RING_INTERVAL = 0.2
+    from issuer.audit import keeper, recorder
+
+    keeper.INTERVAL = keeper.SOON = 0.2
+    recorder.YOUNG = 0.5
 
 
 def _drop_completion(_: str) -> None:
@@ -353,11 +407,16 @@ def _stock_worker(_: str) -> None:
 _ALTERATIONS = {
     "clock": _follow_clock,
     "own-clock": _shift_own_clock,
+    "demo-clock": _follow_clock_in_demo,
+    "demo-settings": _replace_demo_settings,
+    "demo-absolute": _end_demo_sessions,
+    "gateway-clock": _follow_clock_in_gateway,
     "die-once": _die_once,
     "kill-at": _kill_at,
     "stop-at": _stop_at,
     "ticks": _tick_on_demand,
     "quick": _hurry,
+    "no-origin-check": _drop_origin_check,
     "no-completion": _drop_completion,
     "late-time": _take_time_late,
     "no-denylist": _drop_denylist,
@@ -381,18 +440,3 @@ def alter(alterations: list[str]) -> None:
     for alteration in alterations:
         name, _, value = alteration.partition("=")
         _ALTERATIONS[name](value)
-
-
-def main(alterations: list[str]) -> None:
-    """Alter, then serve."""
-    alter(alterations)
-    from issuer.cli import main as gatepass
-
-    sys.argv = ["gatepass", "serve"]
-    gatepass()
-
-
-if __name__ == "__main__":
-    # Only the installed packages: this directory's module names are the tests' own.
-    sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
-    main(sys.argv[1:])

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyotp
+from harness.factors import ask, authenticator, begin_passkey, enrol_app
 from harness.issuer_app import (
     METRICS_TOKEN,
     NEW_PASSWORD,
@@ -19,6 +21,7 @@ from harness.issuer_app import (
     basic,
     bearer,
     browser,
+    granted,
 )
 
 from issuer.http.body import MAX_BODY
@@ -37,18 +40,44 @@ class World:
     reset: str = ""
     other_sid: str = ""
     expired: str = ""
+    enrolment: str = ""
+    """Of an authenticator app that waits for its first code."""
+    app: pyotp.TOTP = field(default_factory=lambda: pyotp.TOTP("A" * 32))
+    passkey: dict[str, Any] = field(default_factory=dict)
+    """An answer to registration options."""
+    factor: str = ""
+    recovery: str = ""
 
     @classmethod
-    def of(cls, issuer: IssuerApp) -> World:
-        """Log in twice, ask for a reset, and have an access token that has expired."""
+    def of(cls, issuer: IssuerApp, *, factor: bool = False) -> World:
+        """Log in twice, ask for a reset, and have an access token that has expired.
+
+        The login is older than what stands in for a password. With `factor` the person has one.
+        """
         expired = issuer.grant()["access_token"]
         issuer.clock.advance(400)
         issuer.services.keys.tick()
-        grant = issuer.grant()
-        other = issuer.grant()["session"]["sid"]
+        app = enrol_app(issuer) if factor else None
+        grant = app.grant if app else issuer.grant()
+        other = granted(issuer.login(otp=app.next_code()) if app else issuer.login())
         reset = issuer.forgot()
         assert reset is not None
-        return cls(issuer, grant["access_token"], grant["refresh_token"], reset, other, expired)
+        world = cls(issuer, reset=reset, other_sid=other["session"]["sid"], expired=expired)
+        if app:
+            kept = {"end_other_sessions": False}
+            world.factor = app.id
+            world.recovery = granted(ask(issuer, "/recovery-codes", grant, **kept))[
+                "recovery_codes"
+            ][0]
+        else:
+            begun = granted(ask(issuer, "/totp", grant))
+            world.enrolment, world.app = begun["id"], pyotp.TOTP(begun["secret"])
+            world.passkey = authenticator().create(begin_passkey(issuer, grant))
+        issuer.clock.advance(300)
+        issuer.services.keys.tick()
+        renewed = granted(issuer.refresh(grant["refresh_token"]))
+        world.access, world.refresh = renewed["access_token"], renewed["refresh_token"]
+        return world
 
 
 @dataclass(frozen=True)
@@ -96,6 +125,16 @@ class Endpoint:
     basic: bool = False
     query: Callable[[World], dict[str, str]] = lambda _: {}
     bad_queries: tuple[dict[str, str], ...] = ()
+    factor: bool = False
+    """Whether it needs a person with a second factor."""
+
+    def world(self, issuer: IssuerApp) -> World:
+        """One in which it can be asked rightly."""
+        return World.of(issuer, factor=self.factor)
+
+    def path_in(self, world: World) -> str:
+        """Its path, filled in."""
+        return self.path.replace("{sid}", world.other_sid).replace("{factor_id}", world.factor)
 
     @property
     def name(self) -> str:
@@ -115,6 +154,27 @@ def _question(world: World) -> dict[str, Any]:
 def _cursor(world: World) -> dict[str, str]:
     position = world.issuer.services.denylist.state().position
     return {"after": f"{position.epoch}.{position.seq}.{position.chain}"}
+
+
+CODE = line(64, required=False)
+OBJECT = Field(False, (0, 1.5, True, False, [], ["x"], "", "x"))
+FLAG = Field(False, (0, 1, "", "true", [], {}))
+PROOF = {
+    # Nobody's password, and no wrong one of the person's beyond a few: guesses are counted.
+    "current_password": text(256, bad=("\0", "wrong")),
+    "otp": CODE,
+    "recovery_code": CODE,
+    "webauthn": OBJECT,
+}
+WISH = {"end_other_sessions": FLAG, "transport": TRANSPORT, "session_label": LABEL}
+
+
+def _with_recovery(world: World) -> dict[str, Any]:
+    return {"current_password": PASSWORD, "recovery_code": world.recovery}
+
+
+def _first_code(world: World) -> dict[str, Any]:
+    return {"id": world.enrolment, "otp": world.app.at(world.issuer.clock())}
 
 
 NONCE = "n" * 22
@@ -144,6 +204,9 @@ ENDPOINTS = (
             "client_id": line(255, required=False),
             "transport": TRANSPORT,
             "label": LABEL,
+            "otp": CODE,
+            "recovery_code": CODE,
+            "webauthn": OBJECT,
         },
     ),
     Endpoint(
@@ -172,8 +235,72 @@ ENDPOINTS = (
             "new_password": text(256, bad=("\0", "short", "x" * 256)),
             "transport": TRANSPORT,
             "label": LABEL,
+            "otp": CODE,
+            "recovery_code": CODE,
+            "webauthn": OBJECT,
         },
         bearer=True,
+    ),
+    Endpoint("GET", "/factors", headers=lambda world: bearer(world.access), kind=None, bearer=True),
+    Endpoint(
+        "POST",
+        "/factors/totp",
+        lambda _: {"current_password": PASSWORD},
+        lambda world: bearer(world.access),
+        fields={**PROOF, "label": LABEL},
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
+        "/factors/totp/confirm",
+        _first_code,
+        lambda world: bearer(world.access),
+        fields={
+            "id": Field(True, (*NOT_TEXT, *CONTROL, "A" * 22, "x" * 65)),
+            "otp": Field(True, (*NOT_TEXT, *CONTROL, "12345", "abcdef", "x" * 65)),
+            **WISH,
+        },
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
+        "/factors/webauthn/options",
+        lambda _: {"current_password": PASSWORD},
+        lambda world: bearer(world.access),
+        fields=PROOF,
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
+        "/factors/webauthn/register",
+        lambda world: {"webauthn": world.passkey},
+        lambda world: bearer(world.access),
+        fields={
+            "webauthn": Field(
+                True, (*OBJECT.bad, {}, {"response": 1}, {"response": {"clientDataJSON": "e30"}})
+            ),
+            "label": LABEL,
+            **WISH,
+        },
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
+        "/factors/recovery-codes",
+        _with_recovery,
+        lambda world: bearer(world.access),
+        fields={**PROOF, **WISH},
+        bearer=True,
+        factor=True,
+    ),
+    Endpoint(
+        "DELETE",
+        "/factors/{factor_id}",
+        _with_recovery,
+        lambda world: bearer(world.access),
+        fields={**PROOF, **WISH},
+        bearer=True,
+        factor=True,
     ),
     Endpoint(
         "POST",
@@ -257,6 +384,36 @@ ENDPOINTS = (
         },
         basic=True,
     ),
+    Endpoint(
+        "POST",
+        "/ssf/poll",
+        lambda _: {"returnImmediately": True, "maxEvents": 1, "ack": ["x"], "setErrs": {}},
+        lambda _: basic("watcher"),
+        fields={
+            "returnImmediately": Field(False, ("", 0, 1, "true", [], {})),
+            "maxEvents": Field(False, ("", "1", 1.5, True, -1, [], {}, -(10**400))),
+            "ack": Field(
+                False, ("", "x", 1, True, {}, [1], [None], [""], ["x" * 65], ["\0"], ["x"] * 101)
+            ),
+            "setErrs": Field(
+                False,
+                (
+                    "",
+                    [],
+                    1,
+                    True,
+                    {"x": 1},
+                    {"x": {}},
+                    {"x": {"err": 1}},
+                    {"": {"err": "e"}},
+                    {"x": {"err": ""}},
+                    {"x": {"err": "e" * 65}},
+                ),
+            ),
+        },
+        basic=True,
+    ),
+    Endpoint("GET", "/.well-known/ssf-configuration", kind=None),
     Endpoint("GET", "/.well-known/jwks.json", kind=None),
     Endpoint("GET", "/.well-known/oauth-authorization-server", kind=None),
     Endpoint("GET", "/openapi.json", kind=None),
@@ -411,6 +568,8 @@ def _json_bodies(endpoint: Endpoint, world: World) -> Iterator[Case]:
         "huge": body[:-1] + b" " * MAX_BODY + b"}",
         "a huge name": b'{"' + b"x" * MAX_BODY + b'":1,' + inner + b"}",
     }
+    if endpoint.fields and not any(rule.required for rule in endpoint.fields.values()):
+        del wrong["an empty object"]
     for why, data in wrong.items():
         yield why, right | {"data": data}
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from harness import altered_demo
 from harness.altered_issuer import read_shift, write_shift
 from harness.browser_gateway import BrowserGateway, called_from, in_front_of
 from harness.forward_auth import RealGateway
@@ -217,13 +215,18 @@ class BrowserWorld:
     absolute: int = ABSOLUTE
     """Seconds from a login to the session's end; 0: as the demo has it, twelve hours."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings in place of the demo's own, and mutants; see `altered_demo`."""
+    """Settings in place of the demo's own."""
+    mutants: tuple[str, ...] = ()
+    """Of those of `altered_issuer`."""
     gated: bool = False
     """Whether a real gateway is in front of issuer, pages and API; `issuer` is its address then."""
     callers: tuple[str, ...] = ()
     """Origins whose pages may call the API of a real gateway, beside those of `foreign`."""
     beside: BrowserWorld | None = None
     """One whose Chromium this one uses; there can be but one Playwright at a time."""
+    whole: bool = False
+    """Whether Chromium has windows, whose tabs hide each other and come back from its cache. Its
+    shell without them, which Playwright takes by itself too, costs half as much."""
     switches: tuple[str, ...] = ()
     """Further switches of Chromium."""
     unwanted: tuple[str, ...] = ()
@@ -254,13 +257,14 @@ class BrowserWorld:
         origins = [f"--origin={self.foreign.url().rstrip('/')}"]
         if self.gated:
             origins += [f"--origin=http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
-        own = (self.shift_file, self.absolute, json.dumps(self.changes))
+        own = [f"demo-clock={self.shift_file}", f"demo-settings={json.dumps(self.changes)}"]
+        own += [f"demo-absolute={self.absolute}"] if self.absolute else []
         self.demo = self._stack.enter_context(
             RunningDemo(
                 self.directory / "state",
                 *origins,
                 *self.options,
-                program=(sys.executable, altered_demo.__file__, *map(str, own)),
+                alterations=(*own, *self.mutants),
             )
         )
         self.issuer: str = self.demo.described["base_url"]
@@ -283,9 +287,10 @@ class BrowserWorld:
         if self.beside is not None:
             self.playwright, self.chromium = self.beside.playwright, self.beside.chromium
             return
+        name = "chromium" if self.whole else "chromium-headless-shell"
         self.playwright: Playwright = self._stack.enter_context(sync_playwright())
         self.chromium = self.playwright.chromium.launch(
-            executable_path=require_binary("chromium", "chromium"),
+            executable_path=require_binary(name, name),
             args=[*SWITCHES, *self.switches],
             ignore_default_args=list(self.unwanted),
         )
@@ -297,14 +302,14 @@ class BrowserWorld:
 
     # --- people ------------------------------------------------------------------------------
 
-    def person(self, password: str = PASSWORD) -> Person:
+    def person(self, password: str = PASSWORD, roles: tuple[str, ...] = ()) -> Person:
         """A new account, its password cheap to check."""
         username = f"person{next(self._names)}"
         engine = open_engine(f"sqlite:///{self.demo.state_dir / 'gatepass.sqlite'}")
         hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, concurrency=1)
         try:
             accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), lambda: 0.0)
-            return Person(username, password, accounts.add(username, password).id)
+            return Person(username, password, accounts.add(username, password, roles).id)
         finally:
             engine.dispose()
 

@@ -11,13 +11,11 @@ The gateways are configured as their pages in the docs say, with what a front en
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from harness import altered_gateway
 from harness.echo_backend import EchoBackend
 from harness.forward_auth import ForwardAuthService, RealGateway
 
@@ -47,7 +45,7 @@ class BrowserGateway:
             described["base_url"],
             described["denylist_url"],
             audience=described["audience"],
-            program=(sys.executable, altered_gateway.__file__, str(clock)),
+            alterations=(f"gateway-clock={clock}",),
         )
         self._stack.enter_context(self.service)
 

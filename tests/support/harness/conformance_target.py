@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from conformance.client import Http
 from conformance.target import Target
-from harness import altered_demo
 from harness.altered_issuer import write_shift
 from harness.issuer_app import CHEAP_HASHING
 from harness.processes import short_directory
@@ -28,14 +26,14 @@ REUSE_INTERVAL = 0.1
 
 
 @contextmanager
-def running_target(**more: Any) -> Iterator[Target]:
-    """A demo that offers all that the checks may need; `more` is for `altered_demo`."""
+def running_target(*mutants: str) -> Iterator[Target]:
+    """A demo that offers all that the checks may need; `mutants` are of `altered_issuer`."""
     directory = short_directory("gp-conf-")
     shift_file = directory / "shift"
     write_shift(shift_file, 0.0)
-    changes = json.dumps({**_settings(), **more})
-    program = (sys.executable, altered_demo.__file__, str(shift_file), "0", changes)
-    with RunningDemo(directory / "state", program=program) as demo:
+    settings = f"demo-settings={json.dumps(_settings())}"
+    alterations = (f"demo-clock={shift_file}", settings, *mutants)
+    with RunningDemo(directory / "state", alterations=alterations) as demo:
         target = Target(
             base_url=demo.described["base_url"],
             api_url=demo.described["api_url"],

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from harness.gatepass_command import PROGRAM, clean_environment
 from harness.processes import Process, free_port, require_binary
+from harness.warm_process import WarmProcess
 from harness.web import Answer, ask
 
 READY_SECONDS = 60.0
@@ -32,19 +33,24 @@ class ForwardAuthService:
         audience: str = "api",
         env: Mapping[str, str] | None = None,
         directory: Path | None = None,
-        program: Sequence[str] = (PROGRAM,),
+        program: Sequence[str] = (),
+        alterations: Sequence[str] = (),
     ) -> None:
-        """`program` replaces the console script."""
-        self.process = Process(
-            [*program, "gateway", "--json", "--port", "0", *options],
-            cwd=directory,
-            env={
-                "GATEPASS_GATEWAY_ISSUER": issuer,
-                "GATEPASS_GATEWAY_AUDIENCE": audience,
-                "GATEPASS_GATEWAY_DENYLIST": denylist,
-                "GATEPASS_GATEWAY_HEARTBEAT_INTERVAL": "0.25",
-                **(env or {}),
-            },
+        """`program` is started in place of a fork with `alterations`, see `altered_issuer`."""
+        arguments = ["gateway", "--json", "--port", "0", *options]
+        settings = {
+            "GATEPASS_GATEWAY_ISSUER": issuer,
+            "GATEPASS_GATEWAY_AUDIENCE": audience,
+            "GATEPASS_GATEWAY_DENYLIST": denylist,
+            "GATEPASS_GATEWAY_HEARTBEAT_INTERVAL": "0.25",
+            **(env or {}),
+        }
+        if "--workers" in options:
+            program = (PROGRAM,)  # which its workers begin with, too
+        self.process = (
+            Process([*program, *arguments], cwd=directory, env=settings)
+            if program
+            else WarmProcess(arguments, cwd=directory, env=settings, alterations=alterations)
         )
         self.process.env = {**clean_environment(), **_ours(self.process.env)}
 

@@ -9,8 +9,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from harness.forward_auth import block_of, envoy
-from harness.gatepass_command import PROGRAM, clean_environment
+from harness.gatepass_command import clean_environment
 from harness.processes import Process, free_port, require_binary
+from harness.warm_process import WarmProcess
 from harness.web import Answer, ask
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "gateways"
@@ -32,11 +33,11 @@ class Agent:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._arguments = [
-            *(PROGRAM, "agent", kind, "--json", "--issuer", issuer, "--audience", "api"),
+            *("agent", kind, "--json", "--issuer", issuer, "--audience", "api"),
             *("--heartbeat-interval", str(HEARTBEAT_INTERVAL)),
             *("--max-staleness", str(max_staleness), *options),
         ]
-        self.process = Process(self._arguments)
+        self.process = WarmProcess(self._arguments)
         self.process.env = {
             **clean_environment(),
             "GATEPASS_AGENT_DENYLIST": denylist,
@@ -57,7 +58,7 @@ class Agent:
 
     def prepare(self) -> None:
         """Let it write what the gateway needs to start."""
-        process = Process([*self._arguments, "--prepare"], env=self.process.env)
+        process = WarmProcess([*self._arguments, "--prepare"], env=self.process.env)
         process.start()
         assert process.wait(READY_SECONDS) == 0, process.describe()
 

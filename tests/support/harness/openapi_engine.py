@@ -19,15 +19,31 @@ from schemathesis.transport.wsgi import WSGI_TRANSPORT
 SEED = 20261128
 
 DEPENDS_ON_STATE = frozenset(
-    {"invalid_grant", "invalid_client", "unauthorized_client", "feed_gap", "denylist_went_back"}
+    {
+        "invalid_grant",
+        "invalid_client",
+        "unauthorized_client",
+        "factor_refused",
+        "feed_gap",
+        "denylist_went_back",
+    }
 )
 """Refusals of what is well formed: no document can say which password, token or place is right."""
+ONE_FACTOR = "give one of otp, recovery_code and webauthn"
 BEYOND_SCHEMA = {
+    "POST /login": ONE_FACTOR,
+    "POST /password": ONE_FACTOR,
+    "POST /factors/totp": ONE_FACTOR,
+    "POST /factors/webauthn/options": ONE_FACTOR,
+    "POST /factors/recovery-codes": ONE_FACTOR,
+    "DELETE /factors/{factor_id}": ONE_FACTOR,
     "POST /refresh": "a refresh token is required",
     "POST /logout": "a refresh token, its cookie, or a bearer token is required",
     "POST /revocations/lookup": "a number out of range",
 }
 """What a body need not hold where a cookie or a header does, and 1.0, an integer to JSON Schema."""
+
+NO_FACTOR = dict.fromkeys(("otp", "recovery_code", "webauthn"))
 
 
 @schemathesis.deserializer("application/json", "application/statuslist+jwt")
@@ -51,6 +67,8 @@ class SchemeAuth:
             return bearer(METRICS_TOKEN)
         if "gatewaySecretBasic" in schemes:
             return basic("edge")
+        if "receiverSecretBasic" in schemes:
+            return basic("watcher")
         return basic("rs") if "clientSecretBasic" in schemes else {}
 
     def set(self, case: Any, data: dict[str, str], context: Any) -> None:
@@ -149,14 +167,16 @@ def _right(issuer: IssuerApp, path: str) -> dict[str, Any]:
     match path:
         case "/login":
             login = {"username": USERNAME, "password": PASSWORD}
-            return {**login, "client_id": "demo", "transport": "body"}
+            return {**login, "client_id": "demo", "transport": "body", **NO_FACTOR}
         case "/refresh" | "/logout":
             return {"refresh_token": issuer.grant()["refresh_token"]}
         case "/revoke" | "/introspect":
             return {"token": issuer.grant()["access_token"], "client_id": "demo"}
         case "/password":
             passwords = {"current_password": PASSWORD, "new_password": PASSWORD}
-            return {**passwords, "transport": "body"}
+            return {**passwords, "transport": "body", **NO_FACTOR}
+        case "/factors/totp" | "/factors/webauthn/options":
+            return {"current_password": PASSWORD, **NO_FACTOR}
         case "/password/reset":
             return {"token": issuer.forgot(), "new_password": PASSWORD}
         case "/revocations/lookup":

@@ -39,10 +39,11 @@ class RunningDemo:
         state_dir: Path,
         *options: str,
         program: Sequence[str] = (),
+        alterations: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         as_json: bool = True,
     ) -> None:
-        """`program` is started in place of a fork, `env` adds to our environment."""
+        """`program` is started in place of a fork with `alterations`; `env` adds to ours."""
         self.state_dir = state_dir
         self.as_json = as_json
         arguments = ["demo", "--port", "0", "--state-dir", str(state_dir), *options]
@@ -55,7 +56,9 @@ class RunningDemo:
             "prints_secrets": True,
         }
         self.process = (
-            Process([*program, *arguments], **how) if program else WarmProcess(arguments, **how)
+            Process([*program, *arguments], **how)
+            if program
+            else WarmProcess(arguments, alterations=alterations, **how)
         )
         self.described: dict[str, Any] = {}
 

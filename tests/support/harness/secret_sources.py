@@ -32,6 +32,7 @@ MEMBERS = {
     "password": "password",
     "current_password": "password",
     "new_password": "password",
+    "admin_password": "password",
     "client_secret": "client secret",
     "denylist_url": "credential in a URL",
 }

@@ -116,6 +116,8 @@ class Soak:
     people: int = 4
     devices: int = 3
     pace: float = 0.25
+    period: float = 4.0
+    """Seconds after which everybody wants another password."""
     on: str = "redis"
     """Which of `STORES`; where it is not one Redis, nothing else breaks."""
     alterations: Sequence[str] = ()
@@ -148,7 +150,7 @@ class Soak:
                     people=self.people,
                     devices=self.devices,
                     seconds=seconds + RECOVERY,
-                    period=4.0,
+                    period=self.period,
                     pace=self.pace,
                 )
             )

@@ -1,4 +1,4 @@
-"""`gatepass` servers in forks of a process that has loaded them: a second of CPU less for each."""
+"""`gatepass` commands in forks of a process that has loaded them: a second of CPU less for each."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WarmProcess(Process):
         self,
         arguments: Sequence[str],
         *,
-        cwd: str | os.PathLike[str],
+        cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         alterations: Sequence[str] = (),
         **options: Any,

@@ -38,6 +38,7 @@ _TEXTS = {"MIT License": "MIT", "MIT": "MIT", "Apache-2.0": "Apache-2.0"}
 _STATED = {
     "itsdangerous": "BSD-3-Clause",  # its classifier says no more than BSD
     "jinja2": "BSD-3-Clause",
+    "pyasn1-modules": "BSD-2-Clause",  # as its LICENSE.txt words it
 }
 
 

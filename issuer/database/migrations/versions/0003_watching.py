@@ -85,6 +85,62 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kid", name="pk_audit_keys"),
     )
     _add_factors()
+    op.create_table(
+        "reauthentications",
+        sa.Column("sid", sa.String(64), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=False),
+        sa.Column("rule", sa.String(32), nullable=False),
+        sa.Column("since", sa.BigInteger, nullable=False),
+        sa.Column("kept_until", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("sid", name="pk_reauthentications"),
+    )
+    op.create_index("ix_reauthentications_kept_until", "reauthentications", ["kept_until"])
+    op.create_table(
+        "denylist_sizes",
+        sa.Column("minute", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("minute", name="pk_denylist_sizes"),
+    )
+    op.create_table(
+        "replica_readings",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("at", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("reading", sa.Text, nullable=True),
+        sa.PrimaryKeyConstraint("name", "at", name="pk_replica_readings"),
+    )
+    op.create_index("ix_replica_readings_at", "replica_readings", ["at"])
+
+    # --- notifications ---
+    op.create_table(
+        "deliveries",
+        sa.Column("id", _ROW_ID, autoincrement=True, nullable=False),
+        sa.Column("target", sa.String(300), nullable=False),
+        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("sub", sa.String(64), nullable=True),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("due", sa.BigInteger, nullable=False),
+        sa.Column("gives_up", sa.BigInteger, nullable=False),
+        sa.Column("error", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sa.UniqueConstraint("target", "key"),
+    )
+    op.create_index("ix_deliveries_sub", "deliveries", ["sub"])
+    for name, columns, where in (
+        ("ix_deliveries_waiting", ["target", "due"], "state = 'waiting'"),
+        ("ix_deliveries_gives_up", ["gives_up"], "state = 'waiting'"),
+        ("ix_deliveries_over", ["due"], "state <> 'waiting'"),
+    ):
+        op.create_index(
+            name,
+            "deliveries",
+            columns,
+            sqlite_where=sa.text(where),
+            postgresql_where=sa.text(where),
+        )
     op.execute("UPDATE formats SET version = 3 WHERE name = 'sql'")
 
 
@@ -136,9 +192,13 @@ def _add_factors() -> None:
 def downgrade() -> None:
     op.execute("UPDATE formats SET version = 2 WHERE name = 'sql'")
     for table in (
+        "reauthentications",
         "factor_challenges",
         "recovery_codes",
         "factors",
+        "replica_readings",
+        "denylist_sizes",
+        "deliveries",
         "audit_keys",
         "audit_sessions",
         "audit_places",

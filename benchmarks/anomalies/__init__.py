@@ -1,0 +1,1 @@
+"""How often the rules of anomaly detection are right: `python -m benchmarks.anomalies`."""

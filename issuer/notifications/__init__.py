@@ -1,0 +1,1 @@
+"""Tells others what happened: webhooks, mail, Shared Signals, back-channel logout."""

@@ -1,0 +1,21 @@
+"""An issuer with the console turned on, and a browser in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from harness.console_client import ConsoleClient
+from harness.issuer_app import IssuerApp
+
+
+@pytest.fixture
+def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
+    """Whose person `USERNAME` is an administrator."""
+    return make_issuer(console={"enabled": True})
+
+
+@pytest.fixture
+def browser(issuer: IssuerApp) -> ConsoleClient:
+    """Nobody is signed in there yet."""
+    return ConsoleClient(issuer)

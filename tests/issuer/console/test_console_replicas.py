@@ -1,0 +1,261 @@
+"""What gateways tell of their replicas: read over HTTP, kept for an hour, and drawn."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from harness import stacks
+from harness.console_client import ConsoleClient
+from harness.console_history import put_readings
+from harness.issuer_app import IssuerApp
+from prometheus_client import CollectorRegistry, generate_latest
+
+from gateway import Verifier
+from gateway.metrics import VerifierMetrics
+from issuer.console import plots, replicas
+from issuer.console.replicas import (
+    Latency,
+    NotReached,
+    Reading,
+    fetch_reading,
+    latency_between,
+    parse_metrics,
+    reading_of,
+)
+from issuer.console.settings import WatchedGateway
+from issuer.console.watching import KEEP_READINGS, Noted
+from revocation import Entry
+from revocation.latency import BOUNDS
+
+TOKEN = "what-the-gateway-asks-for-88"
+
+
+class MetricsServer:
+    """Answers with what a test gave it, to whoever has the token."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.headers = 200, b"", dict[str, str]()
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
+                self.send_response(outer.status if allowed else 401)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(outer.body)))
+                self.end_headers()
+                self.wfile.write(outer.body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/metrics"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[MetricsServer]:
+    """On a free port."""
+    running = MetricsServer()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def verifier(issuer: IssuerApp) -> Verifier:
+    """A real one, whose replica follows this issuer's denylist; step by step."""
+    settings = issuer.services.settings
+    made = Verifier(
+        issuer=settings.issuer,
+        audience="api",
+        denylist=settings.denylist,
+        fetch=lambda _: pytest.fail("no token is checked"),
+        clock=issuer.clock,
+    )
+    for _ in range(3):
+        issuer.services.denylist.heartbeat(0)
+        made.replica.step(block=0)
+    return made
+
+
+def metrics_of(verifier: Verifier) -> str:
+    registry = CollectorRegistry()
+    registry.register(VerifierMetrics(verifier))
+    return generate_latest(registry).decode()
+
+
+@stacks.anywhere
+def test_a_verifiers_metrics_are_its_replica(issuer: IssuerApp, verifier: Verifier) -> None:
+    """What Prometheus is told, and what a verifier in this process says, is the same reading."""
+    issuer.services.denylist.add([Entry.session("x" * 22, int(issuer.clock()) + 60)])
+    verifier.replica.step(block=0)
+    told = parse_metrics(metrics_of(verifier))
+    known = reading_of(verifier.replica, in_step=verifier.in_step)
+    assert (told.entries, told.in_step, told.latency) == (1, True, known.latency)
+    assert told.staleness == pytest.approx(known.staleness, abs=1)
+    assert len(told.latency) == len(BOUNDS) + 1
+    assert Reading.from_json(told.to_json()) == told
+
+
+def test_a_replica_without_a_copy_is_no_number() -> None:
+    """`+Inf` of Prometheus is None here, which JSON can hold."""
+    text = (
+        "gatepass_replica_staleness_seconds +Inf\n"
+        "gatepass_replica_in_step 0\ngatepass_replica_entries 0\n"
+    )
+    assert parse_metrics(text) == Reading(None, in_step=False, entries=0)
+
+
+def test_of_several_processes_the_worst_counts() -> None:
+    """The oldest copy, and whether all are in step; latencies add up."""
+    lines = [
+        *(f'gatepass_replica_staleness_seconds{{pid="{pid}"}} {pid}' for pid in (1, 3, 2)),
+        *(f'gatepass_replica_in_step{{pid="{pid}"}} {pid % 2}' for pid in (1, 2)),
+        'gatepass_replica_entries{pid="1"} 7',
+        *(
+            f'gatepass_revocation_latency_seconds_bucket{{pid="{pid}",le="{bound}"}} {count}'
+            for pid in (1, 2)
+            for bound, count in (("0.01", 1), ("+Inf", 2))
+        ),
+    ]
+    assert parse_metrics("\n".join(lines) + "\n") == Reading(3, False, 7, ((0.01, 2), (None, 4)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "gatepass_replica_entries 1\n", "gatepass_replica_entries nonsense\n"]
+)
+def test_other_texts_are_no_reading(text: str) -> None:
+    """Whatever answers at a wrong address is not taken for a gateway."""
+    with pytest.raises(NotReached):
+        parse_metrics(text)
+
+
+def test_what_does_not_answer_as_it_should_is_not_reached(server: MetricsServer) -> None:
+    """No token, a redirect, a flood of bytes, a closed port: one kind of error, and no more."""
+    watched = WatchedGateway(url=server.url, token=TOKEN)
+    with pytest.raises(NotReached, match="401"):
+        fetch_reading(WatchedGateway(url=server.url))
+    server.status, server.headers = 302, {"Location": f"{server.url}/elsewhere"}
+    with pytest.raises(NotReached, match="302"):
+        fetch_reading(watched)
+    assert server.asked == ["/metrics", "/metrics"]
+    server.status, server.body = 200, b"x" * (replicas.MAX_METRICS + 1)
+    with pytest.raises(NotReached):
+        fetch_reading(watched)
+    with pytest.raises(NotReached, match="does not answer"):
+        fetch_reading(WatchedGateway(url="http://127.0.0.1:1/metrics"))
+
+
+def test_latency_is_that_of_the_time_between_two_readings() -> None:
+    """Half, and all, within the bounds of the histogram; none without a revocation."""
+
+    def reading(*counts: int) -> Reading:
+        bounds = (0.01, 0.1, None)
+        return Reading(0, True, 0, tuple(zip(bounds, counts, strict=True)))
+
+    assert latency_between(reading(5, 6, 6), reading(5, 6, 6)) is None
+    assert latency_between(reading(5, 6, 6), reading(7, 9, 9)) == Latency(3, 0.01, 0.1)
+    assert latency_between(reading(5, 6, 6), reading(5, 6, 8)) == Latency(2, None, None)
+    # Fewer than before: it has been restarted.
+    assert latency_between(reading(5, 6, 6), reading(1, 2, 2)) == Latency(2, 0.01, 0.1)
+    assert latency_between(Reading(0, True, 0), Reading(0, True, 0)) is None
+
+
+def test_the_plot_is_higher_for_what_took_longer() -> None:
+    """A tenfold latency is a step upwards; what is off the scale is at its edge."""
+    now = 1000.0
+    bounds = (0.001, 0.01, 0.1, None)
+
+    def noted(at: float, *counts: int) -> Noted:
+        return Noted(at, Reading(0, True, 0, tuple(zip(bounds, counts, strict=True))))
+
+    plot = plots.latencies(
+        0,
+        "edge",
+        [
+            noted(now - 40, 0, 0, 0, 0),
+            noted(now - 30, 1, 1, 1, 1),
+            Noted(now - 25, None),
+            noted(now - 20, 1, 2, 2, 2),
+            noted(now - 10, 1, 2, 2, 3),
+        ],
+        now,
+    )
+    tops = [box.y for box in plot.boxes]
+    assert tops == [100, 75, 0]
+    assert "3 revocations in five minutes, all within more than 5 s" in plot.says
+    assert all(math.isfinite(box.x + box.width) and box.x + box.width <= 100 for box in plot.boxes)
+    assert plots.latencies(0, "edge", [], now).empty
+
+
+# --- watching ------------------------------------------------------------------------------------
+
+
+@stacks.both_databases
+def test_gateways_are_read_at_their_pace_and_kept_for_an_hour(
+    make_issuer: Callable[..., IssuerApp], server: MetricsServer, verifier: Verifier
+) -> None:
+    """Twice a minute in the background, every other second for whoever looks."""
+    server.body = metrics_of(verifier).encode()
+    gateways = {"edge": {"url": server.url, "token": TOKEN}, "gone": {"url": "http://127.0.0.1:1"}}
+    issuer = make_issuer(console={"enabled": True, "gateways": gateways})
+    watch, clock = issuer.services.watch, issuer.clock
+    for _ in range(3):
+        watch.note()
+        watch.look()
+    assert len(server.asked) == 1
+    clock.advance(2)
+    watch.note()
+    assert len(server.asked) == 1
+    watch.look()
+    assert len(server.asked) == 2
+    noted = watch.readings(0)
+    assert [each.reading and each.reading.in_step for each in noted["edge"]] == [True, True]
+    assert [each.reading for each in noted["gone"]] == [None, None]
+    clock.advance(KEEP_READINGS + 10)
+    watch.note()
+    assert [each.at for each in watch.readings(0)["edge"]] == [clock()]
+    assert [size for _, size in watch.sizes(0)] == [0, 0]
+
+
+@stacks.anywhere
+def test_the_page_tells_each_replica(browser: ConsoleClient, verifier: Verifier) -> None:
+    """In step or not, its staleness, what it holds; who does not answer is said so."""
+    issuer = browser.issuer
+    watch = issuer.services.watch
+
+    def unreachable() -> Reading:
+        raise NotReached("it does not answer")
+
+    watch.add("edge", lambda: reading_of(verifier.replica, in_step=True))
+    watch.add("behind", lambda: Reading(93.0, in_step=False, entries=5))
+    watch.add("far", unreachable)
+    put_readings(issuer.services.engine, "edge", issuer.clock())
+    page = browser.signed_in().page("/gateways")
+    for words in ("in step", "too old", "93.00 s", "does not answer", "Revocation latency at edge"):
+        assert words in page
+    assert page.count('class="took"') > 20
+    fragment = browser.page("/gateways/live")
+    assert "<html" not in fragment
+    assert "93.00 s" in fragment
+    assert "1 of 3" in browser.page("/")
+
+
+@stacks.anywhere
+def test_without_a_gateway_the_page_says_so(browser: ConsoleClient) -> None:
+    """And points to where it is told how to name one."""
+    assert "No gateway is named in the settings" in browser.signed_in().page("/gateways")
