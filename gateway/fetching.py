@@ -14,7 +14,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -104,7 +105,9 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
+def fetch_json(
+    url: str, *, cafile: str | None = None, headers: Mapping[str, str] | None = None
+) -> Fetched:
     """GET a JSON document, trusting `cafile` instead of the system's authorities if given.
 
     Raises `KeysUnavailable`, at the latest `FETCH_TIMEOUT` after the connection began.
@@ -124,7 +127,8 @@ def fetch_json(url: str, *, cafile: str | None = None) -> Fetched:
         handlers.append(_Https(deadline, ssl.create_default_context(cafile=cafile)))
     opener = urllib.request.build_opener(*handlers)
     try:
-        with opener.open(url, timeout=FETCH_TIMEOUT) as answer:
+        request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - see above
+        with opener.open(request, timeout=FETCH_TIMEOUT) as answer:
             body = answer.read(MAX_DOCUMENT + 1)
             cache_control = answer.headers.get("Cache-Control", "")
     except urllib.error.HTTPError as error:
@@ -155,7 +159,10 @@ def within(seconds: float, fetch: Callable[[], Fetched]) -> Fetched:
         except Exception as error:  # raised again where it is waited for
             outcome.put(error)
 
-    threading.Thread(target=run, name="gatepass-fetch", daemon=True).start()
+    # In the caller's context: what is logged belongs to its request.
+    threading.Thread(
+        target=copy_context().run, args=(run,), name="gatepass-fetch", daemon=True
+    ).start()
     try:
         found = outcome.get(timeout=seconds)
     except queue.Empty:

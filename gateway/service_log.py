@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+from .request_ids import current
+
 # W3C Trace Context section 3.2.2: version, trace-id, parent-id and flags, in lower case.
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _FIELDS = "gatepass"
@@ -22,7 +24,7 @@ class JsonLines(logging.Formatter):
             "timestamp": _instant(record.created),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
-            **getattr(record, _FIELDS, {}),
+            **_fields_of(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -33,11 +35,17 @@ class PlainLines(logging.Formatter):
     """A line for a person."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, _FIELDS, {})
+        fields = _fields_of(record)
         parts = [_instant(record.created), record.levelname.lower(), record.getMessage()]
         parts += [f"{name}={_plain(value)}" for name, value in fields.items()]
         line = " ".join(parts)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    given: dict[str, Any] = getattr(record, _FIELDS, {})
+    request_id = current.get()
+    return {**given, "request_id": request_id} if request_id else given
 
 
 def _plain(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from tokens import DEFAULT_LEEWAY, InvalidClaim, Recipient
 from .forward_auth import LogRequests
 from .verifier import DEFAULT_MAX_LIFETIME
 
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _SECRETS_IN_QUERY = {"password", "token", "secret", "ssl_password", "sentinel_password"}
 
 
@@ -66,6 +68,12 @@ class ServiceSettings:
     tls_key: Path | None = None
     graceful_timeout: int = 10
     log_requests: LogRequests = LogRequests.REFUSED
+    metrics_token_sha256: str | None = None
+    """Of the token with which `/metrics` may be fetched; without it this machine may."""
+    trust_request_id: bool = False
+    """The gateway sets `X-Request-Id` itself, whatever a client sends."""
+    counts: Path | None = None
+    """Where several processes count together."""
     json: bool = False
 
     def check(self) -> None:
@@ -83,6 +91,10 @@ class ServiceSettings:
         if self.replica_file is not None:
             _check_private(self.replica_file.absolute().parent)
         read_recipients(self.recipients)
+        if self.metrics_token_sha256 is not None and not _SHA256_HEX.match(
+            self.metrics_token_sha256
+        ):
+            raise BadSetting("metrics-token-sha256", "is not 64 lower-case hexadecimal digits")
         if self.issuer_ca is not None:
             _try_certificates(
                 "issuer-ca", lambda: ssl.create_default_context(cafile=self.issuer_ca)

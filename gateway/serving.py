@@ -21,16 +21,25 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from revocation import trace_export
+
 from .bounded_http import BoundedHttp, make_room
-from .fetching import fetch_json
+from .counts import Counts
+from .fetching import Fetch, fetch_json
 from .forward_auth import ForwardAuth, Message, Receive, Send
+from .metrics_access import MetricsAccess
+from .request_ids import RequestIds
 from .service_log import configure_service_log
 from .service_settings import ServiceSettings, read_recipients
 from .verifier import Verifier
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 IDLE_TIMEOUT = 75
 """Seconds for which a gateway may keep an idle connection; nginx keeps its own for 60."""
@@ -47,6 +56,7 @@ class CannotListen(OSError):
 
 def build_application(settings: ServiceSettings) -> ForwardAuth:
     """The service of one process."""
+    tracer = trace_export.start("gatepass-gateway")
     verifier = Verifier(
         issuer=settings.issuer,
         audience=settings.audience,
@@ -60,11 +70,28 @@ def build_application(settings: ServiceSettings) -> ForwardAuth:
         policy=settings.policy,
         shared=settings.replica_file,
         most_entries=settings.most_entries,
-        fetch=partial(
-            fetch_json, cafile=None if settings.issuer_ca is None else str(settings.issuer_ca)
-        ),
+        fetch=_fetch(settings, tracer),
     )
-    return ForwardAuth(verifier, log_requests=settings.log_requests)
+    return ForwardAuth(
+        verifier,
+        log_requests=settings.log_requests,
+        counts=Counts(settings.counts),
+        metrics_access=MetricsAccess(settings.metrics_token_sha256),
+        request_ids=RequestIds(trusted=settings.trust_request_id),
+        tracer=tracer,
+    )
+
+
+def _fetch(settings: ServiceSettings, tracer: Tracer | None) -> Fetch:
+    cafile = None if settings.issuer_ca is None else str(settings.issuer_ca)
+    if tracer is None:
+        return partial(fetch_json, cafile=cafile)
+    from revocation.redis_tracing import trace_commands
+
+    from .tracing import fetch_in_trace
+
+    trace_commands(tracer)
+    return fetch_in_trace(tracer, cafile)
 
 
 class _Worker:
@@ -145,17 +172,19 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> None:
 
 @contextmanager
 def one_replica(settings: ServiceSettings) -> Iterator[tuple[ServiceSettings, Path | None]]:
-    """Settings under which several processes share one copy of the denylist.
+    """Settings under which several processes share one copy of the denylist, and count together.
 
     In memory where the system has a place for it, for nobody else to read or write; that directory
     goes with the service.
     """
-    if settings.workers == 1 or settings.replica_file is not None:
+    if settings.workers == 1:
         yield settings, None
         return
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp: 0700
-    with tempfile.TemporaryDirectory(prefix="gatepass-gateway-", dir=place) as directory:
-        yield replace(settings, replica_file=Path(directory, "replica")), Path(directory)
+    with tempfile.TemporaryDirectory(prefix="gatepass-gateway-", dir=place) as name:
+        directory = Path(name)
+        replica = settings.replica_file or directory / "replica"
+        yield replace(settings, replica_file=replica, counts=directory), directory
 
 
 class _Context:

@@ -21,6 +21,7 @@ from revocation import (
 from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Malformed, Recipient
 
 from .bearer import bearer_token
+from .errors import Refusable
 from .feed_signature import FeedSignature
 from .fetching import Fetch, fetch_json
 from .jwks import JwksClient, WouldWait
@@ -104,6 +105,10 @@ class Verifier:
             for find_key in (self._keys.find, self._keys.find_at_once)
         )
         self._waiting = WaitingThreads()
+        self.passed = 0
+        """Tokens that passed, in this process."""
+        self.refusals: dict[str, int] = {}
+        """Tokens that did not, by the error's code."""
 
     @property
     def replica(self) -> Replica:
@@ -134,8 +139,13 @@ class Verifier:
         `revocation.TokenRevoked`, `revocation.ReplicaStale`, `revocation.DenylistUnavailable`,
         `KeysUnavailable`.
         """
-        verified = self._verified(token, self._tokens)
-        self._replica.check_candidate(verified, policy)
+        try:
+            verified = self._verified(token, self._tokens)
+            self._replica.check_candidate(verified, policy)
+        except Refusable as error:
+            self._count_refusal(error.code)
+            raise
+        self.passed += 1
         claims = verified.claims
         return verified.own_claims() if claims.extra else claims
 
@@ -153,12 +163,17 @@ class Verifier:
                 self._replica.check_candidate(verified, policy)
         except WouldWait:
             return await self._waiting.run(self.verify, token, policy)
-        except ReplicaStale:
-            if (policy or self._policy) is not StalePolicy.ASK:
-                raise
-            return await self._waiting.run(self.verify, token, policy)
+        except Refusable as error:
+            if isinstance(error, ReplicaStale) and (policy or self._policy) is StalePolicy.ASK:
+                return await self._waiting.run(self.verify, token, policy)
+            self._count_refusal(error.code)
+            raise
+        self.passed += 1
         claims = verified.claims
         return verified.own_claims() if claims.extra else claims
+
+    def _count_refusal(self, code: str) -> None:
+        self.refusals[code] = self.refusals.get(code, 0) + 1
 
     def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
         """The token, all but revocation checked: from the cache if it is still as it was then."""

@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -23,11 +25,12 @@ class WaitingThreads:
         self._process = 0
 
     async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """What `call` returns or raises."""
+        """What `call` returns or raises, in the caller's context."""
         if self._pool is None or self._process != os.getpid():
             self._pool = ThreadPoolExecutor(_THREADS, "gatepass-wait")
             self._process = os.getpid()
-        return await asyncio.wrap_future(self._pool.submit(call, *args, **options))
+        work = partial(copy_context().run, call, *args, **options)
+        return await asyncio.wrap_future(self._pool.submit(work))
 
     def stop(self) -> None:
         """Wait for nothing more; what has begun ends by itself."""

@@ -59,6 +59,14 @@ def write_self_signed(directory: Path, host: str) -> tuple[Path, Path]:
     return certificate_path, key_path
 
 
+def end_of(chain: bytes) -> float:
+    """When the first certificate of a PEM chain is over, seconds since the epoch.
+
+    Raises `ValueError`.
+    """
+    return x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp()
+
+
 def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

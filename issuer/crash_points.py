@@ -52,6 +52,8 @@ class CrashPoint(StrEnum):
     """Events are in the log; their drafts are still there, and nobody has been told."""
     AUDIT_CONSUMED = "audit.consumed"
     """A follower of the log has dealt with events, and its place does not say so yet."""
+    AUDIT_REDACTION_NOTED = "audit.redaction_noted"
+    """The log says that events are taken out of it; they are still there."""
     KEYS_BEFORE_WRITE = "keys.before_write"
     KEYS_TEMPORARY_MADE = "keys.temporary_made"
     KEYS_BEFORE_RENAME = "keys.before_rename"

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,8 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from . import tracing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format of Prometheus."""
@@ -131,6 +133,19 @@ class Metrics:
             "Passwords for which there was no room in the queue, or no turn in time.",
             registry=registry,
         )
+        self._streams = Gauge(
+            "gatepass_feed_streams",
+            "Gateways that follow the denylist over HTTP now, by the name in the settings.",
+            ["gateway"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._snapshots = Counter(
+            "gatepass_feed_snapshots",
+            "Snapshots that gateways have asked for: one at a start, more where they lost touch.",
+            ["gateway"],
+            registry=registry,
+        )
 
         self._notifications = Counter(
             "gatepass_notifications",
@@ -155,6 +170,14 @@ class Metrics:
         """Count a revocation that was acknowledged."""
         self._revocations.labels(reason).observe(seconds)
 
+    def following(self, gateway: str, stream: Iterable[bytes]) -> FollowedStream:
+        """Count a gateway's stream for as long as it lasts."""
+        return FollowedStream(stream, self._streams.labels(gateway))
+
+    def snapshot(self, gateway: str) -> None:
+        """Count a snapshot."""
+        self._snapshots.labels(gateway).inc()
+
     def notified(self, channel: str, outcome: str) -> None:
         """Count an attempt to tell a receiver of an event, or that one was given up."""
         self._notifications.labels(channel, outcome).inc()
@@ -165,7 +188,8 @@ class Metrics:
         self._queue.inc()
         turn = HashingTurn()
         try:
-            yield turn
+            with tracing.span("hash password"):
+                yield turn
         finally:
             self._queue.dec()
             if turn.begun is None:
@@ -195,3 +219,23 @@ class HashingTurn:
     def begins(self) -> None:
         """Its turn has come."""
         self.begun = perf_counter()
+
+
+class FollowedStream:
+    """A stream that is counted until it is closed, however often that is said."""
+
+    def __init__(self, stream: Iterable[bytes], open_ones: Gauge) -> None:
+        self._stream = stream
+        self._open_ones: Gauge | None = open_ones
+        open_ones.inc()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        open_ones, self._open_ones = self._open_ones, None
+        if open_ones is not None:
+            open_ones.dec()
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()

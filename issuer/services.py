@@ -296,7 +296,14 @@ def build_services(
         gateways=Gateways(settings.gateways),
         feed=_feed(settings, denylist, keys, now),
         metrics=metrics,
-        state_metrics=StateMetrics(engine, denylist, lambda: keys.ring, now),
+        state_metrics=StateMetrics(
+            engine,
+            denylist,
+            lambda: keys.ring,
+            now,
+            denylist_url=settings.denylist,
+            certificate=settings.tls_certificate,
+        ),
         watch=Watch(settings.console, engine, now),
         notifications=open_notifications(
             settings,

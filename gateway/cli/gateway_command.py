@@ -152,6 +152,17 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     type=click.Choice([which.value for which in LogRequests]),
     help="Which decisions are logged, on standard error.",
 )
+@_option(
+    "metrics-token-sha256",
+    metavar="DIGEST",
+    help="SHA-256, in hexadecimal, of the token that opens /metrics; without it, this machine may"
+    " fetch them.",
+)
+@_option(
+    "trust-request-id",
+    is_flag=True,
+    help="The gateway sets X-Request-Id itself, so take it; else each request gets one here.",
+)
 @_option("json", is_flag=True, help="Print the first line and the log as JSON objects.")
 @click.pass_context
 def gateway(
@@ -161,7 +172,8 @@ def gateway(
 
     `/verify` answers 200 with X-Gatepass-* headers about the caller, 401, 403 or 503;
     `/verify/scope=orders:write&role=editor&policy=ask` asks for more. `/healthz` tells that it
-    runs, `/readyz` that it has the keys and an up-to-date copy of the denylist. The first line on
+    runs, `/readyz` that it has the keys and an up-to-date copy of the denylist, `/metrics` is for
+    Prometheus. The first line on
     standard output is its address. SIGTERM or Ctrl-C finishes the requests under way.
     """
     denylist = denylist_url(context, denylist, denylist_file, variable=_variable("denylist"))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import redis
+from redis.cluster import RedisCluster
 
 from revocation.redis_circuit import Circuits
 from revocation.redis_client import Link, load_script
@@ -16,7 +17,7 @@ SHARDS = 16
 
 
 class RedisStates:
-    """Implements `States`: one round trip to load, and one for each shard to save."""
+    """Implements `States`: one round trip to load, and one to save; on a Cluster one a shard."""
 
     def __init__(
         self,
@@ -28,6 +29,8 @@ class RedisStates:
         self._client = client
         self._link = Link(client, AnomaliesUnavailable, circuits)
         self._namespace = namespace
+        # A script's keys lie on one node; without a Cluster all do.
+        self._spread = isinstance(client, RedisCluster)
         self._save = client.register_script(load_script("issuer.anomalies", "save"))
 
     def _key(self, name: str) -> str:
@@ -54,7 +57,7 @@ class RedisStates:
         shards: defaultdict[str, list[tuple[str, str, int]]] = defaultdict(list)
         for name, (text, seconds) in records.items():
             key = self._key(name)
-            shards[key.partition("}")[0]].append((key, text, seconds))
+            shards[key.partition("}")[0] if self._spread else ""].append((key, text, seconds))
         for shard in shards.values():
             keys = [key for key, _, _ in shard]
             with self._link.use(keys[0]):

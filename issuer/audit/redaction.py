@@ -11,11 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..crash_points import CrashPoint, reach
 from ..database.engine import reading, writing
 from ..database.tables import audit_head, audit_log, audit_sessions
 from .event import Event, EventKind
-from .log import read_head
-from .outbox import happened, pend
+from .log import AuditLog, read_head
+from .outbox import happened
 from .settings import AuditSettings
 
 BATCH = 2000
@@ -49,9 +50,14 @@ class Redaction:
     """Takes events out, by age or by person."""
 
     def __init__(
-        self, engine: sa.Engine, settings: AuditSettings, clock: Callable[[], float]
+        self,
+        engine: sa.Engine,
+        audit_log: AuditLog,
+        settings: AuditSettings,
+        clock: Callable[[], float],
     ) -> None:
         self._engine = engine
+        self._log = audit_log
         self._settings = settings
         self._clock = clock
 
@@ -90,34 +96,39 @@ class Redaction:
         return total
 
     def _batch(self, wanted: Sequence[sa.ColumnElement[bool]], why: str) -> int:
-        with writing(self._engine) as connection:
-            query = sa.select(audit_log.c.seq).where(audit_log.c.body.is_not(None), *wanted)
+        query = sa.select(audit_log.c.seq).where(audit_log.c.body.is_not(None), *wanted)
+        with reading(self._engine) as connection:
             seqs = connection.scalars(query.order_by(audit_log.c.seq).limit(BATCH)).all()
-            if not seqs:
-                return 0
+        if not seqs:
+            return 0
+        # Told first: whoever verifies the log meanwhile, or after a death in between, finds no row
+        # that was emptied by nobody.
+        self._note(why, to_ranges(seqs))
+        reach(CrashPoint.AUDIT_REDACTION_NOTED)
+        with writing(self._engine) as connection:
             connection.execute(
                 sa.update(audit_log).where(audit_log.c.seq.in_(seqs)).values(**_EMPTY)
             )
-            self._note(connection, why, to_ranges(seqs))
-            return len(seqs)
+        return len(seqs)
 
     def _drop_the_oldest(self) -> None:
         """Let go of empty rows at the log's beginning; where it begins now is noted."""
-        with writing(self._engine) as connection:
+        with reading(self._engine) as connection:
             head = read_head(connection)
             first_kept = connection.scalar(
                 sa.select(sa.func.min(audit_log.c.seq)).where(audit_log.c.body.is_not(None))
             )
-            if first_kept is None or first_kept <= head.base_seq + 1:
-                return
-            last = sa.select(audit_log.c.hash).where(audit_log.c.seq == first_kept - 1)
-            base = first_kept - 1
+        if first_kept is None or first_kept <= head.base_seq + 1:
+            return
+        base = first_kept - 1
+        # Says of all of them at once that they were taken out.
+        self._note("base", [[1, base]])
+        with writing(self._engine) as connection:
+            last = sa.select(audit_log.c.hash).where(audit_log.c.seq == base)
             connection.execute(
                 sa.update(audit_head).values(base_seq=base, base_hash=connection.scalar(last))
             )
             connection.execute(sa.delete(audit_log).where(audit_log.c.seq <= base))
-            # Says of all of them at once that they were taken out.
-            self._note(connection, "base", [[1, base]])
 
     def _spent(self) -> int:
         """Take out redactions all of whose rows lie before the log's beginning."""
@@ -140,6 +151,7 @@ class Redaction:
         # The last one that speaks of the beginning stays.
         return self._all([audit_log.c.seq.in_(spent[:-1])], "age:redacted") if spent[1:] else 0
 
-    def _note(self, connection: sa.Connection, why: str, ranges: list[list[int]]) -> None:
+    def _note(self, why: str, ranges: list[list[int]]) -> None:
         details = {"events": sum(last - first + 1 for first, last in ranges), "ranges": ranges}
-        pend(connection, happened(EventKind.REDACTED, self._clock(), why=why, details=details))
+        event = happened(EventKind.REDACTED, self._clock(), why=why, details=details)
+        self._log.append([event])

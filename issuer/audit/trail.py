@@ -41,7 +41,7 @@ class Audit:
         former = [old.get_secret_value() for old in settings.old_secrets]
         self.keys = ChainKeys(own, former if secret in {None, own} else [*former, secret])
         self.log = AuditLog(engine, self.keys, treatment(settings.addresses, self.keys.current))
-        self.redaction = Redaction(engine, settings, clock)
+        self.redaction = Redaction(engine, self.log, settings, clock)
         self._engine = engine
         self._clock = clock
         self._recorder = Recorder(engine, self.log, families, clock, self._wake_followers)

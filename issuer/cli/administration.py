@@ -244,7 +244,7 @@ def users_factors(cli: Cli, username: str, action: str | None) -> None:
         removed = len(changes.reset(services, account))
         cli.emit(
             {"username": account.username, "removed": removed},
-            f"removed {removed} factors of {account.username} and ended every session",
+            f"removed {removed} factor(s) of {account.username} and ended every session",
         )
         return
     held = services.factors.of(account.id)

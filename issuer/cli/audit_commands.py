@@ -31,6 +31,14 @@ _PROGRESS_FROM = 20_000
 """Events; fewer are verified in a moment."""
 
 
+_OUTPUT = click.option(
+    "--output",
+    type=click.File("w", atomic=True, lazy=True),
+    default="-",
+    help="A file in place of standard output.",
+)
+
+
 class Moment(click.ParamType[float]):
     """A time: ISO 8601, or how long ago (`90s`, `15m`, `2h`, `7d`)."""
 
@@ -173,7 +181,13 @@ def _verified(cli: Cli, services: Services, expected: tuple[int, str] | None) ->
 
 @audit.command("search")
 @_filters
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="No more than this.",
+)
 @click.option("--before", type=click.IntRange(1), help="Before this seq: the next page.")
 @command_options
 def audit_search(cli: Cli, limit: int, **given: Any) -> None:
@@ -212,9 +226,14 @@ def _row(recorded: Recorded, names: dict[str, str]) -> dict[str, Any]:
 @audit.command("export")
 @_filters
 @click.option(
-    "--format", "form", type=click.Choice(sorted(FORMATS)), default="jsonl", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(sorted(FORMATS)),
+    default="jsonl",
+    show_default=True,
+    help="What is written.",
 )
-@click.option("--output", type=click.File("w", atomic=True, lazy=True), default="-")
+@_OUTPUT
 @command_options
 def audit_export(cli: Cli, form: str, output: IO[str], **given: Any) -> None:
     """Write every event that fits, the oldest first: JSON lines, CSV, or syslog (RFC 5424)."""
@@ -271,7 +290,7 @@ def _person(services: Services, username: str | None, sub: str | None) -> tuple[
 @person.command("export")
 @click.argument("username", required=False)
 @click.option("--sub", help="The account's id, where the account is gone.")
-@click.option("--output", type=click.File("w", atomic=True, lazy=True), default="-")
+@_OUTPUT
 @command_options
 def person_export(cli: Cli, username: str | None, sub: str | None, output: IO[str]) -> None:
     """Write one JSON object: the account, its sessions, and every event about it."""

@@ -30,6 +30,7 @@ PLACES = {
     "journal": _ours("administration", "journal"),
     "notifications": _ours("notification_commands", "notifications"),
     "config": _ours("config", "config"),
+    "doctor": _ours("doctor", "doctor"),
     "migrate": _ours("config", "migrate"),
     "backup": _ours("backup_commands", "backup"),
     "restore": _ours("backup_commands", "restore_backup"),

@@ -12,9 +12,10 @@ import click
 import structlog
 
 from keys.memory import forbid_dumps
-from revocation import DenylistUnavailable
+from revocation import DenylistUnavailable, trace_export
 from revocation.redis_client import evicting_policy
 
+from .. import tracing
 from ..app import create_app
 from ..database import migrate, open_engine, require_schema
 from ..demo import Demo, DemoWorker
@@ -78,8 +79,12 @@ class _IssuerWorker:
                 " hashing.waiting or receivers that poll, need a restart"
             )
         require_certificate(settings)
+        tracer = tracing.start("gatepass-issuer")
         self._services = build_services(settings)
-        return create_app(settings, services=self._services)
+        app = create_app(settings, services=self._services)
+        if tracer is not None:
+            tracing.instrument(app, self._services.engine, tracer)
+        return app
 
     def start(self) -> None:
         if self._services is not None:
@@ -92,6 +97,8 @@ class _IssuerWorker:
     def stop(self) -> None:
         if self._services is not None:
             self._services.stop()
+        if trace_export.wanted():
+            trace_export.stop()
 
 
 def check_deployment(settings: Settings) -> None:

@@ -34,6 +34,8 @@ ANY_TIME = frozenset({"console.sign_out"})
 """What may be done however long ago the password was given."""
 
 _EXTENSION = "gatepass-console"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 section 9.2.1)."""
 _TOKEN, _PASSWORD = "form", "password"
 _PROOF = frozenset({_TOKEN, _PASSWORD, "code", "passkey"})
 FACTOR_WANTED = "this account has a second factor: give the password once more, and that with it"
@@ -75,7 +77,8 @@ def administrator() -> Administrator:
 
 def require_administrator() -> AnyResponse | str | tuple[str, int] | None:
     """Before every request to the console: None where it may go on. Raises `OAuthError`."""
-    if request.method == "POST":
+    changes = request.method not in _HARMLESS
+    if changes:
         require_own_page()
     if request.endpoint in OPEN:
         return None
@@ -87,7 +90,7 @@ def require_administrator() -> AnyResponse | str | tuple[str, int] | None:
             raise OAuthError(403, "signed_out", "the session has ended; sign in again")
         return redirect(url_for("console.sign_in_form", next=_way_back()), 303)
     _go_on_as(admin)
-    if request.method != "POST":
+    if not changes:
         return None
     given = read_form().given()
     if not sessions().is_form_of(admin, given.get(_TOKEN, "")):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from keys import Key, KeyState, RotationPolicy
 
-from .queries import BLOCKS
+from .queries import ALARMS, BLOCKS
 from .replicas import Latency, Reading, latency_between
 from .scales import Window, axis, clock_time, latency, moment, span, ticks
 from .watching import Noted
@@ -123,34 +123,41 @@ def _most_of_each(points: Sequence[tuple[int, int]], step: int) -> list[tuple[in
 # --- failures and blocks -------------------------------------------------------------------------
 
 
+_TROUBLE = (
+    ("failed", "failure", "Failures: refused logins, refreshes, clients"),
+    ("blocked", "block", "Blocks: limits reached, sessions ended for reuse"),
+    ("alarmed", "alarm", "Alarms of the anomaly rules"),
+)
+"""From the bottom upwards."""
+
+
 def trouble(counts: Mapping[tuple[int, str], int], window: Window, now: float) -> Plot:
-    """Bars of failures, and of blocks on top of them."""
+    """Bars of failures, with blocks and alarms on top of them."""
     step = window.step
     until = int(now) - int(now) % step + step
     since = until - window.length
     begins = range(since, until, step)
-    failed, blocked = dict.fromkeys(begins, 0), dict.fromkeys(begins, 0)
+    found = {name: dict.fromkeys(begins, 0) for name, _, _ in _TROUBLE}
     for (begun, kind), count in counts.items():
-        of_its_kind = blocked if kind in BLOCKS else failed
+        of_its_kind = found[_trouble_of(kind)]
         if begun in of_its_kind:
             of_its_kind[begun] += count
-    numbers = axis(max(failed[begun] + blocked[begun] for begun in begins))
+    sums = {begun: sum(each[begun] for each in found.values()) for begun in begins}
+    numbers = axis(max(sums.values()))
     boxes: list[Box] = []
     for begun in begins:
         x, width = _part(begun, since, until), 100 * step / window.length
         top = 100.0
-        for kind, count in (("failed", failed[begun]), ("blocked", blocked[begun])):
-            if count:
+        for name, noun, _ in _TROUBLE:
+            if count := found[name][begun]:
                 height = 100 * count / numbers[-1]
                 top -= height
-                what = _count(count, "failure" if kind == "failed" else "block")
-                text = f"{moment(begun)}: {what}"
-                boxes.append(Box(x + width * 0.1, top, width * 0.8, height, kind, text))
-    sums = sum(failed.values()), sum(blocked.values())
-    says = f"{_count(sums[0], 'failure')} and {_count(sums[1], 'block')}, {window.name.lower()}."
-    if any(sums):
-        worst = max(begins, key=lambda begun: failed[begun] + blocked[begun])
-        says += f" The most from {moment(worst)} UTC on."
+                text = f"{moment(begun)}: {_count(count, noun)}"
+                boxes.append(Box(x + width * 0.1, top, width * 0.8, height, name, text))
+    totals = [_count(sum(found[name].values()), noun) for name, noun, _ in _TROUBLE]
+    says = f"{totals[0]}, {totals[1]} and {totals[2]}, {window.name.lower()}."
+    if any(sums.values()):
+        says += f" The most from {moment(max(begins, key=sums.__getitem__))} UTC on."
     return Plot(
         id="trouble",
         title="Failures and blocks",
@@ -159,17 +166,21 @@ def trouble(counts: Mapping[tuple[int, str], int], window: Window, now: float) -
         x_ticks=_x_ticks(since, until, window.tick),
         y_ticks=_y_ticks(numbers),
         boxes=tuple(boxes),
-        legend=(("failed", "Failures: refused logins, refreshes, clients"), ("blocked", "Blocks")),
-        empty="" if any(sums) else "Nothing was refused or blocked.",
+        legend=tuple((name, text) for name, _, text in _TROUBLE),
+        empty="" if any(sums.values()) else "Nothing was refused or blocked.",
         table=Table(
-            ("From (UTC)", "Failures", "Blocks"),
+            ("From (UTC)", "Failures", "Blocks", "Alarms"),
             tuple(
-                (moment(begun), str(failed[begun]), str(blocked[begun]))
+                (moment(begun), *(str(found[name][begun]) for name, _, _ in _TROUBLE))
                 for begun in begins
-                if failed[begun] or blocked[begun]
+                if sums[begun]
             ),
         ),
     )
+
+
+def _trouble_of(kind: str) -> str:
+    return "alarmed" if kind in ALARMS else "blocked" if kind in BLOCKS else "failed"
 
 
 def _count(number: int, noun: str) -> str:
@@ -181,7 +192,13 @@ def _count(number: int, noun: str) -> str:
 
 def key_lines(keys: Sequence[Key], policy: RotationPolicy, now: float) -> Plot:
     """A row for each key: when it waited, signs, and verifies what it signed."""
-    phases = [phases_of(key, policy, now) for key in keys]
+    # Which algorithm's present key makes room for its successor when.
+    due = {
+        key.alg: float((key.activated or 0) + policy.period(key.alg))
+        for key in keys
+        if key.state is KeyState.ACTIVE
+    }
+    phases = [phases_of(key, policy, max(now, due.get(key.alg, now)), now) for key in keys]
     since = min([now - 60, *(phase[0][1] for phase in phases)])
     until = max([now + 60, *(phase[-1][2] for phase in phases)])
     boxes: list[Box] = []
@@ -224,9 +241,14 @@ def key_lines(keys: Sequence[Key], policy: RotationPolicy, now: float) -> Plot:
     )
 
 
-def phases_of(key: Key, policy: RotationPolicy, now: float) -> list[tuple[KeyState, float, float]]:
-    """The states of a key with their beginnings and ends; those ahead are foreseen."""
-    foreseen = max(float(key.created + policy.lead), now)
+def phases_of(
+    key: Key, policy: RotationPolicy, due: float, now: float
+) -> list[tuple[KeyState, float, float]]:
+    """The states of a key with their beginnings and ends; those ahead are foreseen.
+
+    `due` is when the key before it makes room.
+    """
+    foreseen = max(float(key.created + policy.lead), due)
     activated = foreseen if key.activated is None else float(key.activated)
     demoted = key.demoted or max(activated + policy.period(key.alg), now)
     gone = key.gone_at or demoted + policy.keep(key.alg)

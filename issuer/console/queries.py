@@ -130,8 +130,10 @@ FAILURES = (
     EventKind.REFRESH_REFUSED,
 )
 """Somebody was refused; a login counts where its outcome is a failure."""
-BLOCKS = (EventKind.LOGIN_LIMITED, EventKind.REUSE_DETECTED, EventKind.ANOMALY)
-"""Somebody was kept out, or a session ended, for what it looked like."""
+BLOCKS = (EventKind.LOGIN_LIMITED, EventKind.REUSE_DETECTED)
+"""Somebody was kept out, or a session ended."""
+ALARMS = (EventKind.ANOMALY,)
+"""Something looked wrong, whatever was done about it."""
 
 
 def trouble(engine: sa.Engine, since: int, until: int, step: int) -> Mapping[tuple[int, str], int]:
@@ -143,7 +145,7 @@ def trouble(engine: sa.Engine, since: int, until: int, step: int) -> Mapping[tup
         .where(
             audit_log.c.time >= since * 1000,
             audit_log.c.time < until * 1000,
-            audit_log.c.kind.in_([*FAILURES, *BLOCKS]),
+            audit_log.c.kind.in_([*FAILURES, *BLOCKS, *ALARMS]),
             sa.or_(audit_log.c.kind != EventKind.LOGIN, audit_log.c.outcome == Outcome.FAILURE),
         )
         .group_by(bucket, audit_log.c.kind)

@@ -280,6 +280,14 @@ class ConsoleSessions:
     def sign_out(self, admin: Administrator) -> None:
         self._end(admin.family, Reason.LOGOUT)
 
+    def end_before(self, cookie: str | None) -> None:
+        """End the session whose cookie a new one replaces (ASVS 7.2.4), whoever's it was."""
+        claims = None if cookie is None else self._open(self._cookies, cookie)
+        if claims is not None:
+            self._services.revoker.end_session(
+                claims.sub, claims.sid, reason=Reason.LOGOUT, absolute_end=claims.exp
+            )
+
     def _end(self, family: Family, reason: Reason) -> None:
         self._services.revoker.end_session(
             family.sub, family.sid, reason=reason, absolute_end=family.absolute_end

@@ -24,6 +24,7 @@ from ..errors import OAuthError, invalid_grant, too_many_requests, unavailable
 from ..factors import FactorRequired, FactorUnreadable
 from ..families import FamilyUnavailable
 from ..http.body import read_form
+from ..http.cookies import sent_cookie
 from ..http.current import client_address, context, services
 from ..journal import Reason
 from ..limits import TooManyRequests
@@ -63,7 +64,7 @@ def add_console(app: Flask, parts: Services) -> None:
         app.register_blueprint(blueprint)
 
 
-@blueprint.app_context_processor
+@blueprint.context_processor
 def shared() -> dict[str, Any]:
     """What every template may use."""
     return {
@@ -108,6 +109,7 @@ def sign_in() -> Response | tuple[str, int, dict[str, str]]:
     except TooManyRequests as error:
         problem = too_many_requests(error.retry_after)
     else:
+        sessions().end_before(sent_cookie(guard.COOKIE))
         guard.keep(admin)
         return redirect(back, 303)
     page = render_template(

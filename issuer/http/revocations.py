@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from revocation import DenylistReplaced, FeedGap, RevocationError
 from revocation.http_wire import BadMessage, check_nonce, digest, read_cursor, read_lookup
@@ -25,6 +25,7 @@ _JWT = "application/jwt"
 def snapshot() -> Response:
     compressed = request.accept_encodings["gzip"] > 0
     download = _feed().snapshot(compressed=compressed)
+    services().metrics.snapshot(g.gateway)
     response = Response(content_type="application/octet-stream")
     if compressed:
         response.headers["Content-Encoding"] = "gzip"
@@ -76,7 +77,7 @@ def events() -> Response:
         raise invalid_request(str(error)) from None
     response = Response(content_type="text/event-stream")
     if request.method != "HEAD":  # which reads no stream, and would keep its place
-        response.response = feed.stream(after)
+        response.response = services().metrics.following(g.gateway, feed.stream(after))
     # For proxies: pass each event on at once (nginx's way to say so).
     response.headers["X-Accel-Buffering"] = "no"
     response.headers["Connection"] = "close"
@@ -109,6 +110,7 @@ def _feed() -> Feed:
     # Where no gateway is configured nobody has a secret.
     if parts.feed is None or not parts.gateways.authenticate(*given):
         raise invalid_client("unknown gateway or wrong secret")
+    g.gateway = given[0]
     return parts.feed
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 
+import pyotp
 import pytest
 from harness.issuer_app import claims_of
 from harness.running_demo import SOURCES, Person, Run, RunningDemo
+from harness.web import ask
 
 CHOSEN = "seven violet otters juggle 91"
 
@@ -190,3 +192,23 @@ def test_end_every_session(run: Run, demo: RunningDemo, person: Person) -> None:
     # Their password is as good as before.
     again = demo.site.login(person.username, person.password).granted()
     assert demo.site.api(again["access_token"]).status == 200
+
+
+def test_factors_are_listed_and_taken_away(run: Run, demo: RunningDemo, person: Person) -> None:
+    """`users factors` tells what a person has; `reset` leaves the password, and no session."""
+    listed = run("users", "factors", person.username).done().out
+    assert listed == "no factors: the password is all that is asked for\n"
+    site = demo.site
+    grant = site.login(person.username, person.password).granted()
+    token, url = grant["access_token"], f"{site.base_url}/factors"
+    begun = ask("POST", f"{url}/totp", json_body={"label": "my phone"}, token=token).json
+    given = {"id": begun["id"], "otp": pyotp.TOTP(begun["secret"]).now(), "transport": "body"}
+    done = ask("POST", f"{url}/totp/confirm", json_body=given, token=token).json
+    told = run("users", "factors", person.username, "--json").done().json
+    assert [each["label"] for each in told["factors"]] == ["my phone"]
+    assert begun["secret"] not in run("users", "factors", person.username).done().out
+    assert site.login(person.username, person.password).status == 401
+    reset = run("users", "factors", person.username, "reset").done().out
+    assert reset == f"removed 1 factor(s) of {person.username} and ended every session\n"
+    assert ask("GET", url, token=done["access_token"]).status == 401
+    site.login(person.username, person.password).granted()

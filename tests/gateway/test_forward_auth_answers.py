@@ -73,7 +73,9 @@ def test_a_route_may_ask_for_more_of_the_person(
     assert service.verify(old, "/verify/acr=aal1").status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/verify/", "/verify/orders", "/metrics", "/verify/policy="])
+@pytest.mark.parametrize(
+    "path", ["/", "/verify/", "/verify/orders", "/metrics/x", "/verify/policy="]
+)
 def test_a_path_that_asks_for_nothing_known_refuses(
     service: ForwardAuthService, source: TokenSource, path: str
 ) -> None:

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness.forward_auth import ForwardAuthService, Line
+from harness.forward_auth import ForwardAuthService, Line, children, command_of
 from harness.processes import monotonic, until
 from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
@@ -207,16 +207,3 @@ def maps_of(pids: list[int]) -> set[Path]:
 def is_polling(pid: int) -> bool:
     """Whether a process's first thread is in poll(2), where it waits for a worker's answer."""
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in POLLING
-
-
-def children(pid: int) -> list[int]:
-    """A process's children that are servers, not multiprocessing's helper."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found if "spawn_main" in command_of(int(each))]
-
-
-def command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""

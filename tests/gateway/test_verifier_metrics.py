@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 
 import pytest
 from harness.processes import until
 from harness.redis_server import RedisServer
+from harness.token_source import TokenSource
 from prometheus_client import CollectorRegistry
 
 from gateway import Verifier
 from gateway.metrics import VerifierMetrics
-from revocation import Entry, open_denylist
+from revocation import Entry, ReplicaStale, StalePolicy, open_denylist
+from tokens import TokenError
 
 HEARTBEAT = 0.1
 
@@ -57,3 +60,33 @@ def test_latency_and_staleness_are_told(redis_server: RedisServer) -> None:
         assert sample(registry, "revocation_latency_seconds_count") == 5
         assert sample(registry, "revocation_latency_seconds_bucket", le="+Inf") == 5
     denylist.close()
+
+
+def test_each_verification_is_counted_once(source: TokenSource) -> None:
+    """Also one that begins on the event loop and is left to a thread that waits for the issuer."""
+    verifier = Verifier(
+        issuer=source.url, audience="api", denylist=source.denylist_url, heartbeat_interval=0.25
+    )
+    registry = CollectorRegistry()
+    registry.register(VerifierMetrics(verifier))
+    good, expired = source.token(), source.token(exp=int(time.time()) - 3600)
+    unknown = TokenSource(source.denylist_url).token(iss=source.url)
+
+    def count(outcome: str) -> float:
+        return registry.get_sample_value("gatepass_verifications_total", {"outcome": outcome}) or 0
+
+    # Without a copy every policy but `ask` refuses, and that asks for a copy, too.
+    with pytest.raises(ReplicaStale):
+        asyncio.run(verifier.averify(good, StalePolicy.ASK))
+    assert count("replica_stale") == 1
+    with verifier:
+        assert verifier.replica.wait_in_step(20)
+        verifier.verify(good)
+        asyncio.run(verifier.averify(good))
+        for token in (expired, unknown):
+            with pytest.raises(TokenError):
+                verifier.verify(token)
+            with pytest.raises(TokenError):
+                asyncio.run(verifier.averify(token))
+    assert [count(one) for one in ("allowed", "expired", "unknown_kid")] == [2, 2, 2]
+    assert count("replica_stale") == 1

@@ -198,11 +198,8 @@ def to_the_first_revision(lines: list[Any]) -> None:
     for line in lines[1:]:
         if isinstance(line, dict) and "table" in line:
             table = line["table"]
-        if isinstance(line, dict) and "rows" in line:
-            line["rows"] = {name: n for name, n in line["rows"].items() if name in FIRST_TABLES}
-        elif table not in FIRST_TABLES:
-            continue
-        kept.append(line)
+        if table in FIRST_TABLES:
+            kept.append(line)
     lines[:] = kept
 
 

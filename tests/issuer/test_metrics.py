@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from harness import stacks
+from harness.certificates import make_certificates
 from harness.issuer_app import (
     METRICS_TOKEN,
     PASSWORD,
     USERNAME,
     IssuerApp,
+    basic,
     bearer,
     granted,
     refused,
@@ -151,6 +155,43 @@ def test_a_store_that_is_down_is_told(issuer: IssuerApp, monkeypatch: pytest.Mon
     assert of(issuer, "gatepass_store_up", store="denylist") == 0
     assert of(issuer, "gatepass_store_up", store="database") == 1
     assert not [name for name, _ in metrics_of(issuer) if name == "gatepass_denylist_ready"]
+
+
+@stacks.anywhere
+def test_gateways_that_follow_are_counted(issuer: IssuerApp) -> None:
+    """By the name in the settings, while the stream lasts; nobody else makes a label."""
+    position = issuer.services.denylist.state().position
+    cursor = f"{position.epoch}.{position.seq}.{position.chain}"
+    client = issuer.app.test_client()
+    url = f"/revocations/events?after={cursor}"
+    stream = client.get(url, headers=basic("edge"), buffered=False)
+    assert stream.status_code == 200
+    assert of(issuer, "gatepass_feed_streams", gateway="edge") == 1
+    stream.close()
+    assert of(issuer, "gatepass_feed_streams", gateway="edge") == 0
+    assert client.get("/revocations", headers=basic("edge")).status_code == 200
+    assert client.get("/revocations", headers=basic("made-up")).status_code == 401
+    assert of(issuer, "gatepass_feed_snapshots_total", gateway="edge") == 1
+    assert not [labels for _, labels in metrics_of(issuer) if ("gateway", "made-up") in labels]
+
+
+@stacks.on_redis
+def test_the_denylists_server_is_told_of(issuer: IssuerApp) -> None:
+    """Its memory, the bound of it, and its read replicas."""
+    assert of(issuer, "gatepass_redis_memory_bytes") > 100_000
+    assert of(issuer, "gatepass_redis_memory_limit_bytes") == 0
+    assert of(issuer, "gatepass_redis_replicas") == 0
+
+
+@stacks.anywhere
+def test_a_certificates_end_is_told(make_issuer: Callable[..., IssuerApp], tmp_path: Path) -> None:
+    """Of the file that is served, so that a renewal shows at once."""
+    made = make_certificates(tmp_path)
+    name = "gatepass_tls_certificate_expires_timestamp_seconds"
+    issuer = make_issuer(tls_certificate=made.certificate, tls_key=made.key)
+    assert of(issuer, name) == datetime(2099, 1, 1, tzinfo=UTC).timestamp()
+    made.certificate.write_text("half of it")
+    assert name not in {found for found, _ in metrics_of(issuer)}
 
 
 @stacks.anywhere

@@ -120,6 +120,7 @@ MUTANTS: dict[str, Mutant] = {
     "no time": ("raise_versions", _without_time, "in-place", "directory", True, "refresh"),
     "no versions": ("raise_versions", _nothing, "in-place", "directory", True, "refresh"),
     "resets kept": ("forget_resets", _nothing, "in-place", "directory", False, "reset"),
+    "codes kept": ("forget_codes", _nothing, "in-place", "directory", False, "recovery code"),
     "no epoch": ("declare_epoch", _nothing, "in-place", "directory", True, "access"),
     "ring kept": ("replace_ring", _nothing, "in-place", "database", False, "stolen key"),
     "keys forgotten": ("keep_revoked", _nothing, "file", "directory", False, "stolen key"),

@@ -13,6 +13,7 @@ from harness.redis_sentinel import RedisSentinel
 from issuer.families import NewFamily, Repeated, RotationRules, open_families
 from revocation import BadDenylistUrl, DenylistUnavailable, Entry, Position, open_denylist
 from revocation.redis_client import check_url
+from revocation.redis_condition import conditions
 
 NOW = int(time.time())
 
@@ -64,6 +65,13 @@ def use(url: str) -> None:
 def test_a_cluster_holds_denylist_and_families(cluster_url: str) -> None:
     """The denylist's keys share one slot; families are spread by subject."""
     use(cluster_url)
+
+
+def test_each_master_tells_its_condition(cluster_url: str) -> None:
+    """One of a Cluster each, so that no node's policy hides behind another's."""
+    found = conditions(cluster_url, configured=True)
+    assert len(found) >= 3
+    assert {one.eviction for one in found} == {"noeviction"}
 
 
 def test_reading_asks_no_node_but_the_one_that_holds_the_key(

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from harness.browser import BrowserWorld, Person, Visitor
-from harness.hostile_page import ATTACK, TECHNIQUES, Sent, state_changing, state_of
+from harness.hostile_page import (
+    ATTACK,
+    FACTOR,
+    TECHNIQUES,
+    Sent,
+    state_changing,
+    state_of,
+)
 from harness.module_tabs import families_of, log_in, module_tab, status_of
 from harness.processes import free_port, short_directory
 
@@ -19,6 +26,12 @@ STRANGER = "evil.localhost"
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-forms allow-popups"}
 NOBODY = {"username": "nobody", "password": "nothing"}
 PATHS = {
+    "/factors/recovery-codes",
+    "/factors/totp",
+    "/factors/totp/confirm",
+    "/factors/webauthn/options",
+    "/factors/webauthn/register",
+    f"/factors/{FACTOR}",
     "/introspect",
     "/login",
     "/logout",
@@ -29,6 +42,7 @@ PATHS = {
     "/revocations/lookup",
     "/revoke",
     "/sessions",
+    "/ssf/poll",
 }
 
 

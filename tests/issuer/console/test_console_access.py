@@ -245,6 +245,19 @@ def test_signing_out_ends_it_for_every_copy_of_the_cookie(browser: ConsoleClient
     assert is_signed_out(browser.get())
 
 
+def test_another_sign_in_ends_the_session_that_it_replaces(browser: ConsoleClient) -> None:
+    """ASVS 7.2.4: a copy of the former cookie is worth nothing; one that failed ends nothing."""
+    browser.signed_in()
+    former = browser.cookie or ""
+    assert browser.sign_in(password="wrong").status_code == 400
+    assert browser.get().status_code == 200
+    browser.signed_in()
+    assert browser.get().status_code == 200
+    thief = ConsoleClient(browser.issuer)
+    thief.cookie = former
+    assert is_signed_out(thief.get())
+
+
 # --- changing something --------------------------------------------------------------------------
 
 

@@ -206,6 +206,7 @@ def test_failures_and_blocks_are_counted_by_hour(console: ConsoleClient) -> None
             Event(kind=EventKind.LOGIN, time=float(hour)),
             Event(kind=EventKind.SESSION_STARTED, time=float(hour)),
             Event(kind=EventKind.REUSE_DETECTED, time=hour + 0.5),
+            Event(kind=EventKind.ANOMALY, time=hour + 0.7),
             Event(kind=EventKind.REFRESH_REFUSED, time=hour - 7 * 3600.0),
         ],
     )
@@ -213,11 +214,13 @@ def test_failures_and_blocks_are_counted_by_hour(console: ConsoleClient) -> None
         (hour - 3600, "login"): 1,
         (hour, "login"): 1,
         (hour, "reuse_detected"): 1,
+        (hour, "anomaly"): 1,
     }
     words = Words(console.page())
-    assert "3 failures and 1 block, last 24 hours." in words.text
+    assert "3 failures, 1 block and 1 alarm, last 24 hours." in words.text
     assert words.boxes.count("failed") == 3 + 1  # the legend's
     assert words.boxes.count("blocked") == 1 + 1
+    assert words.boxes.count("alarmed") == 1 + 1
 
 
 @stacks.anywhere

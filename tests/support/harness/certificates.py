@@ -22,8 +22,14 @@ class Certificates:
     key: Path
 
 
-def make_certificates(directory: Path) -> Certificates:
-    """Write an authority and a server certificate for 127.0.0.1 and localhost into `directory`."""
+LAST = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+
+
+def make_certificates(directory: Path, end: datetime.datetime = LAST) -> Certificates:
+    """Write an authority and a server certificate for 127.0.0.1 and localhost into `directory`.
+
+    The latter is over at `end`.
+    """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("Gatepass test authority")
     authority = (
@@ -35,7 +41,7 @@ def make_certificates(directory: Path) -> Certificates:
     server_key = ec.generate_private_key(ec.SECP256R1())
     hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     server = (
-        _builder(_name("localhost"), authority_name, server_key)
+        _builder(_name("localhost"), authority_name, server_key, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
@@ -64,7 +70,10 @@ def _name(common: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    end: datetime.datetime = LAST,
 ) -> x509.CertificateBuilder:
     # Far-off bounds, so that tests under a moved clock can still connect.
     return (
@@ -74,7 +83,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC))
-        .not_valid_after(datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC))
+        .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

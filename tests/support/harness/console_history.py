@@ -99,6 +99,9 @@ def a_day(sub: str, now: float, seed: int = 7) -> Iterator[Event]:
                 yield Event(
                     kind=EventKind.LOGIN_LIMITED, outcome=Outcome.FAILURE, time=at, address=address
                 )
+        if minutes in {303, 350, 777}:
+            details = {"rule": "guessing"}
+            yield Event(kind=EventKind.ANOMALY, time=at, sub=sub, actor="issuer", details=details)
         if minutes % 240 == 30:
             yield Event(
                 kind=EventKind.LOGIN,

@@ -147,7 +147,11 @@ FACTOR_OPERATIONS = (
         again=_log_in_again,
     ),
     Operation(
-        "login with a wrong code", _guess, (At.FACTOR_PROVED,), prepare=_enrol, only_traced=True
+        "login with a wrong code",
+        _guess,
+        (At.FACTOR_PROVED, At.AUDIT_PENDED, At.AUDIT_PENDED),
+        prepare=_enrol,
+        only_traced=True,
     ),
     Operation(
         "new recovery codes",
@@ -177,7 +181,7 @@ FACTOR_OPERATIONS = (
     Operation(
         "login with a passkey",
         _log_in_with_passkey,
-        (At.FACTOR_BEGUN, At.FACTOR_ANSWERED, At.FACTOR_PROVED, *_NEW_SESSION),
+        (At.FACTOR_BEGUN, At.AUDIT_PENDED, At.FACTOR_ANSWERED, At.FACTOR_PROVED, *_NEW_SESSION),
         prepare=_enrol_passkey,
         only_traced=True,
     ),

@@ -7,6 +7,7 @@ one (which dies of them).
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -142,7 +143,7 @@ def add_account(database_url: str, *, memory_cost: int = 8) -> Account:
     engine = open_engine(database_url)
     hasher = PasswordHasher(time_cost=1, memory_cost=memory_cost, parallelism=1, concurrency=1)
     try:
-        accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), lambda: 0.0)
+        accounts = SqlAccounts(engine, hasher, PasswordPolicy(15), time.time)
         return accounts.add(f"{secrets.token_hex(6)}@example.org", PASSWORD, ("admin", "staff"))
     finally:
         engine.dispose()

@@ -20,6 +20,7 @@ from issuer.feed import Feed, FeedHub, FeedSigner, Snapshots
 from issuer.gateways import Gateways
 from issuer.http import revocations
 from issuer.http.answers import register_errors
+from issuer.metrics import Metrics
 from issuer.settings import Gateway
 from keys.ring import generate
 from revocation import (
@@ -86,7 +87,9 @@ class FeedServer:
         hub = FeedHub(denylist, signer, streams=streams, **options)
         feed = Feed(denylist, signer, hub, Snapshots(denylist, signer, lasting=lasting))
         app = Flask("feed", static_folder=None)
-        app.extensions["gatepass"] = SimpleNamespace(feed=feed, gateways=Gateways(GATEWAYS))
+        app.extensions["gatepass"] = SimpleNamespace(
+            feed=feed, gateways=Gateways(GATEWAYS), metrics=Metrics()
+        )
         app.register_blueprint(revocations.blueprint)
         register_errors(app)
         if between is not None:

@@ -90,6 +90,20 @@ def _ours(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in environment.items() if name.startswith("GATEPASS_GATEWAY")}
 
 
+def children(pid: int) -> list[int]:
+    """A process's children that are servers, not multiprocessing's helper."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in found if "spawn_main" in command_of(int(each))]
+
+
+def command_of(pid: int) -> str:
+    """What a process was started with; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 class Line:
     """A TCP line to a server that counts what goes there, and can be cut."""
 

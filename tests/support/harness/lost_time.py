@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, IssuerApp, granted
 
 from issuer.backup import BackupFile, write_backup
+from issuer.database.engine import writing
 from issuer.database.tables import metadata
+from issuer.factors.sql_factors import replace_codes
 from issuer.journal import Reason
 from issuer.lost_time import Restored
 from issuer.positions import Positions
@@ -66,6 +68,8 @@ class LostTime:
         self.reset = issuer.forgot() or ""
         assert self.reset
         services = issuer.services
+        with writing(services.engine) as connection:
+            replace_codes(connection, issuer.account.id, ["one that is spent later"])
         self.rows = {table: issuer.rows(table) for table in metadata.tables}
         write_backup(
             services.engine,
@@ -128,6 +132,8 @@ class LostTime:
             found.add("undone")
         if issuer.rows("password_resets"):
             found.add("reset")
+        if issuer.rows("recovery_codes"):
+            found.add("recovery code")
         if self._forged_is_accepted():
             found.add("stolen key")
         answer = issuer.post("/password/reset", {"token": self.reset, "new_password": PASSWORD})
@@ -214,6 +220,8 @@ def rewrite(path: Path, edit: Callable[[list[Any]], None]) -> None:
     """Change a backup's lines, and make its last line fit them again."""
     *lines, end = (json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
     edit(lines)
+    tables = {line["table"] for line in lines if isinstance(line, dict) and "table" in line}
+    end["rows"] = {name: count for name, count in end["rows"].items() if name in tables}
     packed = [json.dumps(line).encode() + b"\n" for line in lines]
     end["sha256"] = hashlib.sha256(b"".join(packed)).hexdigest()
     path.write_bytes(gzip.compress(b"".join(packed) + json.dumps(end).encode() + b"\n"))

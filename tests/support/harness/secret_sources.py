@@ -34,6 +34,8 @@ MEMBERS = {
     "new_password": "password",
     "admin_password": "password",
     "client_secret": "client secret",
+    "secret": "authenticator app's secret",
+    "recovery_code": "recovery code",
     "denylist_url": "credential in a URL",
 }
 """Members of JSON objects and forms that hold a secret, and what it is called."""

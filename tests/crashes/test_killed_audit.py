@@ -1,0 +1,102 @@
+"""An issuer dies, and the audit log has what it had done all the same; once."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+
+import pytest
+from harness.crash_operations import Scene, add_account, crash_settings
+from harness.crash_world import CrashWorld
+from harness.issuer_app import PASSWORD
+from harness.processes import until
+
+from issuer.audit import Event
+from issuer.audit.addresses import treatment
+from issuer.audit.chain import ChainKeys
+from issuer.audit.log import AuditLog
+from issuer.audit.verifying import verify
+from issuer.crash_points import CrashPoint as At
+from issuer.database import open_engine
+
+SECRET = "zinc ferry 20 plover anvil"
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def world(make_world: Callable[..., AbstractContextManager[CrashWorld]]) -> Iterator[CrashWorld]:
+    """An issuer to kill."""
+    assert "audit" not in crash_settings()
+    with make_world(audit={"secret": SECRET}) as running:
+        yield running
+
+
+def about(world: CrashWorld, scene: Scene) -> list[Event]:
+    """What the log tells of a person."""
+    engine = open_engine(world.database_url)
+    keys = ChainKeys(SECRET)
+    try:
+        log = AuditLog(engine, keys, treatment("full", keys.current))
+        found = [one.event for one in log.after(0, 100_000)]
+        assert verify(engine, keys).problems == []
+    finally:
+        engine.dispose()
+    return [event for event in found if event.sub == scene.account.id]
+
+
+def _login(scene: Scene) -> None:
+    scene.login()
+
+
+def _refresh(scene: Scene) -> None:
+    scene.grants["first"] = scene.login().granted()
+    scene.refresh()
+
+
+def _wrong_password(scene: Scene) -> None:
+    scene.login(PASSWORD + "x")
+
+
+def _logout(scene: Scene) -> None:
+    scene.grants["first"] = scene.login().granted()
+    scene.stage.ask("POST", "/logout", {"refresh_token": scene.token()})
+
+
+DEATHS = [
+    (_login, At.LOGIN_FAMILY_MADE, ["account_added", "login", "session_started"]),
+    (_login, At.GRANT_MINTING, ["account_added", "login", "session_started"]),
+    (_login, At.AUDIT_APPENDED, ["account_added", "login", "session_started"]),
+    (_wrong_password, At.AUDIT_PENDED, ["account_added", "login"]),
+    (
+        _refresh,
+        At.REFRESH_ROTATED,
+        ["account_added", "login", "session_refreshed", "session_started"],
+    ),
+    (
+        _logout,
+        At.REVOCATION_JOURNALLED,
+        ["account_added", "login", "session_ended", "session_started"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("operation", "point", "kinds"), DEATHS, ids=[f"{o.__name__[1:]} at {p}" for o, p, _ in DEATHS]
+)
+def test_no_event_dies_with_its_process(
+    world: CrashWorld, operation: Callable[[Scene], None], point: At, kinds: list[str]
+) -> None:
+    """Left in the outbox or beside the session, found by the next issuer, written down once."""
+    scene = Scene(world, add_account(world.database_url), "demo")
+    world.arm(point, "serve")
+    with suppress(OSError, http.client.HTTPException):
+        operation(scene)
+    world.is_killed()
+    world.start()
+    for _ in until(PATIENCE, f"events {kinds}"):
+        found = sorted(event.kind.value for event in about(world, scene))
+        if found == kinds:
+            break
+        assert len(found) <= len(kinds), found
+    assert len({event.id for event in about(world, scene)}) == len(kinds)

@@ -1,0 +1,126 @@
+"""What is taken out leaves a chain that verifies, and says that it was taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from issuer.audit import Event, EventKind
+from issuer.audit.chain import ChainKeys
+from issuer.audit.log import AuditLog
+from issuer.audit.redaction import Redaction, to_ranges
+from issuer.audit.settings import DAY, AuditSettings
+from issuer.audit.verifying import verify
+from issuer.database.tables import audit_log
+
+NOW = 1_800_000_000.0
+SETTINGS = AuditSettings(keep=100 * DAY, keep_kinds={EventKind.SESSION_REFRESHED: 10 * DAY})
+
+
+def redaction(log: AuditLog, days: float) -> Redaction:
+    """One whose time is so many days after the first event."""
+    return Redaction(log._engine, log, SETTINGS, lambda: NOW + days * DAY)
+
+
+def kept(log: AuditLog) -> list[int]:
+    """What can still be read, but for what tells of the rest."""
+    return [one.seq for one in log.after(0) if one.event.kind is not EventKind.REDACTED]
+
+
+def test_each_kind_has_its_time(
+    log: AuditLog,
+    audit_engine: sa.Engine,
+    keys: ChainKeys,
+    some_events: Callable[..., list[Event]],
+) -> None:
+    """Refreshes go first, then the rest; both times the log verifies."""
+    refreshes = some_events(3, kind=EventKind.SESSION_REFRESHED)
+    log.append([*some_events(3), *refreshes])
+    assert redaction(log, 9).by_age() == 0
+    assert redaction(log, 11).by_age() == 3
+    assert len(kept(log)) == 3
+    found = verify(audit_engine, keys)
+    assert (found.intact, found.redacted, found.verified) == (True, 3, 4)
+
+
+def test_an_event_leaves_nothing_of_itself(
+    log: AuditLog, audit_engine: sa.Engine, some_events: Callable[..., list[Event]]
+) -> None:
+    """Its row has a digest that nobody can try texts against: the salt is gone with the text."""
+    log.append([some_events(1)[0], *some_events(1, kind=EventKind.SESSION_REFRESHED)])
+    redaction(log, 11).by_age()
+    with audit_engine.connect() as connection:
+        row = connection.execute(sa.select(audit_log).where(audit_log.c.seq == 2)).one()
+    assert {name for name, value in row._asdict().items() if value is not None} == {
+        "seq",
+        "digest",
+        "hash",
+        "key",
+    }
+
+
+def test_the_log_does_not_grow_for_ever(
+    log: AuditLog,
+    audit_engine: sa.Engine,
+    keys: ChainKeys,
+    some_events: Callable[..., list[Event]],
+) -> None:
+    """Ten years of a day's events each: rows go, and what is left verifies at any time."""
+    day = 0
+    for _ in range(30):
+        day += 120
+        log.append(
+            [
+                Event(kind=EventKind.LOGIN, time=NOW + day * DAY + second, sub="someone")
+                for second in range(5)
+            ]
+        )
+        redaction(log, day).by_age()
+        assert verify(audit_engine, keys).problems == []
+    with audit_engine.connect() as connection:
+        rows = connection.scalar(sa.select(sa.func.count()).select_from(audit_log))
+    assert rows is not None
+    assert rows < 40
+    assert log.head().seq > 150
+
+
+def test_one_person_is_erased(
+    log: AuditLog,
+    audit_engine: sa.Engine,
+    keys: ChainKeys,
+    some_events: Callable[..., list[Event]],
+) -> None:
+    """Events about the account and failed logins with its name go; another's stay."""
+    named = some_events(2, sub=None, details={"account": "a" * 32})
+    other = some_events(2, sub=None, details={"account": "b" * 32})
+    log.append([*some_events(4), *named, *other])
+    assert redaction(log, 1).by_person("person-0", "a" * 32) == 4
+    left = [one.event for one in log.after(0) if one.seq in kept(log)]
+    assert {event.sub for event in left} == {"person-1", None}
+    assert [event.details for event in left if event.sub is None] == [{"account": "b" * 32}] * 2
+    assert verify(audit_engine, keys).problems == []
+
+
+def test_a_redaction_that_nobody_wrote_down_shows(
+    log: AuditLog,
+    monkeypatch: pytest.MonkeyPatch,
+    audit_engine: sa.Engine,
+    keys: ChainKeys,
+    some_events: Callable[..., list[Event]],
+) -> None:
+    """Mutant: rows are emptied without the event of it."""
+    log.append(some_events(4))
+    monkeypatch.setattr(Redaction, "_note", lambda *_: None)
+    redaction(log, 101).by_age()
+    assert len(verify(audit_engine, keys).problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ranges"),
+    [([], []), ([4], [[4, 4]]), ([1, 2, 3, 7, 9, 10], [[1, 3], [7, 7], [9, 10]])],
+)
+def test_numbers_are_told_as_ranges(numbers: list[int], ranges: list[list[int]]) -> None:
+    """However many in a row, one range."""
+    assert to_ranges(numbers) == ranges
