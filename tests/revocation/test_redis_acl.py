@@ -19,7 +19,14 @@ from harness.processes import Process, free_port, require_binary, short_director
 from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 
-from issuer.families import FamilyUnavailable, NewFamily, RotationRules, Status, open_families
+from issuer.families import (
+    Draft,
+    FamilyUnavailable,
+    NewFamily,
+    RotationRules,
+    Status,
+    open_families,
+)
 from issuer.limits import LimitsUnavailable
 from issuer.limits.redis_counts import RedisCounts
 from issuer.status_lists import StatusRecord, open_status_store
@@ -92,7 +99,10 @@ def issue(url: str, replicas: int = 0) -> None:
         families = open_families(url, RotationRules(), namespace=namespace)
         stack.callback(families.close)
         new = person("ann")
-        families.create(new)
+        families.create(new, draft=Draft("a draft", "{}"))
+        assert [left.id for left in families.left_drafts()] == ["a draft"]
+        families.drop_drafts([("ann", "a draft")])
+        assert list(families.left_drafts()) == []
         families.rotate("ann", new.sid, 1, credential_version=1)
         assert families.get("ann", new.sid) is not None
         assert len(families.of_subject("ann")) == 1

@@ -23,6 +23,7 @@ from harness.issuer_app import (
 from harness.limits import OFF
 from werkzeug.test import TestResponse
 
+from issuer.audit import Event
 from issuer.factors import changes
 from issuer.factors.factor import MOST_FACTORS
 
@@ -106,24 +107,21 @@ def test_a_chain_of_changes_keeps_no_login_fresh(issuer: IssuerApp) -> None:
 
 
 @stacks.anywhere
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/factors"),
-        ("POST", "/factors/totp"),
-        ("POST", "/factors/totp/confirm"),
-        ("POST", "/factors/webauthn/options"),
-        ("POST", "/factors/webauthn/register"),
-        ("POST", "/factors/recovery-codes"),
-        ("DELETE", f"/factors/{'A' * 22}"),
-    ],
-)
-def test_the_password_is_no_bearer_token(issuer: IssuerApp, method: str, path: str) -> None:
+def test_the_password_is_no_bearer_token(issuer: IssuerApp) -> None:
     """Nothing happens without a token, whatever else is right."""
-    body = {"current_password": PASSWORD, "id": "x", "otp": "123456", "webauthn": {"id": "x"}}
-    body.pop("otp" if path == "/factors/webauthn/register" else "webauthn")
-    options = {} if method == "GET" else {"json": body}
-    assert refused(issuer.ask(method, path, **options), 401, "invalid_token")
+    proof = {"current_password": PASSWORD}
+    bodies: dict[str, dict[str, Any]] = {
+        "POST /factors/totp": proof,
+        "POST /factors/totp/confirm": {"id": "x", "otp": "123456"},
+        "POST /factors/webauthn/options": proof,
+        "POST /factors/webauthn/register": {"webauthn": {"id": "x"}},
+        "POST /factors/recovery-codes": proof,
+        f"DELETE /factors/{'A' * 22}": proof,
+    }
+    assert refused(issuer.ask("GET", "/factors"), 401, "invalid_token")
+    for asked, body in bodies.items():
+        method, _, path = asked.partition(" ")
+        assert refused(issuer.ask(method, path, json=body), 401, "invalid_token")
 
 
 @stacks.anywhere
@@ -306,3 +304,46 @@ def test_a_password_change_keeps_the_level_of_its_session(issuer: IssuerApp) -> 
     assert claims_of(changed["access_token"])["amr"] == ["pwd", "otp", "mfa"]
     again = issuer.change_password(changed["access_token"], NEW_PASSWORD, PASSWORD)
     assert claims_of(granted(again)["access_token"])["amr"] == ["pwd", "otp", "mfa"]
+
+
+# --- what is written down ----------------------------------------------------------------------
+
+
+@stacks.both_databases
+def test_each_change_and_refusal_is_in_the_audit_log(issuer: IssuerApp) -> None:
+    """Who, what, and why in one word; neither secret nor code."""
+    app = enrol_app(issuer)
+    grant = granted(ask(issuer, "/recovery-codes", app.grant))
+    code = grant["recovery_codes"][0]
+    issuer.login()
+    issuer.login(otp="000000")
+    granted(issuer.login(recovery_code=code))
+    grant = enrol_passkey(issuer, authenticator(), grant, otp=app.next_code())
+    grant = granted(remove(issuer, grant, app.id))
+    changes.reset(issuer.services, issuer.account)
+    issuer.services.audit.flush()
+    bodies = [row["body"] for row in issuer.rows("audit_log")]
+    events = [Event.from_json(body) for body in bodies]
+    told = [
+        (event.kind.value, event.why, event.details.get("factor"))
+        for event in events
+        if event.kind.value.startswith("factor_")
+    ]
+    assert told == [
+        ("factor_added", "", "totp"),
+        ("factor_added", "", "recovery_codes"),
+        ("factor_refused", "wrong_code", None),
+        ("factor_removed", "spent", "recovery_code"),
+        ("factor_added", "", "webauthn"),
+        ("factor_removed", "", "totp"),
+        ("factor_removed", "reset", "all"),
+    ]
+    assert {event.sub for event in events if event.kind.value.startswith("factor_")} == {
+        issuer.account.id
+    }
+    failed = [event for event in events if event.outcome.value == "failure"]
+    assert [event.why for event in failed if event.kind.value == "login"] == [
+        "factor_required",
+        "factor_refused",
+    ]
+    assert not any(app.totp.secret in body or code in body for body in bodies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from harness import stacks
@@ -19,7 +20,7 @@ from harness.issuer_app import (
     granted,
     refused,
 )
-from harness.limits import elsewhere, limits, statuses
+from harness.limits import OFF, elsewhere, limits, statuses
 from werkzeug.test import TestResponse
 
 from issuer.factors import FactorUnreadable
@@ -76,22 +77,19 @@ def test_a_disabled_account_is_not_told_either(issuer: IssuerApp) -> None:
 
 
 @stacks.anywhere
-@pytest.mark.parametrize(
-    "given",
-    [
+def test_a_wrong_factor_is_refused_with_one_answer(make_issuer: Callable[..., IssuerApp]) -> None:
+    """Whatever was wrong with it."""
+    issuer = make_issuer(limits=OFF)
+    enrol_app(issuer)
+    wrong: list[dict[str, Any]] = [
         {"otp": "000000"},
         {"otp": "no code"},
         {"recovery_code": "aaaa-aaaa-aaaa-aaaa-aaaa-aaaa"},
         {"webauthn": {}},
         {"webauthn": {"id": "x", "response": {"clientDataJSON": "!"}}},
-    ],
-)
-def test_a_wrong_factor_is_refused_with_one_answer(
-    issuer: IssuerApp, given: dict[str, object]
-) -> None:
-    """Whatever was wrong with it."""
-    enrol_app(issuer)
-    assert refused(issuer.login(**given), 400, "factor_refused") == WRONG
+    ]
+    for given in wrong:
+        assert refused(issuer.login(**given), 400, "factor_refused") == WRONG
 
 
 @stacks.anywhere

@@ -216,12 +216,16 @@ class LostTime:
         return self.accepts(sign(claims, self.stolen))
 
 
-def rewrite(path: Path, edit: Callable[[list[Any]], None]) -> None:
-    """Change a backup's lines, and make its last line fit them again."""
+def rewrite(path: Path, edit: Callable[[list[Any]], None], *, fewer_tables: bool = False) -> None:
+    """Change a backup's lines, and make its digest fit them again.
+
+    `fewer_tables`: the counts are of those tables alone that are left.
+    """
     *lines, end = (json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
     edit(lines)
-    tables = {line["table"] for line in lines if isinstance(line, dict) and "table" in line}
-    end["rows"] = {name: count for name, count in end["rows"].items() if name in tables}
+    if fewer_tables:
+        tables = {line["table"] for line in lines if isinstance(line, dict) and "table" in line}
+        end["rows"] = {name: count for name, count in end["rows"].items() if name in tables}
     packed = [json.dumps(line).encode() + b"\n" for line in lines]
     end["sha256"] = hashlib.sha256(b"".join(packed)).hexdigest()
     path.write_bytes(gzip.compress(b"".join(packed) + json.dumps(end).encode() + b"\n"))
