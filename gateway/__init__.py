@@ -2,6 +2,7 @@
 
 from .errors import (
     GatewayError,
+    InsufficientAuthentication,
     InsufficientScope,
     KeysUnavailable,
     Refusable,
@@ -14,6 +15,7 @@ from .verifier import Verifier
 
 __all__ = [
     "GatewayError",
+    "InsufficientAuthentication",
     "InsufficientScope",
     "KeysUnavailable",
     "Refusable",

@@ -34,11 +34,15 @@ class AsgiGuard:
         *,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
+        acr: str = "",
+        max_age: int | None = None,
         policy: StalePolicy | None = None,
     ) -> None:
         """As for `Guard`."""
         self._application = application
-        self._guard = Guard(verifier, scopes=scopes, roles=roles, policy=policy)
+        self._guard = Guard(
+            verifier, scopes=scopes, roles=roles, acr=acr, max_age=max_age, policy=policy
+        )
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:

@@ -47,6 +47,22 @@ class InsufficientScope(GatewayError):
         self.scopes = scopes
 
 
+class InsufficientAuthentication(GatewayError):
+    """The token is valid, and its person has to authenticate better, or again (RFC 9470).
+
+    `acr` is the level that is needed, `max_age` how many seconds ago at the most; either may be
+    empty or None. `scopes` are all that the route needs, so that one elevation is enough.
+    """
+
+    code = "insufficient_user_authentication"
+
+    def __init__(self, acr: str, max_age: int | None, scopes: frozenset[str]) -> None:
+        super().__init__("a better or more recent authentication is required")
+        self.acr = acr
+        self.max_age = max_age
+        self.scopes = scopes
+
+
 Refusable = (TokenError, RevocationError, GatewayError)
 """Everything that verifying a request raises."""
 
@@ -64,9 +80,10 @@ def refusal_of(error: Exception) -> Refusal:
     """The answer to a request whose token raised `error`, one of `Refusable`.
 
     401 for whatever is wrong with the token, with one word for all of it but two: that it has
-    expired, so that the client refreshes it, and that it has been revoked. 403 where the token does
-    not reach, 400 for two credentials (RFC 6750 section 3.1); 503 where nothing can be told because
-    the replica or the keys are too old (fail closed, and say so).
+    expired, so that the client refreshes it, and that it has been revoked. 401 too, with what is
+    asked for, where the person has to authenticate better or again (RFC 9470 section 3). 403 where
+    the token does not reach, 400 for two credentials (RFC 6750 section 3.1); 503 where nothing can
+    be told because the replica or the keys are too old (fail closed, and say so).
     """
     if isinstance(error, TokenRequired):
         # RFC 6750 section 3: without credentials no error code in the challenge.
@@ -77,8 +94,13 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, RequestRefused):
         return _challenge("400 Bad Request", "invalid_request", str(error))
     if isinstance(error, InsufficientScope):
-        scope = " ".join(sorted(error.scopes))
-        return _challenge("403 Forbidden", "insufficient_scope", str(error), scope)
+        return _challenge(
+            "403 Forbidden", "insufficient_scope", str(error), scope=_words(error.scopes)
+        )
+    if isinstance(error, InsufficientAuthentication):
+        max_age = "" if error.max_age is None else str(error.max_age)
+        needed = {"acr_values": error.acr, "max_age": max_age, "scope": _words(error.scopes)}
+        return _challenge("401 Unauthorized", error.code, str(error), **needed)
     body = _body("temporarily_unavailable", "revocation cannot be checked just now")
     return Refusal("503 Service Unavailable", (*_HEADERS, ("Retry-After", "1")), body)
 
@@ -89,10 +111,14 @@ _TEXTS: dict[type[Exception], str] = {
 }
 
 
-def _challenge(status: str, error: str, text: str, scope: str = "") -> Refusal:
+def _words(scopes: frozenset[str]) -> str:
+    return " ".join(sorted(scopes))
+
+
+def _challenge(status: str, error: str, text: str, **needed: str) -> Refusal:
     # RFC 6749 section 3.3 leaves no character in a scope that would end the quotes.
-    needed = f', scope="{scope}"' if scope else ""
-    challenge = f'Bearer error="{error}", error_description="{text}"{needed}'
+    parameters = "".join(f', {name}="{value}"' for name, value in needed.items() if value)
+    challenge = f'Bearer error="{error}", error_description="{text}"{parameters}'
     return _refused(status, error, text, challenge)
 
 

@@ -35,10 +35,14 @@ class FastApiGuard:
         *,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
+        acr: str = "",
+        max_age: int | None = None,
         policy: StalePolicy | None = None,
     ) -> Callable[..., Awaitable[AccessClaims]]:
         """As for `Guard`. A refusal is an `HTTPException` whose detail is the OAuth error."""
-        guard = Guard(self._verifier, scopes=scopes, roles=roles, policy=policy)
+        guard = Guard(
+            self._verifier, scopes=scopes, roles=roles, acr=acr, max_age=max_age, policy=policy
+        )
 
         async def admitted(connection: HTTPConnection, _scheme: object = _SCHEME) -> AccessClaims:
             try:

@@ -32,10 +32,14 @@ class FlaskGuard:
         *,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
+        acr: str = "",
+        max_age: int | None = None,
         policy: StalePolicy | None = None,
     ) -> Callable[[View], View]:
         """As for `Guard`. It stands below `@app.route`, so that the route has the guarded view."""
-        guard = Guard(self._verifier, scopes=scopes, roles=roles, policy=policy)
+        guard = Guard(
+            self._verifier, scopes=scopes, roles=roles, acr=acr, max_age=max_age, policy=policy
+        )
 
         def guarded(view: View) -> View:
             @wraps(view)

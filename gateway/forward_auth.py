@@ -21,7 +21,7 @@ from revocation import RevocationError, trace_export
 from tokens import TokenError
 
 from .counts import ALLOWED, ANSWERS, Counts
-from .errors import GatewayError, InsufficientScope, Refusable, refusal_of
+from .errors import GatewayError, Refusable, refusal_of
 from .identity import identity_headers
 from .metrics import CONTENT_TYPE, ServiceMetrics
 from .metrics_access import MetricsAccess
@@ -125,8 +125,7 @@ class ForwardAuth:
             return 404, "unknown_path"
         try:
             claims = await self._verifier.averify_header(authorizations, required.policy)
-            if not (required.scopes <= claims.scopes and required.roles <= set(claims.roles)):
-                raise InsufficientScope(required.scopes)
+            self._verifier.require(required, claims)
         except Refusable as error:
             status = await self._refuse(error, trace, request_id, scope, send)
             answer = _UNAVAILABLE if status >= 500 else _REFUSED

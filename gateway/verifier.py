@@ -25,6 +25,7 @@ from .errors import Refusable
 from .feed_signature import FeedSignature
 from .fetching import Fetch, fetch_json
 from .jwks import JwksClient, WouldWait
+from .requirement import Requirement
 from .token_cache import DEFAULT_CACHE_SIZE, TokenCache, VerifiedToken
 from .waiting import WaitingThreads
 
@@ -121,6 +122,13 @@ class Verifier:
     def in_step(self) -> bool:
         """Whether the replica is young enough to be gone by."""
         return self._replica.staleness() <= self._max_staleness
+
+    def require(self, requirement: Requirement, claims: AccessClaims) -> None:
+        """Hold a verified token against what a route asks of it, now.
+
+        Raises `InsufficientAuthentication`, `InsufficientScope`.
+        """
+        requirement.check(claims, self._clock(), self._leeway)
 
     # A token.
 

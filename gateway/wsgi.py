@@ -31,11 +31,15 @@ class WsgiGuard:
         *,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
+        acr: str = "",
+        max_age: int | None = None,
         policy: StalePolicy | None = None,
     ) -> None:
         """As for `Guard`."""
         self._application = application
-        self._guard = Guard(verifier, scopes=scopes, roles=roles, policy=policy)
+        self._guard = Guard(
+            verifier, scopes=scopes, roles=roles, acr=acr, max_age=max_age, policy=policy
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:

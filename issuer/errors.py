@@ -52,6 +52,11 @@ def insufficient_authentication(
     return OAuthError(401, code, description, {"WWW-Authenticate": challenge})
 
 
+def too_weak(description: str) -> OAuthError:
+    """What was proved is not enough here, and nothing was begun."""
+    return OAuthError(403, "insufficient_user_authentication", description)
+
+
 def invalid_token(description: str) -> OAuthError:
     challenge = f'Bearer error="invalid_token", error_description="{description}"'
     return OAuthError(401, "invalid_token", description, {"WWW-Authenticate": challenge})

@@ -63,6 +63,10 @@ class Reason(StrEnum):
     RESTORE = "restore"
     TOO_MANY = "too_many"
     ANOMALY = "anomaly"
+    ELEVATED = "elevated"
+    """Another session took its place."""
+    DEVICE = "device"
+    """It was used from another device than its client's policy allows."""
 
 
 @dataclass(frozen=True, slots=True)

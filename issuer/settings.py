@@ -40,6 +40,7 @@ from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
 from .console.settings import ConsoleSettings
 from .factors.settings import FactorSettings
 from .notifications.settings import NotificationSettings, ReceiverUrl, plain
+from .policies.settings import ClientRules
 
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
@@ -126,10 +127,8 @@ StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
-class Client(BaseModel):
+class Client(ClientRules):
     """A relying party: who logs people in, or who asks about tokens. Durations in seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     audience: str = Field(min_length=1, max_length=255)
     """The API that its access tokens are for."""
@@ -152,7 +151,7 @@ class Client(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Client:
-        for scope in self.scopes:
+        for scope in (*self.scopes, *self.elevated_scopes):
             if not _SCOPE.match(scope):
                 raise ValueError(f"scope {scope!r} is not of the form of RFC 6749 section 3.3")
         if self.secret_sha256 and not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
@@ -372,6 +371,7 @@ class Settings(BaseSettings):
             raise ValueError("workers: memory:// serves one process, so this must be 1")
         if self.reset_sender == "smtp" and self.notifications.email is None:
             raise ValueError("reset_sender: smtp needs notifications.email")
+        self._require_policies()
         try:
             self.rotation_policy()
         except InvalidPolicy as error:
@@ -379,6 +379,17 @@ class Settings(BaseSettings):
         if self.mode is Mode.PRODUCTION:
             self._require_production()
         return self
+
+    def _require_policies(self) -> None:
+        """Refuse what breaks a client's policy and is not that client's own setting."""
+        for name, client in self.clients.items():
+            broken = client.password_breach(self.password_min_length)
+            if broken is not None:
+                raise ValueError(f"password_min_length: for clients.{name}, {broken}")
+            if "network" in client.binding and not self.knows_addresses:
+                raise ValueError(
+                    f"clients.{name}.binding: a network is known with trusted_proxies alone"
+                )
 
     def _require_production(self) -> None:
         """Refuse what is only for a developer's machine: never silently weaker."""

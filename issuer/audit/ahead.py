@@ -24,6 +24,9 @@ _KINDS = {
     "rolled_back": EventKind.ROLLBACK_DETECTED,
 }
 
+_PROVED = {"login": EventKind.LOGIN, "elevation": EventKind.ELEVATED}
+"""Why a session began, and what that was."""
+
 
 def draft_of(event: Event) -> Draft:
     """What the store keeps until the event is in the log."""
@@ -39,8 +42,10 @@ def events_of(outcome: str, draft: Event, details: Mapping[str, Any] | None = No
         draft = replace(draft, details={**draft.details, **details})
     if outcome == CREATED:
         # A login is what has been proved, and the session what came of it.
-        login = replace(draft, kind=EventKind.LOGIN, id=f"{draft.id}.1")
-        return [login, draft] if draft.why == "login" else [draft]
+        proved = _PROVED.get(draft.why)
+        return (
+            [draft] if proved is None else [replace(draft, kind=proved, id=f"{draft.id}.1"), draft]
+        )
     kind = _KINDS.get(outcome)
     if kind is None:
         return []

@@ -3,6 +3,7 @@
 from .family import (
     Current,
     Draft,
+    Elevation,
     Family,
     FamilyStore,
     FamilyUnavailable,
@@ -25,6 +26,7 @@ from .opening import open_families
 __all__ = [
     "Current",
     "Draft",
+    "Elevation",
     "Family",
     "FamilyStore",
     "FamilyUnavailable",

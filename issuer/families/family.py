@@ -51,6 +51,22 @@ class LeftDraft(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elevation:
+    """More for a short time, after which the session is as its other fields say.
+
+    A program that does not know of elevations gives what those say: less, never more.
+    """
+
+    until: int
+    """Its end, seconds since the epoch."""
+    auth_time: int
+    amr: tuple[str, ...]
+    scope: str
+    sub_ver: int
+    """The account's when it began: whatever takes something from the person ends it too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewFamily:
     """What a login fixes. Times in seconds since the epoch, `idle` a duration or None."""
 
@@ -66,6 +82,7 @@ class NewFamily:
     label: str = ""
     address: str = ""
     user_agent: str = ""
+    elevation: Elevation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +106,13 @@ class Family:
     label: str
     address: str
     user_agent: str
+    elevation: Elevation | None = None
+    """Until somebody has taken it off, whether it is over or not."""
+
+    def elevated(self, sub_ver: int, now: float) -> Elevation | None:
+        """The elevation, if it is in force for an account of this version."""
+        held = self.elevation
+        return held if held and held.sub_ver == sub_ver and now < held.until else None
 
     @property
     def idle_end(self) -> float | None:
@@ -197,6 +221,9 @@ class FamilyStore(Protocol):
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         """Move a family on to `ENDING` or `ENDED`; never back, and nothing if it is missing."""
+
+    def lower(self, sub: str, sid: str) -> bool:
+        """Take a family's elevation off; True for the one call that did."""
 
     def versions(self) -> Iterator[tuple[str, int]]:
         """Subject and credential version of every family there is, in no order.

@@ -84,6 +84,7 @@ class MemoryFamilies:
                 label=new.label,
                 address=new.address,
                 user_agent=new.user_agent,
+                elevation=new.elevation,
             )
             self._records[new.sub, new.sid] = _Record(family, started=now, handed=now)
             return family
@@ -193,6 +194,14 @@ class MemoryFamilies:
             record = self._records.get((sub, sid))
             if record is not None and _is_forward(record.family.status, status):
                 record.family = replace(record.family, status=status)
+
+    def lower(self, sub: str, sid: str) -> bool:
+        with self._lock:
+            record = self._records.get((sub, sid))
+            if record is None or record.family.elevation is None:
+                return False
+            record.family = replace(record.family, elevation=None)
+            return True
 
     def versions(self) -> Iterator[tuple[str, int]]:
         with self._lock:

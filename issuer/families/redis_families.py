@@ -16,6 +16,7 @@ from revocation.redis_client import Link, load_script
 from .family import (
     MILLISECONDS,
     Draft,
+    Elevation,
     Family,
     FamilyUnavailable,
     LeftDraft,
@@ -52,9 +53,9 @@ class RedisFamilies:
         self._namespace = namespace
         self._clock = clock
         load = scripts or (lambda name: load_script("issuer.families", name))
-        self._create, self._rotate, self._mark = (
+        self._create, self._rotate, self._mark, self._lower = (
             client.register_script(load("prelude") + load(name))
-            for name in ("create", "rotate", "mark")
+            for name in ("create", "rotate", "mark", "lower")
         )
 
     def _keys(self, sub: str, sid: str) -> list[str]:
@@ -88,6 +89,7 @@ class RedisFamilies:
             "label": new.label,
             "address": new.address,
             "agent": new.user_agent,
+            **_raised(new.elevation),
         }
         pairs = [part for field in fields.items() for part in field]
         given = (new.sid, *(draft or _NO_DRAFT), *pairs)
@@ -137,6 +139,9 @@ class RedisFamilies:
 
     def mark(self, sub: str, sid: str, status: Status) -> None:
         self._run(self._mark, sub, sid, sid, status)
+
+    def lower(self, sub: str, sid: str) -> bool:
+        return bool(self._run(self._lower, sub, sid))
 
     def versions(self) -> Iterator[tuple[str, int]]:
         for _, sub, version in self._scan():
@@ -230,6 +235,33 @@ def _family(fields: dict[bytes, bytes]) -> Family:
         label=record["label"],
         address=record["address"],
         user_agent=record["agent"],
+        elevation=_elevation(record),
+    )
+
+
+def _raised(elevation: Elevation | None) -> dict[str, str | int]:
+    """An elevation's fields: by the side of what the session is without it."""
+    if elevation is None:
+        return {}
+    return {
+        "raised": elevation.until,
+        "raised_at": elevation.auth_time,
+        "raised_amr": " ".join(elevation.amr),
+        "raised_scope": elevation.scope,
+        "raised_version": elevation.sub_ver,
+    }
+
+
+def _elevation(record: dict[str, str]) -> Elevation | None:
+    until = int(record.get("raised", 0))
+    if until == 0:
+        return None
+    return Elevation(
+        until=until,
+        auth_time=int(record["raised_at"]),
+        amr=tuple(record["raised_amr"].split()),
+        scope=record["raised_scope"],
+        sub_ver=int(record["raised_version"]),
     )
 
 

@@ -47,6 +47,8 @@ def grant_fields(grant: Grant, transport: str) -> dict[str, Any]:
             "absolute_expires_in": grant.absolute_expires_in,
         },
     }
+    if grant.elevated_expires_in is not None:
+        body["session"]["elevated_expires_in"] = grant.elevated_expires_in
     if transport == "body":
         body["refresh_token"] = grant.refresh_token
     return body

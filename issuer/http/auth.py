@@ -1,10 +1,11 @@
-"""`/login`, `/refresh`, `/logout`, `/password` and the reset of a forgotten one."""
+"""`/login`, `/refresh`, `/logout`, `/elevate`, `/password` and the reset of a forgotten one."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
 from tokens import TokenError
+from tokens.assurance import LEVELS
 
 from .. import sessions
 from ..accounts import normalise_username
@@ -25,6 +26,7 @@ LONGEST_CLIENT = 255
 LONGEST_LABEL = 64
 DEFAULT_CLIENT = "demo"
 LONGEST_RESET_TOKEN = 256
+LONGEST_SCOPE = 1024
 
 
 @blueprint.post("/login")
@@ -100,6 +102,7 @@ def refresh() -> Response:
         token=token,
         active_ago=active_ago,
         proven_client=proven_client(),
+        context=context(),
         address=client_address(),
     )
     return grant_answer(grant, transport)
@@ -127,14 +130,18 @@ def logout() -> Response:
     return response
 
 
+def _transport_of(fields: Fields) -> str:
+    """As the request says, or as the caller's refresh token travels now."""
+    usual = "body" if refresh_cookie() is None else "cookie"
+    return fields.choice("transport", TRANSPORTS) or usual
+
+
 @blueprint.post("/password")
 def password() -> Response:
     fields = read_json()
     current_password = fields.text("current_password", longest=MAX_PASSWORD)
     new_password = fields.text("new_password", longest=MAX_PASSWORD)
-    transport = fields.choice("transport", TRANSPORTS)
-    if transport is None:
-        transport = "body" if refresh_cookie() is None else "cookie"
+    transport = _transport_of(fields)
     who = caller()
     if transport == "cookie":
         require_own_origin(services().settings, who.claims.client_id)
@@ -148,6 +155,33 @@ def password() -> Response:
         given=given_factor(fields),
         address=client_address(),
     )
+    return grant_answer(grant, transport)
+
+
+@blueprint.post("/elevate")
+def elevate() -> Response:
+    fields = read_json()
+    current_password = fields.text("current_password", longest=MAX_PASSWORD)
+    wanted = fields.optional_line("scope", longest=LONGEST_SCOPE) or ""
+    acr = fields.choice("acr", LEVELS) or ""
+    given = given_factor(fields)
+    label = _label(fields)
+    transport = _transport_of(fields)
+    who = caller()
+    if transport == "cookie":
+        require_own_origin(services().settings, who.claims.client_id)
+    grant = sessions.elevate(
+        services(),
+        who,
+        password=current_password,
+        given=given,
+        scopes=wanted.split(),
+        acr=acr,
+        context=context(label),
+        address=client_address(),
+    )
+    if transport == "cookie":
+        _end_session_before(who.claims.client_id)
     return grant_answer(grant, transport)
 
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-BROWSER_PATHS = ("/login", "/refresh", "/logout", "/password", "/sessions", "/factors", "/revoke")
+BROWSER_PATHS = (
+    "/login",
+    "/refresh",
+    "/logout",
+    "/elevate",
+    "/password",
+    "/sessions",
+    "/factors",
+    "/revoke",
+)
 """What a browser app calls; each with all that is below it."""
 
 _PREFLIGHT_AGE = "600"

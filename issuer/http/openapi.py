@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
+from tokens.assurance import LEVELS
+
 from ..notifications.polling import MOST_ACKNOWLEDGED, MOST_REFUSED, WORD
-from .auth import LONGEST_CLIENT, LONGEST_NAME, LONGEST_RESET_TOKEN
+from .auth import LONGEST_CLIENT, LONGEST_NAME, LONGEST_RESET_TOKEN, LONGEST_SCOPE
 from .body import LONGEST_SECONDS, LONGEST_TEXT, MAX_BODY, MOST_FIELDS
 from .openapi_factors import FACTOR_FIELDS, FACTOR_REQUIRED, factor_paths
 from .openapi_operations import BEARER as _BEARER
@@ -127,6 +129,14 @@ def _session_paths() -> Node:
         **FACTOR_FIELDS,
     }
     rotate = {**token, "active_ago": _ACTIVE_AGO}
+    elevate = {
+        "current_password": _password("The present one."),
+        "scope": line("Wanted beside the session's own: `elevated_scopes`.", LONGEST_SCOPE),
+        "acr": {"enum": list(LEVELS), "description": "The level that has to be reached."},
+        "transport": _TRANSPORT,
+        "label": _LABEL,
+        **FACTOR_FIELDS,
+    }
     sessions = members({"sessions": {"type": "array", "items": ref("schemas", "Session")}})
     logged_out = {"200": _done("Whether a session was ended.", logged_out={"type": "boolean"})}
     of_all = {"200": _done("Every session has ended.", ended={"const": "all"})}
@@ -148,6 +158,16 @@ def _session_paths() -> Node:
                 _grant_answer(), *_OF_A_BODY, "401", "403", "429", "503",
                 security=(_COOKIE, _OPEN, _BASIC),
                 body=_json_body(rotate, optional=tuple(rotate), required=False),
+            )
+        },
+        "/elevate": {
+            "post": _operation(
+                "sessions", "elevate", "Prove more and have more for a short time",
+                {**_grant_answer(), **FACTOR_REQUIRED}, *_OF_A_BODY, "403", "429", "503",
+                security=(_BEARER,),
+                body=_json_body(
+                    elevate, optional=tuple(name for name in elevate if name != "current_password")
+                ),
             )
         },
         "/logout": {

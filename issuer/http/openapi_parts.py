@@ -94,7 +94,10 @@ def _refusals() -> Node:
     return {
         "BadRequest": refusal("Malformed, or credentials or a token that are worth nothing."),
         "Unauthorized": refusal("No valid token or client secret.", WWW_Authenticate=challenge),
-        "Forbidden": refusal("Cookie mode is refused to requests that another site may have sent."),
+        "Forbidden": refusal(
+            "Cookie mode is refused to requests that another site may have sent; or what was proved"
+            " is not enough for this client."
+        ),
         "NotFound": refusal("There is no such thing, or it is not the caller's."),
         "MethodNotAllowed": refusal("Not this method.", Allow=header("The methods allowed.")),
         "Conflict": refusal("Another change came first; nothing was written."),
@@ -154,6 +157,7 @@ def _schemas() -> Node:
     }
     absolute_left = seconds("Until it ends, whatever happens.")
     ends = {"idle_expires_in": idle_left, "absolute_expires_in": absolute_left}
+    elevated_left = seconds("Until its elevation ends; only where there is one.", minimum=1)
     scope = {"type": "string", "description": "Space-separated (RFC 6749 section 3.3)."}
     place = {
         "idx": {"type": "integer", "minimum": 0, "description": "Its place in the list."},
@@ -166,7 +170,10 @@ def _schemas() -> Node:
         "expires_in": seconds("The access token's lifetime.", minimum=1),
         "refresh_token": refresh_token,
         "scope": scope,
-        "session": members({"sid": sid, **ends}),
+        "session": members(
+            {"sid": sid, **ends, "elevated_expires_in": elevated_left},
+            optional=("elevated_expires_in",),
+        ),
     }
     return {
         "Error": members(

@@ -17,6 +17,7 @@ from .current import client_address, services
 ENDPOINTS = frozenset(
     {
         "auth.login",
+        "auth.elevate",
         "auth.password",
         "auth.forgot",
         "auth.reset",

@@ -1,5 +1,6 @@
 """The use cases of a session's life, one module each."""
 
+from .elevate import elevate
 from .end import end_all, end_own, logout
 from .grant import Context, Grant
 from .listing import SessionInfo, list_sessions
@@ -12,6 +13,7 @@ __all__ = [
     "Grant",
     "SessionInfo",
     "change_password",
+    "elevate",
     "end_all",
     "end_own",
     "list_sessions",

@@ -1,6 +1,8 @@
-"""Not more live sessions of one account than the settings allow (ASVS 7.1.2)."""
+"""Not more live sessions of an account, in all and at one client, than allowed (ASVS 7.1.2)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import structlog
 
@@ -18,8 +20,10 @@ def keep_within_cap(services: Services, newest: Family) -> None:
     look sees all; two that end the same one do it once. One that dies in between leaves it to the
     next login, or to the journal. Raises where a store does not answer.
     """
-    cap = services.settings.limits.sessions
-    if not cap:
+    everywhere = services.settings.limits.sessions
+    client = services.clients.get(newest.client_id)
+    here = 0 if client is None else client.sessions
+    if not everywhere and not here:
         return
     families = [
         family
@@ -27,7 +31,14 @@ def keep_within_cap(services: Services, newest: Family) -> None:
         # Those of an older version have ended; nothing refreshes them.
         if family.credential_version == newest.credential_version
     ]
-    if len(families) <= cap:
+    _keep(services, newest, families, everywhere)
+    own = [family for family in families if family.client_id == newest.client_id]
+    _keep(services, newest, own, here)
+
+
+def _keep(services: Services, newest: Family, families: Sequence[Family], cap: int) -> None:
+    """Leave so many of these; 0 leaves all."""
+    if not cap or len(families) <= cap:
         return
     ended = services.journal.ended_among([family.sid for family in families])
     others = [each for each in families if each.sid not in ended and each.sid != newest.sid]

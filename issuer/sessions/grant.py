@@ -24,6 +24,9 @@ class Context:
     label: str = ""
 
 
+NOWHERE = Context()
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Tokens for one session; durations in seconds from now."""
@@ -35,6 +38,8 @@ class Grant:
     idle_expires_in: int | None
     absolute_expires_in: int
     scope: str
+    elevated_expires_in: int | None = None
+    """Until the elevation ends; None without one."""
 
 
 def random_id() -> str:
@@ -54,6 +59,10 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
     client = services.settings.clients[family.client_id]
     # A gateway enforces the session's ends too, through `exp` (ASVS 7.3.1, 7.3.2).
     exp = min(now + client.access_lifetime, int(family.end))
+    elevation = family.elevated(account.sub_ver, now)
+    if elevation is not None:
+        exp = min(exp, elevation.until)
+    shown = elevation or family
     if exp <= now:
         raise invalid_grant("the session has reached its end; log in again")
     claims = AccessClaims(
@@ -65,12 +74,12 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
         exp=exp,
         jti=random_id(),
         sid=family.sid,
-        auth_time=family.auth_time,
+        auth_time=shown.auth_time,
         sub_ver=account.sub_ver,
-        amr=family.amr,
-        scope=family.scope,
+        amr=shown.amr,
+        scope=shown.scope,
         roles=account.roles,
-        acr=acr_of(family.amr),
+        acr=acr_of(shown.amr),
     )
     key = services.signing_key()
     if client.status_list and services.status_lists is not None:
@@ -98,5 +107,6 @@ def grant(services: Services, family: Family, account: Account, instant: float) 
         sid=family.sid,
         idle_expires_in=None if idle_end is None else max(0, int(idle_end - instant)),
         absolute_expires_in=max(0, int(family.absolute_end - instant)),
-        scope=family.scope,
+        scope=shown.scope,
+        elevated_expires_in=None if elevation is None else elevation.until - now,
     )

@@ -10,12 +10,20 @@ from ..accounts import Account, BadCredentials, normalise_username
 from ..audit.ahead import CREATED, draft_of, events_of
 from ..audit.event import Event, EventKind, Outcome
 from ..crash_points import CrashPoint, reach
-from ..errors import OAuthError, factor_refused, invalid_client, invalid_grant, unavailable
+from ..errors import (
+    OAuthError,
+    factor_refused,
+    invalid_client,
+    invalid_grant,
+    too_weak,
+    unavailable,
+)
 from ..factors import FactorRefused, FactorRequired, GivenFactor
 from ..factors.factor import NOTHING
 from ..factors.proof import PASSWORD_METHODS, prove_by_name
 from ..families import Family, NewFamily, Status
 from ..limits.errors import TooManyRequests
+from ..policies.sufficiency import missing_for, require_enough
 from ..services import Services
 from .cap import keep_within_cap
 from .grant import Context, Grant, grant, random_id
@@ -65,6 +73,11 @@ def login(
         log.info("login_refused", client_id=client_id, why=str(error))
         # One answer for every cause (ASVS 6.3.8).
         raise invalid_grant("user name or password is wrong") from None
+    lacks = missing_for(services.settings.clients[client_id], proved.amr)
+    if lacks:
+        services.metrics.login("refused")
+        _refused(services, EventKind.LOGIN, "too_weak", username, client_id)
+        raise too_weak(f"this client asks for {lacks}")
     # A change that was cut off between SQL and the denylist is finished before anybody logs in.
     services.revoker.complete_subject(proved.account.id)
     started = start_session(
@@ -127,6 +140,7 @@ def start_session(
     too. `why` it begins is for the audit log. Raises `OAuthError`.
     """
     client = services.settings.clients[client_id]
+    require_enough(client, amr)
     now = int(instant)
     since = now if auth_time is None else auth_time
     new = NewFamily(

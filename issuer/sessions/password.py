@@ -22,9 +22,12 @@ from ..audit.event import EventKind, Outcome
 from ..errors import OAuthError, invalid_grant, invalid_request, invalid_token
 from ..factors import FactorRefused, GivenFactor
 from ..factors.factor import NOTHING
-from ..factors.proof import prove
+from ..factors.proof import PASSWORD_METHODS, prove
 from ..journal import Reason
+from ..policies.recent import require_recent
+from ..policies.sufficiency import require_enough
 from ..services import Services
+from ..settings import Client
 from .grant import Context, Grant
 from .login import start_session
 
@@ -54,9 +57,13 @@ def change_password(
     `FactorRefused`, and `OAuthError`: 409 where another change came first.
     """
     instant = services.clock()
+    client = services.settings.clients[claims.client_id]
+    require_recent(client, claims, instant)
     change, amr = _change(
-        services, account, current_password, new_password, claims.amr, given, address
+        services, client, account, current_password, new_password, claims.amr, given, address
     )
+    # What was proved at the login counts on, and since when.
+    kept = not given and amr == claims.amr != PASSWORD_METHODS
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)
@@ -68,12 +75,14 @@ def change_password(
         instant=instant,
         context=context,
         amr=amr,
+        auth_time=claims.auth_time if kept else None,
         why="password_change",
     )
 
 
 def _change(
     services: Services,
+    client: Client,
     account: Account,
     current_password: str,
     new_password: str,
@@ -105,6 +114,7 @@ def _change(
                 )
             )
             raise invalid_grant("the current password is wrong") from None
+        require_enough(client, amr)
         # It is spent; another try goes by what it has proved.
         given = NOTHING
         try:

@@ -30,8 +30,12 @@ from ..families import (
     Reason as GoneReason,
 )
 from ..journal import Reason
+from ..policies.events import elevation_ended
+from ..policies.sufficiency import missing_for
 from ..services import Services
-from .grant import Grant, grant
+from ..settings import Client
+from .device import require_same_device
+from .grant import NOWHERE, Context, Grant, grant
 from .login import require_client
 
 log = structlog.get_logger("gatepass.issuer")
@@ -60,6 +64,7 @@ def refresh(
     token: str,
     active_ago: float | None,
     proven_client: str | None = None,
+    context: Context = NOWHERE,
     address: str = "",
 ) -> Grant:
     """The session's current tokens for a refresh token. Raises `OAuthError`, `TooManyRequests`.
@@ -67,7 +72,7 @@ def refresh(
     A token that is worth nothing is counted for `address`; empty where nobody knows it.
     """
     try:
-        return _refresh(services, token, active_ago, proven_client)
+        return _refresh(services, token, active_ago, proven_client, context)
     except OAuthError as error:
         if error.error == "invalid_grant":
             services.limits.refreshes.refused(address)
@@ -86,7 +91,11 @@ def _refused(services: Services, why: str, claims: RefreshClaims | None = None) 
 
 
 def _refresh(
-    services: Services, token: str, active_ago: float | None, proven_client: str | None
+    services: Services,
+    token: str,
+    active_ago: float | None,
+    proven_client: str | None,
+    context: Context,
 ) -> Grant:
     """The same, uncounted.
 
@@ -125,6 +134,8 @@ def _refresh(
         raise OAuthError(400, "unauthorized_client", "the client is disabled")
     if standing.client_watermark >= 0:
         _refuse_older(services, claims, standing.client_watermark)
+    if client.judges_sessions:
+        _hold_to_policy(services, client, claims, context)
     draft = services.audit.happened(
         EventKind.SESSION_REFRESHED, sub=claims.sub, sid=claims.sid, client_id=claims.client_id
     )
@@ -153,6 +164,24 @@ def _refuse_older(services: Services, claims: RefreshClaims, watermark: int) -> 
         raise invalid_grant("the client was revoked since the session began; log in again")
 
 
+def _hold_to_policy(
+    services: Services, client: Client, claims: RefreshClaims, context: Context
+) -> None:
+    """Refuse a session that its client's policy does not allow, before anything rotates.
+
+    One that was begun with less than the policy asks for by now gives nothing; one that goes on on
+    another device ends. Raises `OAuthError`.
+    """
+    family = services.families.get(claims.sub, claims.sid)
+    if family is None:
+        return  # the rotation says why
+    lacks = missing_for(client, family.amr)
+    if lacks:
+        _refused(services, "policy", claims)
+        raise invalid_grant(f"this client asks for {lacks}; log in again")
+    require_same_device(services, client, family, context)
+
+
 def _answer(
     services: Services,
     outcome: RotationOutcome,
@@ -170,6 +199,8 @@ def _answer(
                 gen=family.gen,
                 outcome=type(outcome).__name__,
             )
+            if family.elevation is not None:
+                _end_elevation(services, family, account, instant)
             return grant(services, family, account, instant)
         case RefreshReuseDetected(family):
             services.metrics.refresh(RULES[type(outcome)])
@@ -185,6 +216,15 @@ def _answer(
             if family is not None and reason is GoneReason.ENDED:
                 _apply_end_again(services, family.sub, family.sid, Reason.REUSE)
             raise _gone(services, reason, claims)
+
+
+def _end_elevation(services: Services, family: Family, account: Account, instant: float) -> None:
+    """Say once that an elevation is over. What it gave has expired with it."""
+    if family.elevated(account.sub_ver, int(instant)) is None and services.families.lower(
+        family.sub, family.sid
+    ):
+        reach(CrashPoint.ELEVATION_ENDED)
+        elevation_ended(services, family, account)
 
 
 def _gone(

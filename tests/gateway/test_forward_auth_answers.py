@@ -52,6 +52,27 @@ def test_scopes_and_roles_are_all_needed(service: ForwardAuthService, source: To
     assert "scope" not in service.verify(token, "/verify/role=z").headers["www-authenticate"][40:]
 
 
+def test_a_route_may_ask_for_more_of_the_person(
+    service: ForwardAuthService, source: TokenSource
+) -> None:
+    """RFC 9470 section 3: a level or a login that is not enough gets 401 with what is."""
+    path = "/verify/acr=aal2&max_age=300&scope=pay"
+    token = source.token(acr="aal3", scope="pay")
+    assert service.verify(token, path).status == 200
+    old = source.token(acr="aal2", scope="pay", auth_time=source.claims().auth_time - 400)
+    for poor in (old, source.token(acr="aal1", scope="pay"), source.token(scope="pay")):
+        answer = service.verify(poor, path)
+        answer.refused(401, "insufficient_user_authentication")
+        assert answer.headers["www-authenticate"].endswith(
+            'acr_values="aal2", max_age="300", scope="pay"'
+        )
+        # What a client appends asks for nothing else.
+        assert service.verify(poor, path + "/x?acr=aal1").status == 401
+    answer = service.verify(old, "/verify/max_age=300")
+    assert answer.headers["www-authenticate"].endswith('is required", max_age="300"')
+    assert service.verify(old, "/verify/acr=aal1").status == 200
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/verify/", "/verify/orders", "/metrics/x", "/verify/policy="]
 )

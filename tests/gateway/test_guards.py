@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import wsgiref.simple_server
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -22,8 +22,6 @@ import pytest
 import uvicorn
 from harness.local_issuer import LocalIssuer, freshen
 from harness.processes import until
-from starlette.middleware.cors import CORSMiddleware
-from werkzeug.test import Client
 
 from gateway import Verifier
 from gateway.asgi import CLAIMS, AsgiGuard
@@ -31,20 +29,23 @@ from gateway.fastapi_guard import FastApiGuard
 from gateway.flask_guard import FlaskGuard, current_claims
 from gateway.guard import Guard
 from gateway.wsgi import WsgiGuard
-from issuer.http.cors import Cors
 from revocation import Denylist, Entry, StalePolicy, open_denylist
 from tokens import AccessClaims
 
 ADAPTERS = ("wsgi", "asgi", "flask", "fastapi")
 LATER = 4_000_000_000
-PLAIN, WRITE, EDITOR, OPEN = "/plain", "/write", "/editor", "/open"
-"""What needs a token alone, two scopes, a role; and what goes by the last copy."""
+PLAIN, WRITE, EDITOR, OPEN, PAY = "/plain", "/write", "/editor", "/open", "/pay"
+"""What needs a token alone, two scopes, a role; what goes by the last copy; what needs more of the
+person."""
 RULES: dict[str, dict[str, Any]] = {
     PLAIN: {},
     WRITE: {"scopes": ["write", "read"]},
     EDITOR: {"roles": ["editor"]},
     OPEN: {"policy": StalePolicy.OPEN},
+    PAY: {"acr": "aal2", "max_age": 300, "scopes": ["pay"]},
 }
+ENOUGH: dict[str, Any] = {"scope": "read write pay", "acr": "aal2"}
+"""What a token says that is enough for all of them."""
 
 
 class Quiet(wsgiref.simple_server.WSGIRequestHandler):
@@ -206,7 +207,7 @@ def place() -> Iterator[Place]:
 @pytest.mark.parametrize("path", RULES)
 def test_a_token_that_is_enough_is_admitted(place: Place, adapter: str, path: str) -> None:
     """The application behind the adapter has its claims."""
-    answer = place.ask(adapter, path, f"Bearer {place.issuer.token()}")
+    answer = place.ask(adapter, path, f"Bearer {place.issuer.token(**ENOUGH)}")
     assert (answer.status, answer.body) == (200, {"sub": "somebody"})
 
 
@@ -260,6 +261,28 @@ def test_a_token_that_is_not_enough_is_forbidden(
     challenge = f'Bearer error="insufficient_scope", error_description="{text}"{scope}'
     assert (answer.status, answer.error) == (403, "insufficient_scope")
     assert answer.challenge == challenge
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_person_is_asked_to_authenticate_better_or_again(place: Place, adapter: str) -> None:
+    """RFC 9470 section 3: 401 with all that the route wants, so that one elevation is enough."""
+    now = place.issuer.now
+    for changes in (
+        {"acr": "aal1"},
+        {"acr": ""},
+        {"acr": "aal1", "scope": "read"},
+        {"auth_time": now - 900},
+        {"auth_time": now - 900, "scope": "read"},
+    ):
+        answer = place.ask(adapter, PAY, f"Bearer {place.issuer.token(**{**ENOUGH, **changes})}")
+        assert (answer.status, answer.error) == (401, "insufficient_user_authentication")
+        assert answer.challenge == (
+            'Bearer error="insufficient_user_authentication",'
+            ' error_description="a better or more recent authentication is required",'
+            ' acr_values="aal2", max_age="300", scope="pay"'
+        )
+    poor = place.issuer.token(**{**ENOUGH, "scope": "read"})
+    assert place.ask(adapter, PAY, f"Bearer {poor}").error == "insufficient_scope"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -341,78 +364,6 @@ def test_a_websocket_without_a_token_is_not_opened(place: Place) -> None:
     assert body["type"] == "websocket.http.response.body"
 
 
-SHOP = "https://shop.example"
-QUESTION = {"Origin": SHOP, "Access-Control-Request-Method": "GET"}
-Asked = Callable[[str, Mapping[str, str]], tuple[int, dict[str, str]]]
-
-
-def asked_wsgi(application: Any) -> Asked:
-    """One request to a WSGI application: the status and the headers of its answer."""
-
-    def ask(method: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
-        answer = Client(application).open("/", method=method, headers=headers)
-        return answer.status_code, {name.lower(): text for name, text in answer.headers.items()}
-
-    return ask
-
-
-def asked_asgi(application: Any) -> Asked:
-    """The same of an ASGI application."""
-
-    def ask(method: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
-        messages: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            messages.append(message)
-
-        lines = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
-        scope = {"type": "http", "method": method, "path": "/", "headers": lines}
-        asyncio.run(application(scope, receive, send))
-        start = messages[0]
-        return start["status"], {name.decode(): text.decode() for name, text in start["headers"]}
-
-    return ask
-
-
-async def asgi_ok(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body"})
-
-
-def wsgi_ok(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [])
-    return []
-
-
-@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-def test_cors_goes_around_the_guard(place: Place, kind: str) -> None:
-    """Outside it answers a preflight, and pages can read a refusal; inside neither."""
-    verifier = place.verifier
-    shop: dict[str, Any] = {"allow_origins": [SHOP], "allow_headers": ["Authorization"]}
-    if kind == "wsgi":
-        around = asked_wsgi(Cors(WsgiGuard(wsgi_ok, verifier), [SHOP], credentials=False))
-        within = asked_wsgi(WsgiGuard(Cors(wsgi_ok, [SHOP], credentials=False), verifier))
-    else:
-        around = asked_asgi(CORSMiddleware(AsgiGuard(asgi_ok, verifier), **shop))
-        within = asked_asgi(AsgiGuard(CORSMiddleware(asgi_ok, **shop), verifier))
-    named = "access-control-allow-origin"
-    status, headers = around("OPTIONS", QUESTION)
-    assert (status // 100, headers[named]) == (2, SHOP)
-    assert "Authorization" in headers["access-control-allow-headers"]
-    status, headers = around("GET", {"Origin": SHOP})
-    assert (status, headers[named], headers["www-authenticate"]) == (401, SHOP, "Bearer")
-    token = f"Bearer {place.issuer.token()}"
-    status, headers = around("GET", {"Origin": SHOP, "Authorization": token})
-    assert (status, headers[named]) == (200, SHOP)
-    assert named not in around("GET", {"Origin": "https://evil.example"})[1]
-    for method, sent in (("OPTIONS", QUESTION), ("GET", {"Origin": SHOP})):
-        status, headers = within(method, sent)
-        assert (status, named in headers) == (401, False)
-
-
 def test_the_openapi_document_names_the_scheme(place: Place) -> None:
     """A FastAPI route that is guarded says so to whoever generates a client."""
     document = fastapi_application(place.verifier).openapi()
@@ -426,6 +377,15 @@ def test_a_bare_string_is_no_list_of_scopes(place: Place) -> None:
         Guard(place.verifier, scopes="read")
     with pytest.raises(TypeError):
         Guard(place.verifier, roles="editor")
+
+
+@pytest.mark.parametrize("rule", [{"acr": 'a"b'}, {"acr": "a b"}, {"max_age": -1}])
+def test_a_rule_that_no_challenge_can_say_is_refused(place: Place, rule: dict[str, Any]) -> None:
+    """When it is made, and not at the first request."""
+    with pytest.raises(ValueError, match=r"acr|max_age"):
+        Guard(place.verifier, **rule)
+    with pytest.raises(ValueError, match=r"acr|max_age"):
+        Guard(place.verifier).with_rule(**rule)
 
 
 def test_claims_outside_a_guarded_view_are_an_error() -> None:

@@ -154,6 +154,7 @@ def test_every_documented_answer_comes_and_conforms(
     drive_status_lists(issuer)
     drive_feed(issuer, monkeypatch)
     drive_factors(issuer, monkeypatch)
+    drive_elevation(issuer, monkeypatch)
     drive_signals(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     once = "1 per minute"
@@ -295,6 +296,31 @@ RIGHTLY: dict[str, dict[str, Any]] = {
 }
 
 
+def drive_elevation(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An elevation, and each refusal of one."""
+    token = bearer(issuer.grant()["access_token"])
+    right = {"current_password": PASSWORD}
+    foreign = {**token, **browser(origin="https://evil.example")}
+    with monkeypatch.context() as patch:
+
+        def down(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("down")
+
+        patch.setattr(issuer.services.accounts, "standing", down)
+        assert issuer.post("/elevate", right, headers=token).status_code == 503
+    for status, options in (
+        (401, {"json": right}),
+        (400, {"json": {**right, "scope": "nobody:has"}, "headers": token}),
+        (403, {"json": {**right, "acr": "aal3"}, "headers": token}),
+        (403, {"json": {**right, "transport": "cookie"}, "headers": foreign}),
+        (415, {"data": "{}", "content_type": "text/plain"}),
+        (413, {"data": b"x" * 20_000, "content_type": "application/json"}),
+        (411, {"headers": {"Transfer-Encoding": "chunked"}}),
+        (200, {"json": {**right, "transport": "body"}, "headers": token}),
+    ):
+        assert issuer.ask("POST", "/elevate", **options).status_code == status, options
+
+
 def drive_signals(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls, each refusal of them, and the metadata."""
     metadata = "/.well-known/ssf-configuration"
@@ -320,7 +346,14 @@ def drive_signals(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drive_into_limits(issuer: IssuerApp) -> None:
     """Each operation that a limit may refuse, again and again."""
-    for path in ("/login", "/refresh", "/password", "/password/forgot", "/password/reset"):
+    for path in (
+        "/login",
+        "/refresh",
+        "/elevate",
+        "/password",
+        "/password/forgot",
+        "/password/reset",
+    ):
         answers = [issuer.post(path, {"refresh_token": "x"}) for _ in range(2)]
         assert answers[1].status_code == 429
     for method, path in FACTOR_CHANGES:

@@ -9,6 +9,7 @@ from harness.millisecond_clock import MillisecondClock
 from harness.rotation_machine import DEFAULT, FINITE, STRICT, OpenStore
 
 from issuer.families import (
+    Elevation,
     Family,
     Gone,
     NewFamily,
@@ -38,7 +39,13 @@ class Session:
         self.family = self.log_in("one")
 
     def log_in(
-        self, sid: str, *, sub: str = "ann", idle: int | None = None, absolute: float = 30 * DAY
+        self,
+        sid: str,
+        *,
+        sub: str = "ann",
+        idle: int | None = None,
+        absolute: float = 30 * DAY,
+        elevation: Elevation | None = None,
     ) -> Family:
         now = self.clock.ms // 1000
         return self.store.create(
@@ -55,6 +62,7 @@ class Session:
                 label="phone",
                 address="192.0.2.7",
                 user_agent="Browser/1.0",
+                elevation=elevation,
             )
         )
 
@@ -492,3 +500,40 @@ def test_subjects_may_be_any_text(start: StartSession) -> None:
 def test_a_store_that_works_answers(start: StartSession) -> None:
     """`ping` raises nothing."""
     start().store.ping()
+
+
+# --- elevations ----------------------------------------------------------------------------------
+
+
+def test_an_elevation_is_kept_and_taken_off_once(start: StartSession) -> None:
+    """It comes back from every read and rotation; of those who take it off one is told so."""
+    session = start()
+    now = session.clock.ms // 1000
+    raised = Elevation(until=now + 300, auth_time=now, amr=("pwd", "otp"), scope="pay", sub_ver=7)
+    made = session.log_in("raised", elevation=raised)
+    session.clock.wait(MINUTE)
+    rotated = session.present(1, sid="raised").family
+    assert made.elevation == session.get("raised").elevation == rotated.elevation == raised  # type: ignore[union-attr]
+    assert [session.store.lower("ann", "raised") for _ in range(2)] == [True, False]
+    lowered = session.get("raised")
+    assert lowered is not None
+    assert (lowered.elevation, lowered.scope, lowered.gen) == (None, "read write", 2)
+    assert not session.store.lower("ann", "one")
+    assert not session.store.lower("ann", "nobody's")
+    assert session.get("nobody's") is None
+
+
+@pytest.mark.parametrize(
+    ("sub_ver", "later", "in_force"),
+    [(7, 0, True), (7, 299, True), (7, 299.9, True), (7, 300, False), (8, 0, False)],
+)
+def test_an_elevation_is_in_force_until_its_end(
+    start: StartSession, sub_ver: int, later: float, in_force: bool
+) -> None:
+    """To the moment, and while the account is of its version."""
+    session = start()
+    now = session.clock.ms // 1000
+    raised = Elevation(until=now + 300, auth_time=now, amr=("pwd",), scope="", sub_ver=7)
+    family = session.log_in("raised", elevation=raised)
+    assert (family.elevated(sub_ver, now + later) == raised) is in_force
+    assert session.family.elevated(sub_ver, now) is None

@@ -304,6 +304,20 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST",
+        "/elevate",
+        lambda _: {"current_password": PASSWORD, "transport": "body"},
+        lambda world: bearer(world.access),
+        fields={
+            "current_password": text(256, bad=("\0", PASSWORD + "\0", "wrong")),
+            "scope": text(1024, required=False, bad=(*CONTROL, "nobody:has", "read\twrite")),
+            "acr": Field(False, (*NOT_TEXT, "aal0", "AAL1", "aal1 ", "aal1 aal2")),
+            "transport": TRANSPORT,
+            "label": LABEL,
+        },
+        bearer=True,
+    ),
+    Endpoint(
+        "POST",
         "/password/forgot",
         lambda _: {"username": USERNAME},
         fields={"username": line(320)},

@@ -239,6 +239,22 @@ def _refresh(scene: Scene) -> Reply:
     return scene.stage.ask("POST", "/refresh", {"refresh_token": scene.token()})
 
 
+def _elevate(scene: Scene) -> Reply:
+    body = {"current_password": PASSWORD, "transport": "body"}
+    return scene.stage.ask("POST", "/elevate", body, token=scene.access())
+
+
+def _elevate_again(scene: Scene) -> None:
+    """The session is still there and elevated now, or it was replaced and its token is refused."""
+    assert _elevate(scene).status in {200, 401}
+
+
+def _elevate_and_lower(scene: Scene) -> None:
+    """The first session becomes an elevated one, whose elevation a lost role ends."""
+    scene.grants[FIRST] = _elevate(scene).granted()
+    succeeded(command("users", "roles", "{user}", "staff")(scene))
+
+
 def _refresh_twice(scene: Scene) -> None:
     for _ in range(2):
         scene.refresh().granted()
@@ -406,6 +422,19 @@ OPERATIONS = (
         only_traced=True,
     ),
     Operation("refresh", _refresh, (At.REFRESH_ROTATED, At.GRANT_MINTING), again=_refresh_twice),
+    Operation(
+        "refresh after an elevation",
+        _refresh,
+        (At.REFRESH_ROTATED, At.ELEVATION_ENDED, At.AUDIT_PENDED, At.GRANT_MINTING),
+        prepare=_elevate_and_lower,
+        access_refused=BOTH,
+    ),
+    _ends_first(
+        "elevation",
+        _elevate,
+        points=(At.ELEVATION_FAMILY_MADE, *_SESSION, At.GRANT_MINTING),
+        again=_elevate_again,
+    ),
     _ends_first(
         "refresh with a spent token",
         _reuse,

@@ -373,6 +373,10 @@ def check_after_death(
         # Only the family knows of the reuse. Whoever meets it next completes its end: the client
         # itself, whose request was not answered.
         operation.do(scene)
+    if point is CrashPoint.ELEVATION_FAMILY_MADE:
+        # Nobody was told of the new session, and the old one goes on: a retry replaces it.
+        world.accepts(scene.access())
+        operation.do(scene)
     world.settle()
     _check_ended(world, operation, scene)
     # With tokens of its own, so that the retry below has those of before.
