@@ -174,7 +174,8 @@ def _lock_head(connection: sa.Connection) -> Head:
 
 def _still_there(connection: sa.Connection, ids: Sequence[int]) -> list[sa.Row[Any]]:
     query = sa.select(audit_outbox.c.id, audit_outbox.c.event)
-    return list(connection.execute(query.where(audit_outbox.c.id.in_(ids))))
+    found = query.where(audit_outbox.c.id.in_(ids)).order_by(audit_outbox.c.id)
+    return list(connection.execute(found))
 
 
 def _readable(rows: Sequence[sa.Row[Any]]) -> dict[int, Event]:

@@ -160,6 +160,7 @@ def password() -> Response:
 
 @blueprint.post("/elevate")
 def elevate() -> Response:
+    who = caller()
     fields = read_json()
     current_password = fields.text("current_password", longest=MAX_PASSWORD)
     wanted = fields.optional_line("scope", longest=LONGEST_SCOPE) or ""
@@ -167,7 +168,6 @@ def elevate() -> Response:
     given = given_factor(fields)
     label = _label(fields)
     transport = _transport_of(fields)
-    who = caller()
     if transport == "cookie":
         require_own_origin(services().settings, who.claims.client_id)
     grant = sessions.elevate(

@@ -17,7 +17,14 @@ READING = {
     ("keys", "export"): {"keys"},
     ("denylist", "stats"): {"entries", "total", "seq", "epoch", "watermark", "ready"},
     ("journal", "complete"): {"completed"},
-    ("config", "check"): {"issuer", "mode", "clients", "algorithms", "access_lifetime"},
+    ("config", "check"): {
+        "issuer",
+        "mode",
+        "clients",
+        "algorithms",
+        "access_lifetime",
+        "deviations",
+    },
     ("migrate",): {"migrated"},
 }
 

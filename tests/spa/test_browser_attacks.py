@@ -26,6 +26,7 @@ STRANGER = "evil.localhost"
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-forms allow-popups"}
 NOBODY = {"username": "nobody", "password": "nothing"}
 PATHS = {
+    "/elevate",
     "/factors/recovery-codes",
     "/factors/totp",
     "/factors/totp/confirm",

@@ -145,6 +145,7 @@ READ_BY_ENVOY = frozenset(
         "a control character in the payload",
         "sub_ver 1.0",
         "amr {}",
+        "acr None",
         "roles None",
         "roles {}",
     }

@@ -24,6 +24,7 @@ DEPENDS_ON_STATE = frozenset(
         "invalid_client",
         "unauthorized_client",
         "factor_refused",
+        "invalid_scope",
         "feed_gap",
         "denylist_went_back",
     }
@@ -33,6 +34,7 @@ ONE_FACTOR = "give one of otp, recovery_code and webauthn"
 BEYOND_SCHEMA = {
     "POST /login": ONE_FACTOR,
     "POST /password": ONE_FACTOR,
+    "POST /elevate": ONE_FACTOR,
     "POST /factors/totp": ONE_FACTOR,
     "POST /factors/webauthn/options": ONE_FACTOR,
     "POST /factors/recovery-codes": ONE_FACTOR,
