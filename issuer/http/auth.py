@@ -160,24 +160,22 @@ def password() -> Response:
 
 @blueprint.post("/elevate")
 def elevate() -> Response:
-    who = caller()
     fields = read_json()
     current_password = fields.text("current_password", longest=MAX_PASSWORD)
     wanted = fields.optional_line("scope", longest=LONGEST_SCOPE) or ""
     acr = fields.choice("acr", LEVELS) or ""
-    given = given_factor(fields)
-    label = _label(fields)
     transport = _transport_of(fields)
+    who = caller()
     if transport == "cookie":
         require_own_origin(services().settings, who.claims.client_id)
     grant = sessions.elevate(
         services(),
         who,
         password=current_password,
-        given=given,
+        given=given_factor(fields),
         scopes=wanted.split(),
         acr=acr,
-        context=context(label),
+        context=context(_label(fields)),
         address=client_address(),
     )
     if transport == "cookie":

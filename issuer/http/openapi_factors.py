@@ -65,7 +65,7 @@ def factor_paths() -> Node:
     changed = answer("Changed; with the caller's new tokens.", ref("schemas", "Changed"))
     cookie = {"Set-Cookie": header("In cookie mode: the refresh token.")}
     confirm = {
-        "id": text("Of the enrolment.", LONGEST_CODE),
+        "id": line("Of the enrolment.", LONGEST_CODE),
         "otp": line("The app's first code.", LONGEST_CODE),
         **_WISH,
     }

@@ -7,6 +7,7 @@ is as it was within seconds.
 
 from __future__ import annotations
 
+import http.client
 import os
 import resource
 import shutil
@@ -243,7 +244,11 @@ def test_few_descriptors_from_the_start(world: World, redis_server: RedisServer)
         with Flood(service.port, 500, most=1000) as flood:
             flood.opened()
             for _ in range(20):
-                assert service.verify(token).status == 200
+                # While the flood still opens, fifty newer connections may push this one out.
+                for _ in until(SOON, "an answer"):
+                    with suppress(OSError, http.client.HTTPException):
+                        assert service.verify(token).status == 200
+                        break
 
 
 def test_who_does_not_close_holds_nothing(world: World) -> None:

@@ -179,6 +179,9 @@ def _right(issuer: IssuerApp, path: str) -> dict[str, Any]:
             return {**passwords, "transport": "body", **NO_FACTOR}
         case "/factors/totp" | "/factors/webauthn/options":
             return {"current_password": PASSWORD, **NO_FACTOR}
+        case "/elevate":
+            right = {"current_password": PASSWORD, "transport": "body", **NO_FACTOR}
+            return {**right, "scope": None, "acr": "aal1"}
         case "/password/reset":
             return {"token": issuer.forgot(), "new_password": PASSWORD}
         case "/revocations/lookup":
