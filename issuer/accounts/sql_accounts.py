@@ -328,6 +328,19 @@ class SqlAccounts:
         except Conflict:
             raise UnknownAccount(sub) from None
 
+    def hold_in(self, connection: sa.Connection, account: Account) -> None:
+        """Keep an account as it was read until the caller's transaction ends.
+
+        Raises `Conflict` where it has another credential by now, or is disabled or gone.
+        """
+        found = _one(connection, accounts.c.id == account.id, lock=True)
+        if (
+            found is None
+            or not found.enabled
+            or found.credential_version != account.credential_version
+        ):
+            raise Conflict("the account was changed by somebody else in the meantime")
+
     def set_enabled(self, sub: str, enabled: bool, *, expires: int) -> Change | None:  # noqa: FBT001
         with writing(self._engine) as connection:
             account = _one(connection, accounts.c.id == sub)

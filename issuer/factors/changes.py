@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from ..accounts import Account, BadCredentials
+from ..accounts import Account, BadCredentials, Conflict
 from ..audit import Event, EventKind, Outcome
 from ..audit.outbox import pend
 from ..crash_points import CrashPoint, reach
@@ -249,11 +249,19 @@ def _change(
     """Write factors and, if so wished, end every session in the same transaction.
 
     A login that is under way with the factors of before then meets a newer version. The caller's
-    new session counts from its proof, so that no row of changes keeps a login fresh.
+    new session counts from its proof, so that no row of changes keeps a login fresh. Raises
+    `OAuthError` 409 where another change of the account came first.
     """
     account = who.account
     change = None
     with writing(services.engine) as connection:
+        try:
+            # First: a session that was ended since it was verified changes nothing any more.
+            services.accounts.hold_in(connection, account)
+        except Conflict:
+            raise OAuthError(
+                409, "conflict", "the account was changed at the same time; log in again"
+            ) from None
         write(connection)
         pend(connection, event)
         if wish.end_other_sessions:

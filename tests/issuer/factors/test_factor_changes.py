@@ -24,8 +24,11 @@ from harness.limits import OFF
 from werkzeug.test import TestResponse
 
 from issuer.audit import Event
+from issuer.errors import OAuthError
 from issuer.factors import changes
 from issuer.factors.factor import MOST_FACTORS
+from issuer.sessions.bearer import authenticate
+from issuer.sessions.grant import Context
 
 FRESH = 300
 INSUFFICIENT = "insufficient_user_authentication"
@@ -289,6 +292,23 @@ def test_a_reset_takes_everything_away(issuer: IssuerApp) -> None:
     assert issuer.sessions(grant["access_token"]).status_code == 401
     assert granted(issuer.login())
     assert issuer.undone() == []
+
+
+@stacks.both_databases
+@pytest.mark.parametrize("end_others", [True, False])
+def test_a_session_that_ended_meanwhile_changes_nothing(
+    issuer: IssuerApp,
+    end_others: bool,
+) -> None:
+    """A thief's change that was let in before a new password does not get past it."""
+    app = enrol_app(issuer)
+    who = authenticate(issuer.services, app.grant["access_token"])
+    granted(issuer.change_password(app.grant["access_token"], otp=app.next_code()))
+    proof = changes.Proof(("pwd", "otp", "mfa"), int(issuer.clock()))
+    with pytest.raises(OAuthError) as caught:
+        changes.renew_codes(issuer.services, who, proof, changes.Wish(end_others, Context()))
+    assert caught.value.status == 409
+    assert issuer.rows("recovery_codes") == []
 
 
 # --- the password ------------------------------------------------------------------------------
