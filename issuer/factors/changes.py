@@ -21,6 +21,7 @@ from ..errors import OAuthError, insufficient_authentication, invalid_grant
 from ..journal import Reason
 from ..services import Services
 from ..sessions.bearer import Caller
+from ..sessions.device import require_device_of
 from ..sessions.grant import Context, Grant
 from ..sessions.login import start_session
 from . import recovery, sql_factors
@@ -252,6 +253,7 @@ def _change(
     new session counts from its proof, so that no row of changes keeps a login fresh. Raises
     `OAuthError` 409 where another change of the account came first.
     """
+    require_device_of(services, who.claims, wish.context)
     account = who.account
     change = None
     with writing(services.engine) as connection:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import structlog
 
+from tokens import AccessClaims
+
 from ..errors import invalid_grant
 from ..families import Family
 from ..journal import Reason
@@ -32,3 +34,11 @@ def require_same_device(
         family.sub, family.sid, reason=Reason.DEVICE, absolute_end=family.absolute_end
     )
     raise invalid_grant("the session was begun on another device and has been ended; log in again")
+
+
+def require_device_of(services: Services, claims: AccessClaims, context: Context) -> None:
+    """The same for whoever has an access token and would get a session of his own for it."""
+    rules = services.settings.clients[claims.client_id]
+    family = services.families.get(claims.sub, claims.sid) if rules.binding else None
+    if family is not None:
+        require_same_device(services, rules, family, context)

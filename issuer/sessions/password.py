@@ -28,6 +28,7 @@ from ..policies.recent import require_recent
 from ..policies.sufficiency import require_enough
 from ..services import Services
 from ..settings import Client
+from .device import require_device_of
 from .grant import Context, Grant
 from .login import start_session
 
@@ -59,6 +60,7 @@ def change_password(
     instant = services.clock()
     client = services.settings.clients[claims.client_id]
     require_recent(client, claims, instant)
+    require_device_of(services, claims, context)
     change, amr = _change(
         services, client, account, current_password, new_password, claims.amr, given, address
     )

@@ -162,6 +162,26 @@ def test_an_elevation_is_no_way_to_another_device(make_issuer: Make, clients: Cl
     refused(refresh_from(issuer, grant["refresh_token"], FIREFOX), 400, "invalid_grant")
 
 
+@pytest.mark.parametrize("path", ["/factors/recovery-codes", "/password"])
+@stacks.anywhere
+def test_a_change_is_no_way_to_another_device(
+    make_issuer: Make, clients: Clients, path: str
+) -> None:
+    """Either gives a new session, which a thief of an access token would have on his own device."""
+    clients["demo"]["binding"] = ["user_agent"]
+    issuer = make_issuer(clients=clients)
+    grant = enrol_app(issuer).grant
+    headers = {**bearer(grant["access_token"]), "User-Agent": CURL}
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    if path != "/password":
+        body = {}
+    answer = issuer.post(path, body, headers=headers)
+    assert "another device" in refused(answer, 400, "invalid_grant")
+    assert issuer.rows("recovery_codes") == []
+    assert issuer.rows("journal")[-1]["reason"] == Reason.DEVICE
+    refused(issuer.sessions(grant["access_token"]), 401, "invalid_token")
+
+
 @stacks.anywhere
 def test_a_client_has_a_limit_of_sessions_of_its_own(make_issuer: Make, clients: Clients) -> None:
     """The one without activity for longest ends; sessions at other clients are left alone."""
