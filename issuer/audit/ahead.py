@@ -15,6 +15,8 @@ from ..families import Draft
 from .event import Event, EventKind, Outcome
 
 CREATED = "created"
+DRAFTED = frozenset({EventKind.SESSION_STARTED, EventKind.SESSION_REFRESHED})
+"""What drafts are of; every other event comes from a transaction in SQL."""
 _KINDS = {
     "rotated": EventKind.SESSION_REFRESHED,
     "repeated": EventKind.SESSION_REFRESHED,

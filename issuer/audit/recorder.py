@@ -20,7 +20,7 @@ from ..crash_points import CrashPoint, reach
 from ..database import DatabaseUnavailable
 from ..database.engine import writing
 from ..families import FamilyStore, FamilyUnavailable
-from .ahead import events_of
+from .ahead import DRAFTED, events_of
 from .event import Event
 from .export import plain
 from .log import BATCH, Appended, AuditLog
@@ -187,5 +187,7 @@ class Recorder:
                 draft = Event.from_json(left.text)
             except (ValueError, TypeError, KeyError):
                 continue  # a newer version's, for an issuer that knows it
+            if draft.kind not in DRAFTED or not isinstance(draft.time, int | float):
+                continue  # none of ours: whoever writes to Redis writes no log
             for event in events_of(left.outcome, draft):
                 yield event, left.id

@@ -13,6 +13,7 @@ from harness.issuer_app import NEW_PASSWORD, PASSWORD, SECRET, USERNAME, IssuerA
 from issuer.audit import Event, EventKind, Origin, coming_from
 from issuer.audit.live_sessions import signed_in
 from issuer.database.tables import audit_log
+from issuer.families import LeftDraft
 from issuer.journal import Reason
 
 Said = tuple[str, str, str]
@@ -288,3 +289,21 @@ def test_no_secret_is_written_down(issuer: IssuerApp) -> None:
     for secret in [*secrets, token]:
         assert secret not in text
         assert secret.rpartition(".")[2] not in text
+
+
+@pytest.mark.parametrize("change", [{"kind": "roles_changed"}, {"time": "soon"}])
+def test_a_draft_that_is_none_of_ours_is_left_out(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """What somebody wrote to Redis is no word of ours, and holds no other up."""
+    audit = issuer.services.audit
+    forged = {**json.loads(Event(kind=EventKind.SESSION_STARTED, time=0.0).to_json()), **change}
+    honest = Event(kind=EventKind.SESSION_STARTED, time=0.0, sub=issuer.account.id)
+    left = [
+        LeftDraft("f", "created", json.dumps(forged)),
+        LeftDraft("h", "created", honest.to_json()),
+    ]
+    monkeypatch.setattr(issuer.services.families, "left_drafts", lambda: iter(left))
+    audit._recorder.collect()
+    assert {row["event_id"] for row in issuer.rows("audit_log")} >= {honest.id}
+    assert forged["id"] not in {row["event_id"] for row in issuer.rows("audit_log")}
