@@ -49,7 +49,9 @@ def instrument(app: Flask, engine: sa.Engine, tracer: Tracer) -> None:
 
 def span(name: str) -> AbstractContextManager[Any]:
     """A span around a piece of work; does nothing where there is no trace."""
-    return trace.get_tracer(trace_export.NAME).start_as_current_span(name, record_exception=False)
+    return trace.get_tracer(trace_export.NAME).start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False
+    )
 
 
 class _TracedRequests:
@@ -69,6 +71,7 @@ class _TracedRequests:
                 kind=SpanKind.SERVER,
                 attributes={"http.request.method": method if method in _METHODS else "_OTHER"},
                 record_exception=False,
+                set_status_on_exception=False,
             ) as current,
             bound_contextvars(trace_id=format_trace_id(current.get_span_context().trace_id)),
         ):

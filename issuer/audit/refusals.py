@@ -11,7 +11,8 @@ from .event import Event, event_id
 EACH = 30
 """Refusals of one kind and one network that are written down each, in a minute and a process."""
 MINUTE = 60.0
-_MOST_KEYS = 10_000
+_MOST_KEYS = 1_000
+"""Kinds and networks in a minute: an IPv6 /40 has 65,536 of our networks, and must fill no disk."""
 
 
 @dataclass(slots=True)
