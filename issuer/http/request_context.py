@@ -9,7 +9,7 @@ import re
 import secrets
 from contextlib import ExitStack
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from structlog.contextvars import bound_contextvars
 
 from ..audit.origin import Origin, coming_from, current_origin
@@ -18,7 +18,7 @@ from .current import client_address, context, services
 HEADER = "X-Request-Id"
 _WELL_FORMED = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}\Z")
 """Visible ASCII, without the comma, which is how a server hands on two headers (RFC 9110 5.3)."""
-_WITHIN = "request_context"
+_WITHIN = "gatepass.within"
 
 
 def identify_requests(app: Flask) -> None:
@@ -32,7 +32,8 @@ def identify_requests(app: Flask) -> None:
         within = ExitStack()
         within.enter_context(coming_from(origin))
         within.enter_context(bound_contextvars(request_id=origin.request_id))
-        setattr(g, _WITHIN, within)
+        # Not in `g`, which is the application's: a request within a request has one of its own.
+        request.environ[_WITHIN] = within
 
     @app.after_request
     def tell(response: Response) -> Response:
@@ -41,7 +42,7 @@ def identify_requests(app: Flask) -> None:
 
     @app.teardown_request
     def end(_error: BaseException | None) -> None:
-        within: ExitStack | None = g.pop(_WITHIN, None)
+        within: ExitStack | None = request.environ.pop(_WITHIN, None)
         if within is not None:
             within.close()
 
