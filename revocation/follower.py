@@ -176,6 +176,7 @@ class Follower:
         if self._position is None:
             self._load()
             return
+        begun = self._clock()
         self._set_mark(self._position)
         try:
             items = self._denylist.tail(
@@ -194,6 +195,10 @@ class Follower:
             # been replayed into it.
             self._distrust()
             raise
+        if self._clock() - begun > 2 * max(block, self._heartbeat_interval):
+            # This process was stopped in the middle of the read. What had come by then holds by the
+            # bound, but would have a copy believed again for a moment, before the rest is read.
+            self._mark = None
         self._note_heartbeats(items)
         self._sweep()
 

@@ -73,7 +73,7 @@ def test_log_lines_of_a_request_carry_its_id(issuer: IssuerApp) -> None:
 
         @issuer.app.after_request
         def warn(response: object) -> object:
-            logging.getLogger("some.library").warning("odd")
+            logging.getLogger("some.package").warning("odd")
             return response
 
         answers = [issuer.login(password="wrong wooden comets 5518") for _ in range(2)]

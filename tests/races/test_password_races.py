@@ -51,7 +51,7 @@ def test_nothing_older_is_accepted_and_nothing_newer_refused(
     assert violations == []
     assert figures.interleavings >= 1000
     assert figures.contested >= 30
-    assert running.rehashes >= 1  # each is a matter of moments; a busy machine sees few
+    assert running.rehashes >= 5
     assert figures.operations["gateway"] >= 1000
 
 

@@ -43,7 +43,7 @@ from revocation import (
     Replica,
     open_denylist,
 )
-from revocation.entry import to_record
+from revocation.entry import to_record, unpack
 from revocation.feed import next_chain
 from revocation.packed_copy import PackedCopy
 from revocation.packed_table import size_of
@@ -365,6 +365,22 @@ def test_a_torn_store_starts_its_feed_anew(redis_store: Store, redis_server: Red
     denylist.mark_ready()
     denylist.add([Entry.key(KID)])
     assert [item.seq for item in feed(denylist)] == [1]
+
+
+def test_what_begins_a_replay_is_no_heartbeat(
+    redis_store: Store, redis_server: RedisServer
+) -> None:
+    """Of a copy whose feed lacks its last item a reader hears nothing before it has been filled."""
+    denylist = redis_store.ready()
+    for _ in range(3):
+        denylist.heartbeat(0)
+    before = denylist.state()
+    redis_server.client().xdel(f"{redis_store.name}:{{denylist}}:feed", "3-0")
+    assert denylist.initialise(watermark=0).position.seq == 4
+    (item,) = denylist.tail(before.position, 0)
+    assert not item.is_heartbeat
+    assert [record.level for record in unpack(item.records)] == [before.watermark]
+    assert denylist.state().watermark == before.watermark
 
 
 def test_entries_for_a_lost_epoch_go_into_the_one_that_took_its_place(

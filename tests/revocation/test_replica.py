@@ -396,6 +396,30 @@ def stale(denylist: Denylist, clock: HandClock, **options: object) -> Replica:
     return replica
 
 
+def test_a_read_in_which_it_was_stopped_opens_nothing(
+    denylist: Denylist, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lay in the socket is from before; the copy is believed once the rest is read, too."""
+    replica = in_step(denylist, clock, max_staleness=5.0)
+    clock.advance(0.9)
+    tail = denylist.tail
+
+    def stopped(*given: object) -> list[FeedItem]:
+        denylist.heartbeat(0)
+        items = tail(*given)  # type: ignore[arg-type]
+        denylist.add([Entry.session(Token.sid, clock.after(300))])
+        clock.advance(3.9)
+        return items
+
+    monkeypatch.setattr(denylist, "tail", stopped)
+    replica.step(block=0)
+    monkeypatch.undo()
+    with pytest.raises(ReplicaStale):
+        replica.check(Token(), KID)
+    bring_in_step(replica, denylist)
+    assert refused(replica, Token()) is Kind.SESSION
+
+
 def test_closed_refuses_everything(denylist: Denylist, clock: HandClock) -> None:
     """By default a copy that is too old answers nothing, and says how old it is."""
     replica = stale(denylist, clock)

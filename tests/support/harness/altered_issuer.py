@@ -14,6 +14,7 @@
 `ticks=DIRECTORY` the key ring is read when the file of this process' port says so, as `Ticks` does
 `quick`           the worker looks for undone rows and new keys several times a second
 `no-origin-check` mutant: cookie mode believes every page
+`real-denylist`   the denylist goes by its server's own time, whatever the clock says
 `no-completion`   mutant: the worker leaves undone rows alone
 `late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
@@ -241,6 +242,17 @@ def _hurry(_: str) -> None:
     recorder.YOUNG = 0.5
 
 
+def _leave_denylist_its_time(_: str) -> None:
+    from issuer import services
+
+    real = services.open_denylist
+
+    def opened(url: str, *, clock: object = None, **options: Any) -> Any:
+        return real(url, **options)
+
+    services.open_denylist = opened
+
+
 def _drop_completion(_: str) -> None:
     from issuer.revoker import Revoker
 
@@ -416,6 +428,7 @@ _ALTERATIONS = {
     "stop-at": _stop_at,
     "ticks": _tick_on_demand,
     "quick": _hurry,
+    "real-denylist": _leave_denylist_its_time,
     "no-origin-check": _drop_origin_check,
     "no-completion": _drop_completion,
     "late-time": _take_time_late,
