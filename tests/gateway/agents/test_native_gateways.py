@@ -412,7 +412,10 @@ def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gat
     """
     settings = {"GATEPASS_CONFIG": str(deployment.issuer.directory / "gatepass.toml")}
     token, pending = deployment.token(), deployment.pending()
-    if pending is None:
+    for _ in until(5, "a pending key"):
+        if pending is not None:
+            break
+        # Nothing is due in the very second in which the issuer made its first key.
         gatepass("keys", "rotate", "--early", env=settings).done()
         pending = deployment.pending()
     assert pending is not None
