@@ -27,6 +27,7 @@ class LiveSession:
     sid: str
     sub: str
     client_id: str
+    credential_version: int
     started: int
     last_seen: int
     ends: int
@@ -118,37 +119,13 @@ def _end_all(connection: sa.Connection, event: Event) -> list[Event]:
     ]
 
 
-def signed_in(engine: sa.Engine, now: float, *, sub: str | None = None) -> list[LiveSession]:
-    """The sessions that are there, those seen last first. Raises `DatabaseUnavailable`."""
-    wanted: list[Any] = [audit_sessions.c.ends > int(now)]
-    if sub is not None:
-        wanted.append(audit_sessions.c.sub == sub)
-    return _select(engine, wanted, order=audit_sessions.c.last_seen.desc())
-
-
 def past_their_end(engine: sa.Engine, now: float, limit: int) -> list[LiveSession]:
     """Sessions whose end went by, the earliest first. Raises `DatabaseUnavailable`."""
-    return _select(engine, [audit_sessions.c.ends <= int(now)], audit_sessions.c.ends, limit)
-
-
-def _select(
-    engine: sa.Engine, wanted: Sequence[Any], order: Any, limit: int | None = None
-) -> list[LiveSession]:
-    query = sa.select(audit_sessions).where(*wanted).order_by(order).limit(limit)
+    query = sa.select(audit_sessions).where(audit_sessions.c.ends <= int(now))
     with reading(engine) as connection:
         return [
-            LiveSession(
-                sid=row.sid,
-                sub=row.sub,
-                client_id=row.client_id,
-                started=row.started,
-                last_seen=row.last_seen,
-                ends=row.ends,
-                absolute=row.absolute,
-                address=row.address,
-                user_agent=row.user_agent,
-            )
-            for row in connection.execute(query)
+            LiveSession(**row._asdict())
+            for row in connection.execute(query.order_by(audit_sessions.c.ends).limit(limit))
         ]
 
 

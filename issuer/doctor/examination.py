@@ -11,7 +11,7 @@ from ..database import DatabaseUnavailable
 from .clocks import clocks
 from .databases import journal, schema, sql_durability, sqlite_file
 from .deployment import Deployment
-from .finding import Finding, State, unknown
+from .finding import Finding, unknown
 from .key_ring import key_ring
 from .looking import NoAnswer
 from .redis_servers import redis_line, redis_servers
@@ -53,8 +53,3 @@ def examine(
             yield unknown(
                 name, type(error).__name__, "the check itself has failed", "please report this"
             )
-
-
-def has_failed(findings: Iterable[Finding]) -> bool:
-    """Whether any of them has to be seen to."""
-    return any(finding.state is State.FAIL for finding in findings)
