@@ -175,6 +175,13 @@ def add(connection: sa.Connection, factor: Factor) -> None:
     if not count(connection, factor.account_id):
         # Codes of a time before the account's last factor was removed.
         forget_codes(connection, factor.account_id)
+        # What was begun by the password alone: from now on that takes the factor, too.
+        connection.execute(
+            sa.delete(factor_challenges).where(
+                factor_challenges.c.account_id == factor.account_id,
+                factor_challenges.c.purpose != Purpose.ASSERT.value,
+            )
+        )
     connection.execute(
         sa.insert(factors).values(
             id=factor.id,

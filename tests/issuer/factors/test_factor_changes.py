@@ -167,6 +167,18 @@ def test_other_sessions_stay_if_that_is_wished(issuer: IssuerApp) -> None:
 
 
 @stacks.anywhere
+def test_an_enrolment_from_before_the_first_factor_is_worth_nothing(issuer: IssuerApp) -> None:
+    """It was begun by the password alone, in a session that stays."""
+    other = issuer.grant()
+    begun = granted(ask(issuer, "/totp", other))
+    app = enrol_app(issuer, keep=True)
+    code = pyotp.TOTP(begun["secret"]).at(int(issuer.clock()))
+    confirm = {"id": begun["id"], "otp": code, "end_other_sessions": False}
+    refused(ask(issuer, "/totp/confirm", other, **confirm), 404, "not_found")
+    assert len(factors_of(issuer, app.grant)) == 1
+
+
+@stacks.anywhere
 def test_a_browser_gets_its_new_cookie(issuer: IssuerApp) -> None:
     """In cookie mode the answer holds no refresh token, and needs an own origin."""
     grant = issuer.grant()
