@@ -12,6 +12,13 @@ if redis.call('HEXISTS', meta, 'epoch') == 0 then
   -- A feed without its meta is a torn store; its numbers must not be taken for ours.
   redis.call('DEL', feed)
 end
+-- A copy that was not taken in one moment may have a feed that went further than its meta; nothing
+-- could be appended to it.
+local top = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
+local ahead = top and tonumber(string.match(top[1], '^%d+')) or 0
+if not unusable() and ahead > tonumber(redis.call('HGET', meta, 'seq')) then
+  redis.call('HSET', meta, 'seq', string.format('%.0f', ahead))
+end
 -- A replay holds each of its steps against the one before, and begins with the place that this is.
 local here = position()
 if not unusable() and not holds(here[1], here[2], here[3]) then

@@ -13,6 +13,7 @@ import pytest
 from harness.altered_issuer import go_file, shifted_clock, write_shift
 from harness.crash_operations import PASSWORD, Reply, Scene, add_account, succeeded
 from harness.crash_world import CrashWorld, LiveIssuer
+from harness.postgres_server import PostgresServer
 from harness.processes import until
 
 from gateway import Verifier
@@ -76,15 +77,22 @@ def is_stopped(pid: int) -> bool:
 
 
 @pytest.fixture
-def make_pair(make_world: _MakeWorld, tmp_path: Path) -> Iterator[Callable[..., Pair]]:
-    """Makes two issuers, of which the first can be stopped."""
+def make_pair(
+    make_world: _MakeWorld, tmp_path: Path, postgres_server: PostgresServer
+) -> Iterator[Callable[..., Pair]]:
+    """Makes two issuers, of which the first can be stopped.
+
+    On PostgreSQL: whoever is stopped in the midst of a write to SQLite stops all of its writers.
+    """
     with ExitStack() as stack:
+        url = postgres_server.create_database()
+        stack.callback(postgres_server.drop_database, url)
 
         def make(*mutants: str) -> Pair:
             shift = tmp_path / "shift"
             write_shift(shift, 0.0)
             clock = f"clock={shift}"
-            other = stack.enter_context(make_world(alterations=[clock]))
+            other = stack.enter_context(make_world(alterations=[clock], database_url=url))
             # What the gateway drops, it drops by its own time too.
             follow(other.gateway, shift)
             stopped = stack.enter_context(

@@ -383,6 +383,23 @@ def test_what_begins_a_replay_is_no_heartbeat(
     assert denylist.state().watermark == before.watermark
 
 
+def test_a_feed_that_went_further_than_its_meta_goes_on(
+    redis_store: Store, redis_server: RedisServer
+) -> None:
+    """A copy that was not taken in one moment can be filled, and is another history to readers."""
+    denylist = redis_store.ready()
+    for _ in range(3):
+        denylist.heartbeat(0)
+    items, before = feed(denylist), denylist.state()
+    meta = {"seq": 2, "chain": items[1].chain}
+    redis_server.client().hset(f"{redis_store.name}:{{denylist}}", mapping=meta)
+    assert denylist.initialise(watermark=0).position.seq == 4
+    denylist.add([Entry.key(KID)])
+    assert [item.seq for item in feed(denylist)] == [1, 2, 3, 4, 5]
+    fourth = feed(denylist)[3]
+    assert fourth.chain != next_chain(before.position.chain, 4, fourth.records)
+
+
 def test_entries_for_a_lost_epoch_go_into_the_one_that_took_its_place(
     redis_store: Store, redis_server: RedisServer
 ) -> None:

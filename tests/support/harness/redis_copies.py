@@ -47,9 +47,18 @@ class RestoredCopy:
         self._kept: list[tuple[bytes, int, bytes]] = []
 
     def take(self) -> None:
-        for key in self._client.scan_iter():
-            expires = max(self._client.execute_command("PEXPIRETIME", key), 0)
-            self._kept.append((key, expires, self._client.dump(key)))
+        # In one moment, as a file is: heartbeats go on meanwhile.
+        keys = list(self._client.scan_iter())
+        pipeline = self._client.pipeline(transaction=True)
+        for key in keys:
+            pipeline.execute_command("PEXPIRETIME", key)
+            pipeline.dump(key)
+        found = pipeline.execute()
+        self._kept = [
+            (key, max(expires, 0), content)
+            for key, expires, content in zip(keys, found[::2], found[1::2], strict=True)
+            if content is not None
+        ]
 
     def put_back(self) -> None:
         pipeline = self._client.pipeline(transaction=True)
