@@ -13,11 +13,16 @@ if redis.call('HEXISTS', meta, 'epoch') == 0 then
   redis.call('DEL', feed)
 end
 -- A copy that was not taken in one moment may have a feed that went further than its meta; nothing
--- could be appended to it.
-local top = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
-local ahead = top and tonumber(string.match(top[1], '^%d+')) or 0
-if not unusable() and ahead > tonumber(redis.call('HGET', meta, 'seq')) then
-  redis.call('HSET', meta, 'seq', string.format('%.0f', ahead))
+-- could be appended to it. (XREVRANGE would find its end at once, but is a right that nobody granted.)
+if not unusable() then
+  local seq = redis.call('HGET', meta, 'seq')
+  repeat
+    local ahead = redis.call('XRANGE', feed, '(' .. seq .. '-0', '+', 'COUNT', 1000)
+    if #ahead > 0 then
+      seq = string.match(ahead[#ahead][1], '^%d+')
+      redis.call('HSET', meta, 'seq', seq)
+    end
+  until #ahead == 0
 end
 -- A replay holds each of its steps against the one before, and begins with the place that this is.
 local here = position()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from statistics import median
 
@@ -51,8 +52,9 @@ def measured(cases: dict[str, Case], rounds: int = ROUNDS) -> dict[str, list[flo
 
 def told_apart(one: list[float], other: list[float]) -> bool:
     """Whether two cases differ: surely (Mann and Whitney's rank sum), and by enough to matter."""
-    ranked = sorted([(value, 0) for value in one] + [(value, 1) for value in other])
-    ranks = sum(place for place, (_, which) in enumerate(ranked, 1) if which == 0)
+    ranked = sorted([*one, *other])
+    # Equal ones share the mean of their places.
+    ranks = sum((bisect_left(ranked, value) + bisect_right(ranked, value) + 1) / 2 for value in one)
     m, n = len(one), len(other)
     expected = m * (m + n + 1) / 2
     deviations = abs(ranks - expected) / math.sqrt(m * n * (m + n + 1) / 12)
@@ -139,7 +141,7 @@ def test_an_issuer_that_skips_hashing_is_caught(
 @stacks.anywhere
 def test_the_measurement_finds_a_fifth_of_a_hash(cases: dict[str, Case]) -> None:
     """Its power: of a hundred draws with a fifth more time for one case, 95 or more are found;
-    of a hundred without, none."""
+    of a hundred without, not one (two in one time of two million, so that is what is asked)."""
     chance = random.Random(11)
 
     def has_its_power() -> bool:
@@ -148,7 +150,7 @@ def test_the_measurement_finds_a_fifth_of_a_hash(cases: dict[str, Case]) -> None
         def draw() -> list[float]:
             return chance.choices(times, k=ROUNDS)
 
-        assert not any(told_apart(draw(), draw()) for _ in range(100))
+        assert [told_apart(draw(), draw()) for _ in range(100)].count(True) < 2
         found = [told_apart(draw(), [1.2 * value for value in draw()]) for _ in range(100)]
         return found.count(True) >= 95
 

@@ -116,13 +116,22 @@ class IssuerApp:
     sent: list[ResetMessage] = field(default_factory=list)
 
     @classmethod
-    def build(cls, database_url: str, store_url: str, directory: Path, **changes: Any) -> IssuerApp:
+    def build(
+        cls,
+        database_url: str,
+        store_url: str,
+        directory: Path,
+        *,
+        clock: MovableClock | None = None,
+        **changes: Any,
+    ) -> IssuerApp:
         """Wire, fill the denylist and add the account; nothing runs in the background.
 
-        The database has its schema: to look costs a quarter of all this.
+        The database has its schema: to look costs a quarter of all this. A store of sessions has
+        one time for all its issuers: they share a `clock` where that matters.
         """
         settings = issuer_settings(database_url, store_url, directory, **changes)
-        clock = MovableClock()
+        clock = clock or MovableClock()
         sent: list[ResetMessage] = []
         services = build_services(settings, clock=clock, reset_sender=sent.append)
         services.pulse.beat()
