@@ -258,8 +258,11 @@ def test_a_stopped_client_fetches_no_more(client: JwksClient, issuer: LocalIssue
     issuer.max_age = 0
     client._next_fetch = 0
     client.load()
+    thread = client._thread
+    assert thread is not None
+    assert thread.is_alive()
     client.stop()
-    assert "gatepass-keys" not in {thread.name for thread in threading.enumerate()}
+    assert not thread.is_alive()
     assert client.ready
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness.processes import Process, free_port, require_binary, short_directory
+from harness.warm_process import put_on_path
 
 from issuer.settings import Settings, load_settings
 
@@ -34,16 +35,17 @@ _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 @dataclass(frozen=True)
 class Demo:
-    """The running demo and what its first line said."""
+    """The running demo, what its first line said, and where the `gatepass` of a shell is."""
 
     described: dict[str, Any]
+    programs: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        binaries = str(Path(sys.executable).parent)
+        binaries = [str(self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
         return {
             **os.environ,
-            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(binaries),
             "STATE": self.described["state_dir"],
             "DENYLIST_URL": self.described["denylist_url"],
         }
@@ -56,11 +58,12 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
     """The README's first command, on a port and a state directory of the test's own."""
+    put_on_path(programs := short_directory("gp-programs-"))
     state = short_directory("gp-docs-")
     command = ["./run", "demo", "--port", str(free_port()), "--state-dir", str(state), "--json"]
     with Process(command, cwd=ROOT) as process:
         line = process.wait_for_line(r"^\{.*\}$", timeout=240)
-        yield Demo(json.loads(line if isinstance(line, str) else line[0]))
+        yield Demo(json.loads(line if isinstance(line, str) else line[0]), programs)
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:

@@ -141,9 +141,9 @@ class Gatepass:
 
     def __init__(self) -> None:
         self.directory = short_directory("gp-cli-")
-        self._socket = self.directory / "socket"
+        self.socket = self.directory / "socket"
         self._process = Process(
-            [sys.executable, "-P", str(_ZYGOTE), str(self._socket)], cwd=self.directory
+            [sys.executable, "-P", str(_ZYGOTE), str(self.socket)], cwd=self.directory
         )
 
     def __enter__(self) -> Self:
@@ -178,7 +178,7 @@ class Gatepass:
         running = Running()
         running.streams[0].write(stdin.encode())
         running.streams[0].seek(0)
-        running.connection.connect(str(self._socket))
+        running.connection.connect(str(self.socket))
         descriptors = [stream.fileno() for stream in running.streams]
         socket.send_fds(running.connection, [json.dumps(command).encode()], descriptors)
         running.pid = int(running.answers.readline())

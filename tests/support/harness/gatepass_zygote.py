@@ -82,6 +82,13 @@ def next_command(listener: socket.socket) -> dict[str, Any]:
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
 
 
+def open_streams() -> None:
+    """Make the standard streams anew: the zygote's may be of another sort, one a file, say."""
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
 def tell(connection: socket.socket, number: int) -> None:
     """One line to whoever wants to know; it may be gone."""
     with contextlib.suppress(OSError):
@@ -129,6 +136,7 @@ if __name__ == "__main__":
         os.write(1, b"listening\n")
         taken = next_command(accepting)
     leave_group(taken["death_signal"])
+    open_streams()
     os.environ.clear()
     os.environ.update(taken["environment"])
     os.chdir(taken["directory"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, Self
 
 from harness.gatepass_command import PROGRAM, Gatepass, Running
@@ -23,6 +25,16 @@ def end_warm() -> None:
     if warm.cache_info().currsize:
         warm().__exit__()
         warm.cache_clear()
+
+
+def put_on_path(directory: Path) -> None:
+    """Write a `gatepass` there that a shell finds, and that runs in a fork as well."""
+    client = Path(__file__).with_name("gatepass_client.py")
+    program = directory / "gatepass"
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -I -S "{client}" "{warm().socket}" "$@"\n'
+    )
+    program.chmod(0o755)
 
 
 class _Fork:
