@@ -17,6 +17,8 @@ class EventKind(StrEnum):
     """A password, or a further factor, was checked for a login."""
     LOGIN_LIMITED = "login_limited"
     """Attempts were turned away unread: there had been too many."""
+    LIMIT_LIFTED = "limit_lifted"
+    """An administrator let an account, or an address, be tried again at once."""
     CLIENT_REFUSED = "client_refused"
     """A relying party or gateway did not prove who it is."""
     SESSION_STARTED = "session_started"

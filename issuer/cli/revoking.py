@@ -10,6 +10,7 @@ from tokens import TokenError
 from tokens.sealing import MAX_SEALED
 
 from ..journal import Reason
+from ..sessions.end import end_client
 from ..sessions.inspect import revoke_token
 from .administration import account_of
 from .output import Cli, IdCommand, NotFound, Refused, command_options, read_line, session_id
@@ -108,10 +109,5 @@ def revoke_client(cli: Cli, client_id: str) -> None:
     }
     if client_id not in known:
         raise NotFound(f"there is no client or audience {client_id!r}")
-    # An issuer whose clock is ahead may have stamped a token later than this.
-    watermark = int(services.clock()) + services.settings.issuer_skew
-    row_id = services.clients.disable(
-        client_id, watermark=watermark, expires=services.revoker.entry_expiry()
-    )
-    services.revoker.complete_id(row_id)
+    end_client(services, client_id)
     cli.emit({"revoked": "client", "client_id": client_id}, f"disabled {client_id}")

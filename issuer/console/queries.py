@@ -41,12 +41,7 @@ class Live:
 
 def live_sessions(engine: sa.Engine, now: float, *, name: str = "", page: int = 1) -> Live:
     """Who is signed in, those first who were seen last; `name` begins their names."""
-    goes_on = sa.and_(
-        audit_sessions.c.ends > int(now),
-        audit_sessions.c.credential_version == accounts.c.credential_version,
-        accounts.c.enabled,
-        accounts.c.username.startswith(name, autoescape=True),
-    )
+    goes_on = sa.and_(_goes_on(now), accounts.c.username.startswith(name, autoescape=True))
     both = audit_sessions.join(accounts, accounts.c.id == audit_sessions.c.sub)
     counted = sa.select(
         sa.func.count(), sa.func.count(sa.distinct(audit_sessions.c.sub))
@@ -78,6 +73,27 @@ def live_sessions(engine: sa.Engine, now: float, *, name: str = "", page: int = 
             )
             for row in rows
         ],
+    )
+
+
+def live_by_client(engine: sa.Engine, now: float) -> dict[str, int]:
+    """How many sessions go on with each client that has any."""
+    both = audit_sessions.join(accounts, accounts.c.id == audit_sessions.c.sub)
+    query = (
+        sa.select(audit_sessions.c.client_id, sa.func.count())
+        .select_from(both)
+        .where(_goes_on(now))
+        .group_by(audit_sessions.c.client_id)
+    )
+    with reading(engine) as connection:
+        return {str(client_id): count for client_id, count in connection.execute(query)}
+
+
+def _goes_on(now: float) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        audit_sessions.c.ends > int(now),
+        audit_sessions.c.credential_version == accounts.c.credential_version,
+        accounts.c.enabled,
     )
 
 

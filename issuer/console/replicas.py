@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def fetch_reading(gateway: WatchedGateway) -> Reading:
     opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=FETCH_TIMEOUT) as answer:
-            body: bytes = answer.read(MAX_METRICS + 1)
+            body = _read_in_time(answer)
     except urllib.error.HTTPError as error:
         error.close()
         raise NotReached(f"it answers with status {error.code}") from None
@@ -88,6 +89,17 @@ def fetch_reading(gateway: WatchedGateway) -> Reading:
     if len(body) > MAX_METRICS:
         raise NotReached("it answers with more than a page of metrics")
     return parse_metrics(body.decode("utf-8", "replace"))
+
+
+def _read_in_time(answer: http.client.HTTPResponse) -> bytes:
+    """The body, or more than may be read of it. Raises `NotReached` where it only trickles."""
+    until = time.monotonic() + FETCH_TIMEOUT
+    body = bytearray()
+    while len(body) <= MAX_METRICS and (some := answer.read1(65_536)):
+        body += some
+        if time.monotonic() > until:
+            raise NotReached("it does not answer in time")
+    return bytes(body)
 
 
 def parse_metrics(text: str) -> Reading:

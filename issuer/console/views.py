@@ -28,6 +28,7 @@ from ..http.cookies import sent_cookie
 from ..http.current import client_address, context, services
 from ..journal import Reason
 from ..limits import TooManyRequests
+from ..networks import host_of
 from ..services import Services
 from . import guard, plots, queries, scales
 from .guard import administrator, sessions
@@ -54,6 +55,11 @@ _NOTICES = {
     "all-ended": "Every session of this person has ended.",
     "gone": "There is no such session any more.",
     "signed-out": "You are signed out.",
+    "let-in": "What had been counted against this account is forgotten; any block of it is over.",
+    "address-let-in": "What had been counted against this address is forgotten.",
+    "no-address": "That is no address.",
+    "client-ended": "Every session with this client has ended, and nobody can log in there.",
+    "client-enabled": "People can log in there again.",
 }
 
 
@@ -207,6 +213,7 @@ def person(sub: str) -> str:
         before=before,
         now=parts.clock(),
         mine=administrator().family.sid,
+        kept_out=parts.limits.passwords.keeps_out(account.username),
     )
 
 
@@ -220,6 +227,18 @@ def _account(sub: str) -> Account:
 def _sequence() -> int | None:
     given = request.args.get("before", "")
     return int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else None
+
+
+@blueprint.get("/clients")
+def clients() -> str:
+    parts = services()
+    live = queries.live_by_client(parts.engine, parts.clock())
+    return render_template(
+        "console/clients.html",
+        clients=parts.settings.clients,
+        live=live,
+        disabled={name for name in parts.settings.clients if parts.clients.is_disabled(name)},
+    )
 
 
 @blueprint.get("/keys")
@@ -356,6 +375,54 @@ def end_all(sub: str) -> Response:
     """End every session of a person, in one step (ASVS 7.4.5)."""
     use_cases.end_all(services(), sub=_account(sub).id, reason=Reason.OPERATOR)
     return redirect(url_for("console.person", sub=sub, did="all-ended"), 303)
+
+
+@blueprint.post("/people/<sub>/let-in")
+def let_in(sub: str) -> Response:
+    """Let an account be tried again that a limit or an anomaly's response keeps people out of."""
+    parts, account = services(), _account(sub)
+    address = read_form().given().get("address", "").strip()
+    if address and not host_of(address):
+        return redirect(url_for("console.person", sub=account.id, did="no-address"), 303)
+    parts.limits.passwords.lift_account(account.username, address)
+    parts.audit.record(
+        parts.audit.happened(EventKind.LIMIT_LIFTED, sub=account.id, details={"of": "account"})
+    )
+    return redirect(url_for("console.person", sub=account.id, did="let-in"), 303)
+
+
+@blueprint.post("/let-in")
+def let_address_in() -> Response:
+    """The same for an address and its network."""
+    parts, address = services(), read_form().given().get("address", "").strip()
+    if not parts.limits.passwords.lift_address(address):
+        return redirect(url_for("console.people", did="no-address"), 303)
+    lifted = parts.audit.happened(
+        EventKind.LIMIT_LIFTED, address=address, details={"of": "address"}
+    )
+    parts.audit.record(lifted)
+    return redirect(url_for("console.people", did="address-let-in"), 303)
+
+
+@blueprint.post("/clients/end")
+def end_client() -> Response:
+    """End everybody's sessions with a client (ASVS 7.4.5), as `gatepass revoke client` does."""
+    client_id = _client()
+    use_cases.end_client(services(), client_id)
+    return redirect(url_for("console.clients", did="client-ended"), 303)
+
+
+@blueprint.post("/clients/enable")
+def enable_client() -> Response:
+    services().clients.enable(_client())
+    return redirect(url_for("console.clients", did="client-enabled"), 303)
+
+
+def _client() -> str:
+    client_id = read_form().given().get("client", "")
+    if client_id not in services().settings.clients:
+        abort(404)
+    return client_id
 
 
 # --- refusals ------------------------------------------------------------------------------------

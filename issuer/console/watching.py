@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,7 +30,8 @@ LIVE_INTERVAL = 2.0
 """And while somebody does."""
 KEEP_READINGS = 3600
 KEEP_SIZES = 7 * 86_400
-_AT_ONCE = 8
+PATIENCE = 2.0
+"""Seconds for which a page waits for all gateways together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Watch:
         self._readers: dict[str, Read] = {
             name: partial(fetch_reading, gateway) for name, gateway in settings.gateways.items()
         }
+        self._late: dict[str, Future[Reading | None]] = {}
         self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -141,16 +143,40 @@ class Watch:
                     )
 
     def _read_all(self) -> dict[str, Reading | None]:
-        def read(name: str) -> Reading | None:
+        """Of each gateway; None where it does not answer, or not in time."""
+        # Looking up a name can take as long as it likes: who is late is not asked a second time.
+        asked = {
+            name: self._ask(name)
+            for name in self.names
+            if name not in self._late or self._late[name].done()
+        }
+        wait(asked.values(), PATIENCE)
+        for name, future in asked.items():
+            if not future.done():
+                log.info("gateway_not_read", gateway=name, error="it does not answer in time")
+        self._late = {
+            name: future for name, future in {**self._late, **asked}.items() if not future.done()
+        }
+        return {
+            name: asked[name].result() if name in asked and name not in self._late else None
+            for name in self.names
+        }
+
+    def _ask(self, name: str) -> Future[Reading | None]:
+        """Read one in a thread that nobody has to wait for, the end of the process included."""
+        answer: Future[Reading | None] = Future()
+
+        def read() -> None:
             try:
-                return self._readers[name]()
+                answer.set_result(self._readers[name]())
             except NotReached as error:
                 log.info("gateway_not_read", gateway=name, error=str(error))
-                return None
+                answer.set_result(None)
+            except Exception as error:
+                answer.set_exception(error)
 
-        names = self.names
-        with ThreadPoolExecutor(min(_AT_ONCE, len(names))) as pool:
-            return dict(zip(names, pool.map(read, names), strict=True))
+        threading.Thread(target=read, name=f"gatepass-console-{name}", daemon=True).start()
+        return answer
 
     # --- what is known -----------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ def reauthenticate(
     ASVS 7.5.1. A fresh login counts for an account with a factor only if it used one. Raises
     `OAuthError`: 401 where more is to be proved (RFC 9470); and as `prove`.
     """
+    _require_undoubted(who)
     now = int(services.clock())
     if password is not None:
         try:
@@ -253,6 +254,7 @@ def _change(
     new session counts from its proof, so that no row of changes keeps a login fresh. Raises
     `OAuthError` 409 where another change of the account came first.
     """
+    _require_undoubted(who)
     require_device_of(services, who.claims, wish.context)
     account = who.account
     change = None
@@ -287,6 +289,15 @@ def _change(
         auth_time=proof.auth_time,
         why="factor_change",
     )
+
+
+def _require_undoubted(who: Caller) -> None:
+    """A session that has to prove itself anew adds no factor, nor gets another session by one.
+
+    Raises `OAuthError` 401 (RFC 9470): `/elevate` and a login are how it does.
+    """
+    if who.reauthentication_due:
+        raise insufficient_authentication("prove anew who you are: log in again, or elevate")
 
 
 def _event(services: Services, who: Caller, kind: EventKind, factor: Factor | None = None) -> Event:

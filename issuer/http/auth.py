@@ -153,6 +153,7 @@ def password() -> Response:
         new_password=new_password,
         context=context(_label(fields)),
         given=given_factor(fields),
+        reauthentication_due=who.reauthentication_due,
         address=client_address(),
     )
     return grant_answer(grant, transport)

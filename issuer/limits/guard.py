@@ -126,6 +126,35 @@ class Guard:
             self._tally.count([self._levels.blocked.counter(self._digests.of("network", network))])
         return bool(network)
 
+    def keeps_out(self, username: str) -> Full | None:
+        """What turns strangers to an account away just now, whoever they are."""
+        account = self._digests.of("account", username)
+        levels = (self._levels.account, self._levels.blocked)
+        return self._tally.full([level.counter(account) for level in levels])
+
+    def lift_account(self, username: str, address: str = "") -> None:
+        """Begin the counts of an account anew, and end its block; of one place as well, if given.
+
+        What failed from each network goes by digests of both: only who names it can have it lifted.
+        """
+        attempt = self._begin(username, address)
+        for counter in (attempt.own, attempt.strangers, attempt.blocks[0]):
+            self._tally.forget(counter)
+
+    def lift_address(self, address: str) -> bool:
+        """Begin the counts of an address and of its network anew, and end that network's block.
+
+        False for what is no address.
+        """
+        host, network = host_of(address), network_of(address)
+        if not host:
+            return False
+        digest, levels = self._digests.of, self._levels
+        self._tally.forget(levels.address.counter(digest("address", host)))
+        for level in (levels.network, levels.blocked):
+            self._tally.forget(level.counter(digest("network", network)))
+        return True
+
     def _welcome(self, attempt: _Attempt) -> None:
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
         self._tally.forget(attempt.own)

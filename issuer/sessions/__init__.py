@@ -1,7 +1,7 @@
 """The use cases of a session's life, one module each."""
 
 from .elevate import elevate
-from .end import end_all, end_own, logout
+from .end import end_all, end_client, end_own, logout
 from .grant import Context, Grant
 from .listing import SessionInfo, list_sessions
 from .login import login
@@ -15,6 +15,7 @@ __all__ = [
     "change_password",
     "elevate",
     "end_all",
+    "end_client",
     "end_own",
     "list_sessions",
     "login",

@@ -18,6 +18,8 @@ class Caller:
 
     claims: AccessClaims
     account: Account
+    reauthentication_due: bool = False
+    """Whether the session has to prove anew who it is: its login stands for nothing any more."""
 
 
 def authenticate(services: Services, token: str) -> Caller:
@@ -48,7 +50,7 @@ def authenticate(services: Services, token: str) -> Caller:
         or claims.iat <= standing.client_watermark
     ):
         raise invalid_token("the token has been revoked")
-    return Caller(claims, account)
+    return Caller(claims, account, standing.reauthentication_due)
 
 
 _TEXT = {"expired": "the token has expired"}

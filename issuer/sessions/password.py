@@ -48,24 +48,27 @@ def change_password(
     new_password: str,
     context: Context,
     given: GivenFactor = NOTHING,
+    reauthentication_due: bool = False,
     address: str = "",
 ) -> Grant:
     """Set a new password, end every session, and start a new one for the caller.
 
     `claims` and `account` are the caller's, already verified; a session that was begun without the
-    account's second factor needs it now. `address` is what limits count by, since whoever has
-    stolen an access token may guess the password here. Raises `TooManyRequests`, `FactorRequired`,
-    `FactorRefused`, and `OAuthError`: 409 where another change came first.
+    account's second factor, or that has to prove itself anew, needs it now. `address` is what
+    limits count by, since whoever has stolen an access token may guess the password here. Raises
+    `TooManyRequests`, `FactorRequired`, `FactorRefused`, and `OAuthError`: 409 where another change
+    came first.
     """
     instant = services.clock()
     client = services.settings.clients[claims.client_id]
     require_recent(client, claims, instant)
     require_device_of(services, claims, context)
+    counts = () if reauthentication_due else claims.amr
     change, amr = _change(
-        services, client, account, current_password, new_password, claims.amr, given, address
+        services, client, account, current_password, new_password, counts, given, address
     )
     # What was proved at the login counts on, and since when.
-    kept = not given and amr == claims.amr != PASSWORD_METHODS
+    kept = not given and amr == counts != PASSWORD_METHODS
     # No clock takes part: the entry says "least version", so that a login a millisecond later
     # lives and one a millisecond earlier dies.
     services.revoker.complete_id(change.journal_id)

@@ -41,7 +41,7 @@ GUISES = {
     "light": {"viewport": {"width": 1000, "height": 760}, "color_scheme": "light"},
     "phone": {"viewport": PHONE, "color_scheme": "dark"},
 }
-PAGES = ("overview", "people", "person", "keys", "gateways", "audit")
+PAGES = ("overview", "people", "person", "clients", "keys", "gateways", "audit")
 PICTURES = ("sign-in", *PAGES)
 SOURCES = ("*.html", "*.css", "*.js")
 DIGEST = "console-pages.sha256"
@@ -85,6 +85,7 @@ class Day:
             "overview": "",
             "people": "people",
             "person": f"people/{self.person.sub}",
+            "clients": "clients",
             "keys": "keys",
             "gateways": "gateways",
             "audit": "audit?outcome=failure",

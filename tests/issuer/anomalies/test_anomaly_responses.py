@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pyotp
 import pytest
 from harness import stacks
-from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, granted
+from harness.factors import ask, enrol_app
+from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, bearer, granted, refused
 from harness.limits import HOME, WRONG, attempt, elsewhere, limits, log_in
 
 from issuer.anomalies.alarm import Alarm
@@ -22,6 +24,7 @@ from issuer.notifications.following import NotificationConsumer
 
 Make = Callable[..., IssuerApp]
 ENDED = EventKind.SESSION_ENDED
+INSUFFICIENT = "insufficient_user_authentication"
 CHROME = "Mozilla/5.0 (Windows NT 10.0) Chrome/120.0 Safari/537.36"
 
 
@@ -125,6 +128,30 @@ def test_whoever_must_prove_anew_is_refreshed_no_more(make_issuer: Make) -> None
     assert (row["sid"], row["sub"], row["rule"]) == (sid, issuer.account.id, "moved")
     out = issuer.post("/logout", {"refresh_token": got["refresh_token"]})
     assert out.get_json() == {"logged_out": True}
+
+
+@stacks.anywhere
+def test_whoever_must_prove_anew_gets_no_other_session_by_a_fresh_login(make_issuer: Make) -> None:
+    """Else a thief would add a factor of his own, and be refreshed again; a password alone is as
+    little where there is a factor. An elevation proves all of it."""
+    issuer = make_issuer(anomalies={"moved": {"respond": "reauthenticate"}})
+    began, doubted = issuer.grant(), issuer.grant()
+    waiting = granted(ask(issuer, "/totp", doubted))
+    app = pyotp.TOTP(waiting["secret"])
+    respond = responder(issuer)
+    respond([alarm(issuer, "moved", sid=doubted["session"]["sid"])])
+    code = app.at(issuer.clock())
+    refused(ask(issuer, "/totp/confirm", doubted, id=waiting["id"], otp=code), 401, INSUFFICIENT)
+    for given in ({}, {"current_password": PASSWORD}):
+        refused(ask(issuer, "/totp", doubted, **given), 401, INSUFFICIENT)
+    held = enrol_app(issuer, began)
+    respond([alarm(issuer, "moved", sid=held.grant["session"]["sid"])])
+    token = held.grant["access_token"]
+    refused(issuer.change_password(token), 401, "factor_required")
+    body = {"current_password": PASSWORD, "otp": held.next_code(), "transport": "body"}
+    raised = granted(issuer.post("/elevate", body, headers=bearer(token)))
+    assert granted(issuer.refresh(raised["refresh_token"]))
+    assert granted(issuer.change_password(raised["access_token"]))
 
 
 @stacks.anywhere

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,11 +15,12 @@ from harness import stacks
 from harness.console_client import ConsoleClient
 from harness.console_history import put_readings
 from harness.issuer_app import IssuerApp
+from harness.processes import until
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway import Verifier
 from gateway.metrics import VerifierMetrics
-from issuer.console import plots, replicas
+from issuer.console import plots, replicas, watching
 from issuer.console.replicas import (
     Latency,
     NotReached,
@@ -41,6 +44,8 @@ class MetricsServer:
     def __init__(self) -> None:
         self.status, self.body, self.headers = 200, b"", dict[str, str]()
         self.asked: list[str] = []
+        self.trickle = 0.0
+        """Seconds between one byte and the next."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +57,10 @@ class MetricsServer:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(outer.body)))
                 self.end_headers()
-                self.wfile.write(outer.body)
+                with suppress(OSError):
+                    for part in range(0, len(outer.body), 1 if outer.trickle else 1 << 20):
+                        self.wfile.write(outer.body[part : part + 1 if outer.trickle else None])
+                        time.sleep(outer.trickle)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -230,6 +238,47 @@ def test_gateways_are_read_at_their_pace_and_kept_for_an_hour(
     watch.note()
     assert [each.at for each in watch.readings(0)["edge"]] == [clock()]
     assert [size for _, size in watch.sizes(0)] == [0, 0]
+
+
+def test_a_gateway_that_never_answers_holds_nothing_up(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are told without it; it is not asked again before it is done, and then it is."""
+    monkeypatch.setattr(watching, "PATIENCE", 0.2)
+    watch, goes_on = issuer.services.watch, threading.Event()
+    asked: list[float] = []
+
+    def late() -> Reading:
+        asked.append(issuer.clock())
+        goes_on.wait(10)
+        return Reading(0.1, in_step=True, entries=1)
+
+    watch.add("late", late)
+    watch.add("prompt", lambda: Reading(0.1, in_step=True, entries=1))
+    for _ in range(3):
+        watch.look()
+        issuer.clock.advance(2)
+    assert len(asked) == 1
+    goes_on.set()
+    for _ in until(5, "the late one"):
+        watch.look()
+        issuer.clock.advance(2)
+        if len(asked) > 1:
+            break
+    noted = watch.readings(0)
+    assert [each.reading is None for each in noted["late"][:3]] == [True] * 3
+    assert noted["late"][-1].reading is not None
+    assert all(each.reading is not None for each in noted["prompt"])
+
+
+def test_what_only_trickles_is_not_waited_for(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is for the whole answer, and not for each part of it."""
+    monkeypatch.setattr(replicas, "FETCH_TIMEOUT", 0.2)
+    server.body, server.trickle = b"#" * 40, 0.05
+    with pytest.raises(NotReached, match="in time"):
+        fetch_reading(WatchedGateway(url=server.url, token=TOKEN))
 
 
 @stacks.anywhere
