@@ -150,6 +150,9 @@ class Pulse:
             return self._heartbeat()
 
     def _heartbeat(self) -> Position:
+        # Before the position is read: who stands still in between may not vouch for what an older
+        # copy lacks that took the store's place meanwhile.
+        asked = self._denylist.time()
         try:
             self._known = self._positions.read()
             self._without_database = False
@@ -160,7 +163,9 @@ class Pulse:
             if not self._without_database:
                 log.warning("heartbeat_without_database")
             self._without_database = True
-        return self._denylist.heartbeat(self._interval, self._known)
+            # However long it was waited for.
+            asked = self._denylist.time()
+        return self._denylist.heartbeat(self._interval, self._known, asked)
 
     def _fill(self) -> None:
         self._filled = False

@@ -111,12 +111,19 @@ class Denylist(Protocol):
         finds nothing here.
         """
 
-    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
+    def time(self) -> float:
+        """The store's own time, seconds since the epoch."""
+
+    def heartbeat(
+        self, interval: float, known: Position | None = None, asked: float | None = None
+    ) -> Position:
         """Append a heartbeat unless one was written less than `interval` seconds ago.
 
-        `known` as for `add`. Raises `DenylistNotReady` before `mark_ready`, so that no replica
-        trusts a torn copy, and `DenylistWentBack` where the store's clock was ahead and has been
-        put back: entries have expired too early.
+        `known` as for `add`; `asked` is the store's time before it was read. Raises `HeartbeatLate`
+        where that is longer ago than an interval, or a second: since then more may have been
+        acknowledged, and an older copy put in the store's place. Raises `DenylistNotReady` before
+        `mark_ready`, so that no replica trusts a torn copy, and `DenylistWentBack` where the
+        store's clock was ahead and has been put back: entries have expired too early.
         """
 
     def snapshot(self) -> Snapshot:

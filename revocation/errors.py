@@ -100,6 +100,15 @@ class DenylistWentBack(DenylistNotReady):
         RevocationError.__init__(self, "the denylist lacks what had been written to it")
 
 
+class HeartbeatLate(DenylistUnavailable):
+    """The caller stood still on his way to a heartbeat; nothing was written. He begins again."""
+
+    code = "heartbeat_late"
+
+    def __init__(self) -> None:
+        super().__init__("the heartbeat came too long after the position that it goes by was read")
+
+
 class DenylistNewer(DenylistUnavailable):
     """The denylist is kept in a format that this version does not know; a newer program does."""
 

@@ -244,7 +244,7 @@ class HttpDenylist:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise DenylistReadOnly
 
-    initialise = replace = mark_ready = add = heartbeat = _refuse
+    initialise = replace = mark_ready = add = heartbeat = time = _refuse
 
 
 def _fits(now: Position, after: Position) -> bool:

@@ -12,11 +12,20 @@ from typing import ClassVar
 
 from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import Entry, Kind, Probe, Record, pack, refusal, to_record
-from .errors import DenylistLost, DenylistNotReady, DenylistReplaced, DenylistWentBack, FeedGap
+from .errors import (
+    DenylistLost,
+    DenylistNotReady,
+    DenylistReplaced,
+    DenylistWentBack,
+    FeedGap,
+    HeartbeatLate,
+)
 from .feed import DenylistState, FeedItem, Position, next_chain
 
 _PUT_BACK = 1.0
 """Seconds; less is within what entries outlive their tokens by."""
+_LATE = 1.0
+"""Seconds for which what the caller of a heartbeat read counts, where the interval is shorter."""
 
 
 class MemoryDenylist:
@@ -81,7 +90,9 @@ class MemoryDenylist:
                 position = replace(position, seq=seen.seq)
             self._state = replace(state, ready=True, position=position)
             if position.seq > state.position.seq:
-                self._append(b"")
+                # The watermark as it stands: an empty item would be a heartbeat.
+                watermark = self._require_state().watermark
+                self._append(pack([to_record(Entry.epoch("", watermark), state.salt)]))
             return self._require_state().position
 
     def _require_ready(self) -> DenylistState:
@@ -164,7 +175,12 @@ class MemoryDenylist:
         record = self._records.get(key)
         return record.level if record and record.expires > self._clock() else 0
 
-    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
+    def time(self) -> float:
+        return self._clock()
+
+    def heartbeat(
+        self, interval: float, known: Position | None = None, asked: float | None = None
+    ) -> Position:
         with self._changed:
             state = self._require_ready()
             self._require_held(known)
@@ -174,6 +190,8 @@ class MemoryDenylist:
                 self._state = replace(self._require_state(), ready=False)
                 raise DenylistWentBack
             if now - self._last_heartbeat >= interval or now < self._last_heartbeat:
+                if asked is not None and not 0 <= now - asked <= max(interval, _LATE):
+                    raise HeartbeatLate
                 self._last_heartbeat = now
                 self._append(b"")
                 self._trim(now, known)

@@ -18,6 +18,7 @@ from .errors import (
     DenylistUnavailable,
     DenylistWentBack,
     FeedGap,
+    HeartbeatLate,
     RevocationError,
 )
 from .feed import DenylistState, FeedItem, Position
@@ -65,9 +66,9 @@ class RedisDenylist:
             client.register_script(prelude + load_script("revocation", name))
             for name in ("initialise", "mark_ready", "add", "heartbeat")
         )
-        self._state, self._lookup = (
+        self._state, self._lookup, self._time = (
             ReadScript(client, prelude + load_script("revocation", name))
-            for name in ("state", "lookup")
+            for name in ("state", "lookup", "time")
         )
 
     def _run(self, script: Any, *args: Any) -> Any:
@@ -136,10 +137,17 @@ class RedisDenylist:
         watermark, *levels = found
         return refusal(probe, dict(zip(probe.keys, levels, strict=True)).__getitem__, watermark)
 
-    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
+    def time(self) -> float:
+        return int(self._run(self._time)) / 1000
+
+    def heartbeat(
+        self, interval: float, known: Position | None = None, asked: float | None = None
+    ) -> Position:
         window = self._feed_window * 1000
+        since = "" if asked is None else str(round(asked * 1000))
+        held = (*_seen(known), since)
         return _position(
-            self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *_seen(known))
+            self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *held)
         )
 
     def snapshot(self) -> Snapshot:
@@ -239,6 +247,7 @@ _REFUSALS: dict[str, type[RevocationError]] = {
     "WENTBACK": DenylistWentBack,
     "REPLACED": DenylistReplaced,
     "NEWERFORMAT": DenylistNewer,
+    "LATE": HeartbeatLate,
 }
 """What our scripts answer instead of a result."""
 

@@ -1,8 +1,11 @@
 -- ARGV[2] interval, ARGV[3] the feed's window (milliseconds), ARGV[4] its cap (items).
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
+-- ARGV[8] the time here before the caller read that position (milliseconds); '' where he read none.
 -- Writes a heartbeat if the last one is older, and trims what is past its time.
 -- Milliseconds; less is within what entries outlive their tokens by.
 local PUT_BACK = 1000
+-- For how long what the caller read counts, where the interval is shorter. Milliseconds.
+local LATE = 1000
 local problem = unusable()
 if problem then
   return problem
@@ -23,6 +26,13 @@ if now < last - PUT_BACK then
 end
 -- A clock that was put back must not silence the heartbeat.
 if now - last >= tonumber(ARGV[2]) or now < last then
+  -- Whoever stood still since he read the position does not know what was acknowledged meanwhile,
+  -- and so not what this store lacks, if an older copy took its place. Within an interval that does
+  -- no harm: replicas count one on top of their age.
+  local asked = tonumber(ARGV[8])
+  if asked and (now < asked or now - asked > math.max(tonumber(ARGV[2]), LATE)) then
+    return redis.error_reply('LATE')
+  end
   redis.call('HSET', meta, 'heartbeat', string.format('%.0f', now))
   append('')
   local oldest = redis.call('XRANGE', feed, '-', '+', 'COUNT', 256)

@@ -27,9 +27,6 @@ end
 -- A replay holds each of its steps against the one before, and begins with the place that this is.
 local here = position()
 if not unusable() and not holds(here[1], here[2], here[3]) then
-  -- The watermark as it stands, which changes nothing. Not an empty item: that is a heartbeat, and
-  -- would vouch for what has not been filled yet, to a reader who asked when it was still ready.
-  local watermark = tonumber(redis.call('HGET', meta, 'watermark'))
-  append(struct.pack('>c17I8I8', 'e' .. string.rep('\0', 16), watermark, watermark))
+  append_watermark()
 end
 return state()

@@ -14,6 +14,6 @@ end
 redis.call('HSET', meta, 'ready', 1, 'primary', primary())
 if tonumber(redis.call('HGET', meta, 'seq')) < tonumber(ARGV[3]) then
   redis.call('HSET', meta, 'seq', ARGV[3])
-  append('')
+  append_watermark()
 end
 return position()

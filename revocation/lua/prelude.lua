@@ -123,6 +123,13 @@ local function append(records)
     'r', records, 'c', chain, 't', string.format('%.0f', now))
 end
 
+-- The watermark as it stands, which changes nothing. Not an empty item: that is a heartbeat, and
+-- would vouch for what nobody has held against the acknowledged position.
+local function append_watermark()
+  local watermark = tonumber(redis.call('HGET', meta, 'watermark'))
+  append(struct.pack('>c17I8I8', 'e' .. string.rep('\0', 16), watermark, watermark))
+end
+
 local function position()
   return redis.call('HMGET', meta, 'epoch', 'seq', 'chain')
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from harness import stacks
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from issuer.database import DatabaseUnavailable
 from issuer.journal import Reason
-from revocation import DenylistUnavailable, Entry, Position
+from revocation import DenylistUnavailable, Entry, HeartbeatLate, Position
 
 
 @stacks.on_redis
@@ -107,6 +108,35 @@ def test_a_denylist_that_went_back_is_corrected(issuer: IssuerApp) -> None:
     assert granted(issuer.introspect(token)) == {"active": False}
 
 
+@stacks.on_redis
+def test_who_stood_still_after_reading_the_position_vouches_for_nothing(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token is revoked and Redis put back meanwhile, by the server that runs: the position that
+    was read before knows of neither. The next beat does, and has the journal replayed."""
+    services = issuer.services
+    services.pulse.beat()
+    past, token = redis_dump(services), issuer.grant()["access_token"]
+    read = services.positions.read
+
+    def overtaken() -> Position | None:
+        known = read()
+        monkeypatch.undo()
+        granted(issuer.revoke(token))
+        restore_redis(services, past)
+        issuer.clock.advance(1.1)
+        return known
+
+    monkeypatch.setattr(services.positions, "read", overtaken)
+    before = services.denylist.state().position
+    with pytest.raises(HeartbeatLate):
+        services.pulse.beat()
+    assert services.denylist.state().position == before
+    services.pulse.beat()
+    assert granted(issuer.introspect(token)) == {"active": False}
+    assert all(row["done"] for row in issuer.rows("journal"))
+
+
 def test_a_heartbeat_comes_once_an_interval(issuer: IssuerApp) -> None:
     """However often an issuer beats, the feed gets one heartbeat each interval."""
     denylist, pulse = issuer.services.denylist, issuer.services.pulse
@@ -198,12 +228,12 @@ def test_the_background_thread_outlives_a_store_that_is_down(
     failures, beaten = [0], threading.Event()
     heartbeat = services.denylist.heartbeat
 
-    def down(interval: float, known: Position | None = None) -> Position:
+    def down(interval: float, *given: Any) -> Position:
         failures[0] += 1
         if failures[0] <= 3:
             raise DenylistUnavailable("down")
         beaten.set()
-        return heartbeat(interval, known)
+        return heartbeat(interval, *given)
 
     monkeypatch.setattr(services.denylist, "heartbeat", down)
     pulse = issuer.make_pulse(heartbeat_interval=0.002)
@@ -280,9 +310,9 @@ def test_no_beat_comes_before_its_lifetimes_are_noted(
             raise DatabaseUnavailable("away")
         note(seconds, ahead=ahead)
 
-    def beating(interval: float, known: Position | None = None) -> Position:
+    def beating(interval: float, *given: Any) -> Position:
         events.append("beat")
-        return heartbeat(interval, known)
+        return heartbeat(interval, *given)
 
     monkeypatch.setattr(services.journal, "note_lifetime", failing_twice)
     monkeypatch.setattr(services.denylist, "heartbeat", beating)
@@ -305,9 +335,9 @@ def test_no_beat_waits_for_a_write(issuer: IssuerApp, monkeypatch: pytest.Monkey
         done.wait(30)
         return 0
 
-    def counted(interval: float, known: Position | None = None) -> Position:
+    def counted(interval: float, *given: Any) -> Position:
         beats[0] += 1
-        return heartbeat(interval, known)
+        return heartbeat(interval, *given)
 
     monkeypatch.setattr(services.revoker, "complete_undone", slowly)
     monkeypatch.setattr(services.journal, "prune", slowly)

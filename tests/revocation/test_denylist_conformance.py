@@ -29,6 +29,7 @@ from revocation import (
     DenylistWentBack,
     Entry,
     FeedGap,
+    HeartbeatLate,
     Kind,
     Position,
     Probe,
@@ -300,6 +301,24 @@ def test_a_clock_that_was_ahead_has_let_entries_expire(
     denylist.mark_ready()
     assert denylist.heartbeat(1.0).seq == 2
     assert denylist.heartbeat(1.0).seq == 2
+
+
+@pytest.mark.parametrize(("interval", "waited"), [(0.25, 1.0), (1.0, 1.0), (5.0, 5.0)])
+def test_a_heartbeat_goes_by_what_was_read_within_an_interval(
+    store: Store, clock: HandClock, interval: float, waited: float
+) -> None:
+    """Of whoever stood still for longer nothing is written; nor of one who asked another clock."""
+    denylist = store.ready(clock)
+    asked = denylist.time()
+    clock.advance(waited)
+    assert denylist.heartbeat(interval, None, asked).seq == 1
+    assert denylist.heartbeat(interval, None, asked - 60).seq == 1
+    clock.advance(0.01 + waited)
+    for wrong in (asked, clock.now + 0.01):
+        with pytest.raises(HeartbeatLate):
+            denylist.heartbeat(interval, None, wrong)
+    assert denylist.state().position.seq == 1
+    assert denylist.heartbeat(interval, None, denylist.time()).seq == 2
 
 
 def test_a_heartbeat_is_written_where_the_feed_holds_what_was_seen(store: Store) -> None:

@@ -40,6 +40,7 @@ from revocation import (
     DenylistWentBack,
     Entry,
     Kind,
+    Position,
     Replica,
     open_denylist,
 )
@@ -381,6 +382,16 @@ def test_what_begins_a_replay_is_no_heartbeat(
     assert not item.is_heartbeat
     assert [record.level for record in unpack(item.records)] == [before.watermark]
     assert denylist.state().watermark == before.watermark
+
+
+def test_what_ends_a_replay_is_no_heartbeat(redis_store: Store) -> None:
+    """Nor that it goes on above all that was seen: nobody has held it against SQL by then."""
+    denylist = redis_store.ready()
+    here = denylist.heartbeat(0)
+    lost = Position(here.epoch, here.seq + 40, here.chain)
+    denylist.mark_ready(here.epoch, lost)
+    (item,) = denylist.tail(lost, 0)
+    assert not item.is_heartbeat
 
 
 def test_a_feed_that_went_further_than_its_meta_goes_on(

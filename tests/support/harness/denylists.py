@@ -329,8 +329,13 @@ class FaultyDenylist:
         self.lookups += 1
         return self._reach().lookup(probe, known)
 
-    def heartbeat(self, interval: float, known: Position | None = None) -> Position:
-        return self._reach().heartbeat(interval, known)
+    def time(self) -> float:
+        return self._reach().time()
+
+    def heartbeat(
+        self, interval: float, known: Position | None = None, asked: float | None = None
+    ) -> Position:
+        return self._reach().heartbeat(interval, known, asked)
 
     def snapshot(self) -> Snapshot:
         snapshot = self._reach().snapshot()

@@ -149,6 +149,7 @@ class SeenOverHttp:
         self._reader: Denylist | None = None
         self.initialise, self.replace = inner.initialise, inner.replace
         self.mark_ready, self.heartbeat = inner.mark_ready, inner.heartbeat
+        self.time = inner.time
 
     @property
     def reader(self) -> Denylist:
