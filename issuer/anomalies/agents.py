@@ -24,6 +24,7 @@ _PLATFORMS = (
     ("Linux", re.compile(r"\b(?:Android|Linux|CrOS|X11)\b")),
     ("Apple", re.compile(r"\b(?:iPhone|iPad|Macintosh|Mac OS X|Darwin)\b")),
 )
+_HELD = re.compile(r"\b(?:Mobile|Android|iPhone|iPad)\b")
 _PRODUCT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -36,3 +37,10 @@ def family_of(user_agent: str) -> str:
         browser = product[0] if product else "other" if user_agent else ""
     platform = next((name for name, said in _PLATFORMS if said.search(user_agent)), "")
     return f"{browser}/{platform}"[:LONGEST] if platform else browser[:LONGEST]
+
+
+@lru_cache(maxsize=4096)
+def device_of(user_agent: str) -> str:
+    """The family, and whether it is a phone's: one maker's phone and computer are two devices."""
+    family = family_of(user_agent)
+    return f"{family}/phone" if _HELD.search(user_agent) else family

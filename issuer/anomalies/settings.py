@@ -49,7 +49,10 @@ class RuleSettings(BaseModel):
     def _possible(self) -> RuleSettings:
         for response in self.respond:
             if response not in self.can:
-                raise ValueError(f"respond: {response} has nothing to act on here")
+                possible = ", ".join(each for each in Response if each in self.can)
+                raise ValueError(
+                    f"respond: {response} has nothing to act on here; give some of {possible}"
+                )
         return self
 
 

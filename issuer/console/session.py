@@ -264,7 +264,7 @@ class ConsoleSessions:
             sub, sid=sid, client_id=CLIENT_ID, audience=CLIENT_ID
         )
         account = standing.account
-        if account is None or standing.session_ended:
+        if account is None or standing.session_ended or standing.reauthentication_due:
             return None
         return account if account.enabled and self._admits(account) else None
 

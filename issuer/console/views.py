@@ -204,6 +204,8 @@ def person(sub: str) -> str:
     before = _sequence()
     pseudonym = parts.audit.account(account.username)
     wanted = Wanted(sub=account.id, account=pseudonym, before=before)
+    # A person's history is the log, whichever page shows it.
+    parts.audit.record(parts.audit.happened(EventKind.AUDIT_READ, details={"by": ["person"]}))
     return render_template(
         "console/person.html",
         account=account,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..accounts import Account, normalise_username
 from ..audit import EventKind, Outcome
-from .factor import NOTHING, FactorRefused, GivenFactor
+from .factor import NOTHING, FactorRefused, FactorRequired, GivenFactor
 
 if TYPE_CHECKING:
     from ..services import Services
@@ -66,19 +66,26 @@ def prove(
         services.accounts.verify(account, password, address)
         if "mfa" in session_amr and not given and services.factors.of(account.id):
             return session_amr
-        return _methods(services, account, given)
+        try:
+            return _methods(services, account, given)
+        except FactorRequired:
+            # A login says so itself. Whoever has a stolen token and finds the password out by it
+            # must not be the only one who knows.
+            _refused(services, account, FactorRequired.code)
+            raise
 
 
 def _methods(services: Services, account: Account, given: GivenFactor) -> tuple[str, ...]:
     try:
         return (*PASSWORD_METHODS, *services.factors.check(account.id, given))
     except FactorRefused as refused:
-        services.audit.refused(
-            services.audit.happened(
-                EventKind.FACTOR_REFUSED,
-                outcome=Outcome.FAILURE,
-                why=refused.why,
-                sub=account.id,
-            )
-        )
+        _refused(services, account, refused.why)
         raise
+
+
+def _refused(services: Services, account: Account, why: str) -> None:
+    services.audit.refused(
+        services.audit.happened(
+            EventKind.FACTOR_REFUSED, outcome=Outcome.FAILURE, why=why, sub=account.id
+        )
+    )

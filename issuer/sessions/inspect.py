@@ -121,6 +121,7 @@ def _introspect_refresh(services: Services, token: str, client: Client) -> dict[
         account is None
         or not account.enabled
         or standing.session_ended
+        or standing.reauthentication_due
         or standing.client_disabled
         or family is None
         or family.status is not Status.LIVE

@@ -262,6 +262,27 @@ def test_no_client_says_who_it_is(gateway: RealGateway, world: World) -> None:
     assert world.backend.seen[before:] == []
 
 
+def test_no_client_has_an_identity_taken_away(gateway: RealGateway, world: World) -> None:
+    """What `Connection` names is for the next hop alone (RFC 9110 section 7.6.1): not ours."""
+    token = world.token()
+    honest = passed(gateway, world, "/hello", token=token)
+    for named in ("X-Gatepass-Subject, X-Gatepass-Client", "x-gatepass-scope"):
+        before = len(world.backend.seen)
+        answer = raw(
+            gateway,
+            "GET /hello HTTP/1.1",
+            "Host: example.org",
+            f"Authorization: Bearer {token}",
+            f"Connection: close, {named}",
+        )
+        if answer.startswith(b"HTTP/1.1 400"):
+            assert world.backend.seen[before:] == []
+            continue
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        [seen] = world.backend.seen[before:]
+        assert [seen.all(name) for name in NAMES] == [honest.all(name) for name in NAMES]
+
+
 def test_the_trace_goes_through(gateway: RealGateway, world: World) -> None:
     """Backend and service see the same `traceparent`, and the service logs it."""
     trace = TRACEPARENT.replace("0af7651916", f"{gateway.port:010x}")
@@ -577,6 +598,7 @@ FORGETFUL = [
     ("nginx", r" +proxy_hide_header .*\n", "", test_a_page_of_another_origin_gets_nothing),
     ("caddy", r".*respond @question.*\n", "", test_a_page_of_a_listed_origin_may_ask_and_read),
     ("caddy", r".*-Access-Control.*\n", "", test_a_page_of_another_origin_gets_nothing),
+    ("caddy", r".*respond @takes.*\n", "", test_no_client_has_an_identity_taken_away),
     ("envoy", r" +response_headers_to_remove.*\n", "", test_a_page_of_another_origin_gets_nothing),
 ]
 

@@ -3,7 +3,8 @@
 Not a speed between two sightings: who switches a VPN on, or has a phone that roams, is somewhere
 else within a second, every day. Asked for is what no one device explains: a session at one end
 before the login at the other and after it, by a user agent that the account has only there, or
-never had. A far end where the account has been before is its own.
+never had. A far end where the account has been before is its own. A known family is no stranger,
+unless it is the very device of the other end: many have a phone and a computer of one maker.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...audit import EventKind
+from ..agents import device_of
 from ..places import Place, Places
 from ..settings import Travel as Settings
 from ..sighting import Sighting
@@ -55,9 +57,10 @@ class ImpossibleTravel:
         if state["n"] <= self._logins or self._been_near(here, state):
             return
         known = sighting.agent in state.get("a", [])
-        for other, (there, agent, seen) in state.get("live", {}).items():
+        device = device_of(sighting.event.user_agent)
+        for other, (there, its_device, seen) in state.get("live", {}).items():
             seconds = sighting.time - seen
-            if other == sid or seconds > self._within or (known and agent != sighting.agent):
+            if other == sid or seconds > self._within or (known and device != its_device):
                 continue
             if self._places.apart(there, here, seconds):
                 state["wait"] = [sid, here, sighting.agent, sighting.time, other]
@@ -91,7 +94,7 @@ class ImpossibleTravel:
     def _learn(self, sighting: Sighting, here: Place, sid: str, state: State) -> None:
         live: dict[str, Any] = state.setdefault("live", {})
         live.pop(sid, None)
-        live[sid] = [here, sighting.agent, round(sighting.time)]
+        live[sid] = [here, device_of(sighting.event.user_agent), round(sighting.time)]
         for old in list(live)[:-MOST_LIVE]:
             del live[old]
         if not self._been_near(here, state):

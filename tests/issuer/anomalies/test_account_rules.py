@@ -92,6 +92,23 @@ def test_what_a_journey_may_look_like(
     assert watch.see(refreshed(given.pop("at", NOW + 5 * MINUTE), **given)) == [], why
 
 
+def test_a_phone_and_a_computer_of_one_maker_are_two_devices() -> None:
+    """The phone is at home while its owner's computer, long known, is behind a VPN far away."""
+    apple = "Mozilla/5.0 ({}) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 {}Safari/604.1"
+    phone = apple.format("iPhone; CPU iPhone OS 17_5 like Mac OS X", "Mobile/15E148 ")
+    computer = apple.format("Macintosh; Intel Mac OS X 10_15_7", "")
+    for far, alarms in ((computer, []), (phone, ["impossible_travel"])):
+        watch = Watch(new_device={"on": False})
+        watch.see(*(started(day * DAY, sid="home", user_agent=phone) for day in range(6)))
+        watch.see(started(5 * DAY + MINUTE, sid="desk", user_agent=computer))
+        watch.see(refreshed(NOW - MINUTE, sid="home", user_agent=phone))
+        # What the account's computer was last seen at is too long ago to be a second end.
+        late = NOW + 40 * MINUTE
+        watch.see(refreshed(late - MINUTE, sid="home", user_agent=phone))
+        watch.see(started(late, sid="far", address=FAR, user_agent=far))
+        assert watch.see(refreshed(late + MINUTE, sid="home", user_agent=phone)) == alarms
+
+
 def test_who_has_been_there_is_no_stranger() -> None:
     """A part of the world in which the account has been before is its own."""
     watch = Watch(new_device={"on": False})

@@ -58,7 +58,7 @@ MUTANTS = {
     "a VPN is a journey": ("rules.impossible_travel", "not self._places.apart(", "0 and bool("),
     "everybody has a history": ("rules.impossible_travel", "<= self._logins or", "< 0 or"),
     "nobody has been there": ("rules.impossible_travel", "or self._been_near(here, state)", ""),
-    "any known device": ("rules.impossible_travel", "(known and agent != sighting.agent)", "0"),
+    "any known device": ("rules.impossible_travel", "(known and device != its_device)", "0"),
     "however long ago": ("rules.impossible_travel", "seconds > self._within or", "0 or"),
     "however late": ("rules.impossible_travel", "if seconds > self._within:", "if False:"),
     "the alarm is about the owner": ("rules.impossible_travel", '"sid": arrived,', ""),

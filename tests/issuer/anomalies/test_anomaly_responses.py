@@ -122,6 +122,7 @@ def test_whoever_must_prove_anew_is_refreshed_no_more(make_issuer: Make) -> None
     answer = refresh(issuer, got["refresh_token"])
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_grant")
     assert "prove anew who you are" in answer.get_json()["error_description"]
+    assert granted(issuer.introspect(got["refresh_token"])) == {"active": False}
     assert refresh(issuer, other["refresh_token"]).status_code == 200
     assert refresh(issuer, granted(log_in(issuer))["refresh_token"]).status_code == 200
     (row,) = issuer.rows("reauthentications")

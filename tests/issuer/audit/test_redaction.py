@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from issuer.audit import Event, EventKind
 from issuer.audit.chain import ChainKeys
 from issuer.audit.log import AuditLog
+from issuer.audit.outbox import pend
 from issuer.audit.redaction import Redaction, to_ranges
 from issuer.audit.settings import DAY, AuditSettings
 from issuer.audit.verifying import verify
-from issuer.database.tables import audit_log
+from issuer.database.tables import audit_head, audit_log
 
 NOW = 1_800_000_000.0
 SETTINGS = AuditSettings(keep=100 * DAY, keep_kinds={EventKind.SESSION_REFRESHED: 10 * DAY})
@@ -115,6 +116,31 @@ def test_a_redaction_that_nobody_wrote_down_shows(
     monkeypatch.setattr(Redaction, "_note", lambda *_: None)
     redaction(log, 101).by_age()
     assert len(verify(audit_engine, keys).problems) == 4
+
+
+def test_a_redaction_in_the_outbox_takes_nothing_out(
+    log: AuditLog,
+    audit_engine: sa.Engine,
+    keys: ChainKeys,
+    some_events: Callable[..., list[Event]],
+) -> None:
+    """Whoever writes to the database has an issuer chain it, and empties or drops rows himself."""
+    log.append(some_events(4))
+    forged = Event(kind=EventKind.REDACTED, time=NOW, why="age", details={"ranges": [[1, 2]]})
+    with audit_engine.begin() as connection:
+        pend(connection, forged)
+    (told,) = log.append([])
+    assert (told.recorded.event.why, told.recorded.event.details) == ("forged", {})
+    with audit_engine.begin() as connection:
+        emptied = dict.fromkeys(("body", "salt", "kind", "sub", "event_id"))
+        connection.execute(sa.update(audit_log).where(audit_log.c.seq == 2).values(**emptied))
+        first = connection.scalar(sa.select(audit_log.c.hash).where(audit_log.c.seq == 1))
+        connection.execute(sa.update(audit_head).values(base_seq=1, base_hash=first))
+        connection.execute(sa.delete(audit_log).where(audit_log.c.seq == 1))
+    assert verify(audit_engine, keys).problems == [
+        "event 2 was taken out, and no event says by whom",
+        "events until 1 are gone, and no event says why",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import pytest
+import sqlalchemy as sa
 from harness import stacks
 from harness.console_client import OWN, ConsoleClient, is_signed_out
 from harness.issuer_app import (
@@ -20,6 +21,7 @@ from harness.issuer_app import (
 from issuer.console import guard
 from issuer.console.session import ConsoleSessions
 from issuer.console.settings import CLIENT_ID
+from issuer.database.tables import reauthentications
 from issuer.families import Status
 
 pytestmark = stacks.anywhere
@@ -180,6 +182,23 @@ def test_a_new_password_ends_it(browser: ConsoleClient) -> None:
         assert issuer.change_password(token, PASSWORD, NEW_PASSWORD).status_code == 200
 
     assert signed_out_by(browser, change)
+
+
+def test_one_that_must_prove_itself_anew_opens_nothing(browser: ConsoleClient) -> None:
+    """What an anomaly's response asks of any session counts here as well."""
+
+    def doubt(issuer: IssuerApp) -> None:
+        token = issuer.grant()["access_token"]
+        listed = issuer.sessions(token).get_json()["sessions"]
+        [sid] = [each["sid"] for each in listed if each["client_id"] == CLIENT_ID]
+        now = int(issuer.clock())
+        demand = sa.insert(reauthentications).values(
+            sid=sid, sub=issuer.account.id, rule="moved", since=now, kept_until=now + 60
+        )
+        with issuer.services.engine.begin() as connection:
+            connection.execute(demand)
+
+    assert signed_out_by(browser, doubt)
 
 
 def test_its_owner_can_end_it_from_an_app(browser: ConsoleClient) -> None:

@@ -397,6 +397,7 @@ def test_what_happens_here_is_in_the_log(console: ConsoleClient) -> None:
     console.send(f"/people/{bob.id}/sessions/{sid}/end")
     console.send(f"/people/{bob.id}/end-all")
     console.get("/audit?address=192.0.2.1")
+    console.get(f"/people/{bob.id}")
     console.send("/sign-out")
     issuer.services.audit.flush()
     told = [each.event for each in search(issuer.services.engine, Wanted(), limit=200)]
@@ -414,7 +415,8 @@ def test_what_happens_here_is_in_the_log(console: ConsoleClient) -> None:
     assert tells(EventKind.LOGIN, why="wrong_password", sub=issuer.account.id)
     assert tells(EventKind.LOGIN, why="no_role", sub=bob.id)
     assert tells(EventKind.SESSION_ENDED, sid=sid, sub=bob.id, actor=actor, why="operator")
-    assert tells(EventKind.AUDIT_READ, actor=actor, details={"by": ["address"]})
+    for field in ("address", "person"):
+        assert tells(EventKind.AUDIT_READ, actor=actor, details={"by": [field]})
     assert tells(EventKind.SESSION_ENDED, sub=issuer.account.id, why="logout", actor=actor)
     assert [each for each in mine if each.sub == bob.id and "ends_below" in each.details]
     assert "192.0.2.1" not in "".join(each.to_json() for each in told)

@@ -23,7 +23,7 @@ from harness.issuer_app import (
 from harness.limits import OFF
 from werkzeug.test import TestResponse
 
-from issuer.audit import Event
+from issuer.audit import Event, EventKind
 from issuer.errors import OAuthError
 from issuer.factors import changes
 from issuer.factors.factor import MOST_FACTORS
@@ -379,3 +379,21 @@ def test_each_change_and_refusal_is_in_the_audit_log(issuer: IssuerApp) -> None:
         "factor_refused",
     ]
     assert not any(app.totp.secret in body or code in body for body in bodies)
+
+
+# --- what is written down ----------------------------------------------------------------------
+
+
+@stacks.anywhere
+def test_a_password_that_was_found_out_without_the_factor_is_written_down(
+    issuer: IssuerApp,
+) -> None:
+    """Whoever has a stolen token, and tries passwords by it, is told that a factor is missing."""
+    app = enrol_app(issuer, keep=True)
+    headers = bearer(app.grant["access_token"])
+    body = {"current_password": PASSWORD, "transport": "body"}
+    refused(issuer.post("/elevate", body, headers=headers), 401, "factor_required")
+    issuer.services.audit.flush()
+    told = [each.event for each in issuer.services.audit.log.after(0, 1000)]
+    (found,) = [each for each in told if each.kind is EventKind.FACTOR_REFUSED]
+    assert (found.why, found.sub) == ("factor_required", issuer.account.id)

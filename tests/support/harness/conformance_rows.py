@@ -21,7 +21,6 @@ NO_REDIRECTS = "there is no authorization endpoint and no redirect"
 NO_FEDERATION = "there is no federation: the issuer logs people in itself"
 NO_BFF = "it is about a back end for a front end; none is shipped"
 NO_DPOP = "tokens are bearer tokens; DPoP is not built yet"
-ONE_FACTOR = "a password is one factor: AAL1"
 
 _ROWS: list[Row] = []
 
@@ -357,11 +356,24 @@ _shown(
     *("ASVS 5", "7.4.5", "L2", "An administrator ends everybody's sessions with a client."),
     "tests/cli/test_cli_revoking.py::test_client",
 )
-_idle(
-    *("ASVS 5", "7.5.3", "L3", "What is highly sensitive asks for one more factor."),
-    "it is the application's; a token says when and how the person logged in",
+_shown(
+    *("ASVS 5", "7.4.5", "L2", "He does both in the console, with his password given anew."),
+    "tests/issuer/console/test_console_pages.py::test_everybodys_sessions_with_a_client_end",
 )
-_idle("ASVS 5", "7.6.1", "L2", "Relying parties end sessions as documented.", NO_FEDERATION)
+_shown(
+    *("ASVS 5", "7.5.3", "L3", "What is highly sensitive asks for one more factor."),
+    "tests/issuer/policies/test_elevation_at_a_gateway.py"
+    "::test_a_route_gets_what_it_wants_by_an_elevation",
+)
+_shown(
+    *("ASVS 5", "7.5.3", "L3", "So does each change in the console."),
+    "tests/issuer/console/test_console_access.py::test_every_change_needs_a_fresh_sign_in",
+)
+_shown(
+    *("ASVS 5", "7.6.1", "L2", "Relying parties end sessions as documented."),
+    "tests/issuer/notifications/test_backchannel_logout.py"
+    "::test_a_client_is_told_that_its_session_ended",
+)
 
 # --- NIST SP 800-63B-4 ---------------------------------------------------------------------------
 
@@ -373,7 +385,10 @@ for _number, _what in (
     ("2.2.3", "At AAL2 it is 24 hours, and one hour of inactivity."),
     ("2.3.3", "At AAL3 it is 12 hours, and 15 minutes of inactivity."),
 ):
-    _idle("NIST SP 800-63B-4", _number, "SHOULD", _what, ONE_FACTOR)
+    _shown(
+        *("NIST SP 800-63B-4", _number, "SHOULD", _what),
+        "tests/issuer/policies/test_policy_settings.py::test_a_looser_setting_is_refused_and_explained",
+    )
 _idle(
     *("NIST SP 800-63B-4", "5.1", "SHALL", "Secrets come from an approved generator."),
     "they come from the operating system's; whether that is approved is the machine's matter",
@@ -402,9 +417,9 @@ _shown(
     *("NIST SP 800-63B-4", "5.2", "MAY", "The person is warned, and can avert the idle end."),
     "tests/spa/test_demo_pages.py::test_the_idle_end_is_warned_of_and_can_be_averted",
 )
-_idle(
+_shown(
     *("NIST SP 800-63B-4", "5.3", "MAY", "Sessions are monitored for signs of fraud."),
-    "a refresh token that comes back is the one sign that is looked for",
+    "tests/issuer/anomalies/test_anomaly_evaluation.py::test_each_rule_finds_what_no_other_does",
 )
 
 ROWS = tuple(_ROWS)
