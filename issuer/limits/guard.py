@@ -147,13 +147,12 @@ class Guard:
         False for what is no address.
         """
         host, network = host_of(address), network_of(address)
-        if not host:
-            return False
         digest, levels = self._digests.of, self._levels
-        self._tally.forget(levels.address.counter(digest("address", host)))
-        for level in (levels.network, levels.blocked):
-            self._tally.forget(level.counter(digest("network", network)))
-        return True
+        if host:
+            self._tally.forget(levels.address.counter(digest("address", host)))
+            for level in (levels.network, levels.blocked):
+                self._tally.forget(level.counter(digest("network", network)))
+        return bool(host)
 
     def _welcome(self, attempt: _Attempt) -> None:
         # SP 800-63B-4 section 3.2.2: a success makes up for what failed in the same place.
