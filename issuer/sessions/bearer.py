@@ -33,6 +33,8 @@ def authenticate(services: Services, token: str) -> Caller:
         raise invalid_token(_TEXT.get(error.code, "the token is not valid here")) from None
     if refused_by_denylist(services, claims, kid) is not None:
         raise invalid_token("the token has been revoked")
+    if claims.client_id not in services.settings.clients:
+        raise invalid_token("the token's client is not one of this issuer any more")
     # An entry lasts longer than the token, but a process that was stopped before it asked may have
     # outlasted both: what has expired by now may have been revoked, too.
     if claims.exp + services.settings.leeway <= services.clock():

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from harness import stacks
-from harness.issuer_app import IssuerApp, claims_of, granted, refused
+from harness.issuer_app import (
+    PASSWORD,
+    IssuerApp,
+    bearer,
+    claims_of,
+    default_clients,
+    granted,
+    refused,
+)
 
 from issuer.accounts.account import Change
 from issuer.sessions import end_all
@@ -144,3 +154,22 @@ def test_everything_of_a_person_ends_in_one_step(issuer: IssuerApp) -> None:
     for grant in grants:
         refused(issuer.refresh(grant["refresh_token"]), 400, "invalid_grant")
     assert len(issuer.rows("journal")) == 1
+
+
+def test_a_client_that_left_the_settings_leaves_tokens_worth_nothing_here(
+    make_issuer: Callable[..., IssuerApp],
+) -> None:
+    """Everything that a bearer token opens answers 401 without its client, and changes nothing."""
+    token = make_issuer().grant()["access_token"]
+    clients = {name: client for name, client in default_clients().items() if name != "demo"}
+    without = make_issuer(clients=clients)
+    answers = [
+        without.sessions(token),
+        without.change_password(token),
+        without.post("/elevate", {"current_password": PASSWORD}, headers=bearer(token)),
+        without.ask("GET", "/factors", headers=bearer(token)),
+        without.post("/factors/totp", {}, headers=bearer(token)),
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 5
+    assert {answer.get_json()["error"] for answer in answers} == {"invalid_token"}
+    make_issuer().grant()
