@@ -64,8 +64,11 @@ def _programs() -> Iterator[tuple[str, int]]:
     children = defaultdict(list)
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it may have ended
-            fields = (place / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            name, _, rest = (place / "stat").read_text("utf-8", "replace").rpartition(")")
+            fields = rest.split()
             command = (place / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            # What was forked from a process that had loaded it has only its name of its own.
+            command += name.partition("(")[2].split()
             processes[int(place.name)] = int(fields[11]) + int(fields[12]), sort_of(command)
             children[int(fields[1])].append(int(place.name))
     spent = Counter[str]()

@@ -34,7 +34,7 @@ from issuer.cli.main import cli, main
 
 DIE_AT = "DIE_AT"
 """The variable that names a crash point at which the command dies by SIGKILL."""
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 def load_beside(name: str) -> ModuleType:
@@ -95,10 +95,14 @@ def tell(connection: socket.socket, number: int) -> None:
         connection.sendall(b"%d\n" % number)
 
 
-def leave_group(death_signal: int) -> None:
-    """Be a process group, as a started program is, that is signalled when the zygote dies."""
+def leave_group(death_signal: int, command: str) -> None:
+    """Be a process group, as a started program is, that is signalled when the zygote dies.
+
+    Its name in the system's lists is the command's: the arguments there are the zygote's.
+    """
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"gatepass {command}".encode())
 
 
 def dies_at(point: str) -> Callable[[str], None]:
@@ -135,7 +139,7 @@ if __name__ == "__main__":
         gc.freeze()
         os.write(1, b"listening\n")
         taken = next_command(accepting)
-    leave_group(taken["death_signal"])
+    leave_group(taken["death_signal"], next(iter(taken["arguments"]), ""))
     open_streams()
     os.environ.clear()
     os.environ.update(taken["environment"])
