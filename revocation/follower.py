@@ -81,7 +81,8 @@ class Follower:
         self._position: Position | None = resume
         self._furthest: Position | None = resume
         self._reach = reach
-        self._mark: tuple[float, int] | None = None
+        self._marks: list[tuple[float, int]] = []
+        """When the end of the feed was asked for, and what it was: the last, and the one before."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._store_time = 0.0
@@ -127,7 +128,7 @@ class Follower:
         """
         self._thread = None
         self._position = None
-        self._mark = None
+        self._marks = []
 
     def _follow(self) -> None:
         backoff = _FIRST_BACKOFF
@@ -182,6 +183,7 @@ class Follower:
             items = self._denylist.tail(
                 self._position, min(block, _SWEEP_PAUSE) if self._is_sweeping else block
             )
+            answered = self._clock()
             self._apply(items)
         except FeedGap as gap:
             log.warning("reading the denylist afresh: %s", gap)
@@ -195,10 +197,11 @@ class Follower:
             # been replayed into it.
             self._distrust()
             raise
-        if self._clock() - begun > 2 * max(block, self._heartbeat_interval):
+        if answered - begun > block + self._max_staleness / 2:
             # This process was stopped in the middle of the read. What had come by then holds by the
             # bound, but would have a copy believed again for a moment, before the rest is read.
-            self._mark = None
+            # (On a machine with too much to do reads take long as well, and go on being believed.)
+            self._marks = []
         self._note_heartbeats(items)
         self._sweep()
 
@@ -206,25 +209,27 @@ class Follower:
         # A heartbeat that lay in the feed already may be the last word of a dead issuer, and one
         # in a long backlog has more behind it. One that came after all that was there at the mark
         # says that somebody wrote since then, and that this copy holds all from before.
-        if self._mark is not None:
-            asked_at, last_then = self._mark
+        if self._marks:
+            asked_at, last_then = self._marks[-1]
             waited = self._clock() - asked_at
             if waited <= self._heartbeat_interval or reached.seq < last_then:
                 return
         asked_at = self._clock()
-        self._mark = asked_at, self._denylist.state().position.seq
+        # A heartbeat that came just before this mark, and has not been read yet, answers the mark
+        # before: in step with the heartbeats, each would come too late for the next.
+        self._marks = [*self._marks[-1:], (asked_at, self._denylist.state().position.seq)]
 
     def _note_heartbeats(self, items: list[FeedItem]) -> None:
-        if self._mark is not None:
-            asked_at, last_then = self._mark
-            if any(item.is_heartbeat and item.seq > last_then for item in items):
-                self._vouch(asked_at)
-                self._mark = None
+        last = max((item.seq for item in items if item.is_heartbeat), default=-1)
+        answered = [mark for mark in self._marks if mark[1] < last]
+        if answered:
+            self._marks = self._marks[len(answered) :]
+            self._vouch(answered[-1][0])
 
     def _distrust(self) -> None:
         # Until a heartbeat comes through the feed again, nothing says that it is alive.
         self._vouch(None)
-        self._mark = None
+        self._marks = []
 
     def _vouch(self, fresh_at: float | None) -> None:
         if self._reach is not None and fresh_at is not None and self._position is not None:
@@ -248,7 +253,7 @@ class Follower:
         self._position = snapshot.state.position
         if snapshot.state.ready:
             self._furthest = self._position
-        self._mark = asked_at, self._position.seq
+        self._marks = [(asked_at, self._position.seq)]
         log.info("the replica has read the snapshot in %.1f s", self._clock() - asked_at)
 
     def _apply(self, items: list[FeedItem]) -> None:

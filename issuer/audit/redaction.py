@@ -81,7 +81,9 @@ class Redaction:
         `account` is the pseudonym under which failed logins with the name are written down, if
         it is known.
         """
-        mine = [audit_log.c.sub == sub]
+        # In the details, too: somebody has looked for the person.
+        named = audit_log.c.body.contains(f'"sub":"{sub}"', autoescape=True)
+        mine = [audit_log.c.sub == sub, named]
         if account:
             mine.append(audit_log.c.body.contains(f'"account":"{account}"', autoescape=True))
         erased = self._all([sa.or_(*mine), audit_log.c.kind.not_in(_STAYS)], "person")

@@ -114,6 +114,11 @@ def _wanted(services: Services, *, user: str | None, **given: Any) -> Wanted:
 def _note_reading(services: Services, how: str, given: dict[str, Any]) -> None:
     """Reading the log is an administrator's action as well."""
     filters = {name: value for name, value in given.items() if value not in {None, "", ()}}
+    # So that an erasure finds it: the name as failed logins have it, and no text of any kind.
+    if "user" in filters:
+        filters["account"] = services.audit.account(normalise_username(filters.pop("user")))
+    if "text" in filters:
+        filters["text"] = True
     services.audit.record(
         services.audit.happened(EventKind.AUDIT_READ, why=how, details={"filters": filters})
     )

@@ -94,7 +94,7 @@ def test_no_event_dies_with_its_process(
         operation(scene)
     world.is_killed()
     world.start()
-    for _ in until(PATIENCE, f"events {kinds}"):
+    for _ in until(PATIENCE, f"events {kinds}", pause=0.5):
         found = sorted(event.kind.value for event in about(world, scene))
         if found == kinds:
             break

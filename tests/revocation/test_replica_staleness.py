@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from revocation import (
     Replica,
     ReplicaStale,
     TokenRevoked,
+    open_denylist,
 )
 from revocation.redis_denylist import RedisDenylist
 from revocation.replica import suspension_aware_clock
@@ -261,3 +263,26 @@ def test_a_paused_redis_is_seen_for_what_it_is(
     with pytest.raises(TokenRevoked) as refusal:
         replica.check(Token(), "old-key")
     assert refusal.value.kind is Kind.KEY
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.05, 0.13, 0.25])
+@pytest.mark.parametrize("late", [0.0, 0.01, 0.02, 0.05])
+def test_heartbeats_in_step_with_the_reads_of_a_busy_feed_all_count(
+    clock: HandClock, pause: float, late: float
+) -> None:
+    """Wherever a heartbeat falls between two reads, the copy stays younger than three intervals."""
+    interval = 0.25
+    denylist = open_denylist(f"memory://{secrets.token_hex(8)}", clock=clock)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    replica = replica_of(denylist, clock, heartbeat_interval=interval)
+    due, ages = clock(), []
+    for number in range(int(20 / pause)):
+        if clock() >= due:
+            denylist.heartbeat(0)
+            due += interval + late
+        denylist.add([Entry.session(f"session-{number}", clock.after(300))])
+        replica.step(block=0)
+        ages.append(replica.staleness())
+        clock.advance(pause)
+    assert max(ages[int(1 / pause) :]) < 3 * (interval + max(late, pause))

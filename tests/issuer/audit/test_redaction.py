@@ -96,8 +96,13 @@ def test_one_person_is_erased(
     """Events about the account and failed logins with its name go; another's stay."""
     named = some_events(2, sub=None, details={"account": "a" * 32})
     other = some_events(2, sub=None, details={"account": "b" * 32})
-    log.append([*some_events(4), *named, *other])
-    assert redaction(log, 1).by_person("person-0", "a" * 32) == 4
+    filters = ({"sub": "person-0"}, {"account": "a" * 32})
+    looked = [
+        some_events(1, kind=EventKind.AUDIT_READ, sub=None, details={"filters": each})[0]
+        for each in filters
+    ]
+    log.append([*some_events(4), *named, *looked, *other])
+    assert redaction(log, 1).by_person("person-0", "a" * 32) == 6
     left = [one.event for one in log.after(0) if one.seq in kept(log)]
     assert {event.sub for event in left} == {"person-1", None}
     assert [event.details for event in left if event.sub is None] == [{"account": "b" * 32}] * 2
