@@ -55,8 +55,15 @@ def follow(connection: sa.Connection, event: Event, ended: set[str | None]) -> l
         case EventKind.SESSION_ENDED | EventKind.SESSION_EXPIRED:
             ended.add(event.sid)
             return [_end(connection, event)]
+        case EventKind.CLIENT_DISABLED:
+            mine = audit_sessions.c.client_id == event.client_id
+            return [event, *_end_all(connection, event, mine)]
         case _ if ENDS_BELOW in event.details:
-            return [event, *_end_all(connection, event)]
+            mine = sa.and_(
+                audit_sessions.c.sub == event.sub,
+                audit_sessions.c.credential_version < event.details[ENDS_BELOW],
+            )
+            return [event, *_end_all(connection, event, mine)]
     return [event]
 
 
@@ -95,13 +102,11 @@ def _begin(connection: sa.Connection, event: Event) -> None:
     )
 
 
-def _end_all(connection: sa.Connection, event: Event) -> list[Event]:
-    mine = sa.and_(
-        audit_sessions.c.sub == event.sub,
-        audit_sessions.c.credential_version < event.details[ENDS_BELOW],
-    )
+def _end_all(connection: sa.Connection, event: Event, mine: sa.ColumnElement[bool]) -> list[Event]:
     ended = connection.execute(
-        sa.select(audit_sessions.c.sid, audit_sessions.c.client_id).where(mine)
+        sa.select(audit_sessions.c.sid, audit_sessions.c.sub, audit_sessions.c.client_id).where(
+            mine
+        )
     ).all()
     if ended:
         connection.execute(sa.delete(audit_sessions).where(mine))
@@ -111,6 +116,7 @@ def _end_all(connection: sa.Connection, event: Event) -> list[Event]:
             kind=EventKind.SESSION_ENDED,
             why=event.why or event.kind.value,
             sid=row.sid,
+            sub=row.sub,
             client_id=row.client_id,
             details={"by": event.id},
             id=event_id(),

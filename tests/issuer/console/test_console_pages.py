@@ -21,8 +21,9 @@ from issuer.console.queries import PAGE
 from issuer.console.settings import CLIENT_ID
 from issuer.journal import Reason
 from issuer.limits import Guard, TooManyRequests
+from issuer.sessions.bearer import refused_by_denylist
 from keys import KeyState, rotate
-from revocation import Entry
+from revocation import Entry, Kind
 
 DAY = 86_400
 OTHER_PASSWORD = "fourteen copper ladders"
@@ -248,7 +249,11 @@ def test_everybodys_sessions_with_a_client_end(console: ConsoleClient) -> None:
     grant = issuer.grant()
     issuer.services.audit.flush()
     assert "1 session as the audit log tells" in console.page("/clients")
+    claims, kid = issuer.services.verifier.verify_with_key(grant["access_token"])
     done = console.send("/clients/end", client="demo")
+    # Gateways hear of it, not the issuer's database alone.
+    assert refused_by_denylist(issuer.services, claims, kid) is Kind.CLIENT
+    assert [sub for sub, _ in told(issuer, EventKind.SESSION_ENDED)] == [claims.sub]
     assert done.headers["Location"].endswith("did=client-ended")
     assert issuer.refresh(grant["refresh_token"]).status_code in {400, 401}
     assert issuer.sessions(grant["access_token"]).status_code == 401
