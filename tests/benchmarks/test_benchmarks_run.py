@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.documented import benchmarks_documented
 from harness.processes import short_directory
 
 from benchmarks import denylist_growth, replica
@@ -131,9 +132,9 @@ def test_the_growth_of_the_denylist_is_measured_beside_a_key_for_each_id(
 ) -> None:
     """Bytes and times by size for both, each a positive figure, up to the size asked for."""
     monkeypatch.setenv("TMPDIR", str(place))
-    assert denylist_growth.main(["--entries", "3000", "--no-expiry"]) == 0
+    assert denylist_growth.main(benchmarks_documented()["denylist_growth"]) == 0
     rows = table_of(capsys.readouterr().out)
-    assert [row[0] for row in rows] == ["1,000", "3,000"]
+    assert [row[0] for row in rows] == ["1,000", "2,000"]
     assert all(float(figure) > 0 for row in rows for figure in row[1:])
 
 
@@ -143,11 +144,17 @@ def test_a_replica_is_measured_by_size_and_by_processes(
     """Loading, the check by size with its picture, and the memory of one process and of two."""
     monkeypatch.setenv("TMPDIR", str(place))
     picture = place / "check.svg"
-    assert replica.main(["--entries", "3000", "--processes", "2", "--picture", str(picture)]) == 0
+    arguments = [*benchmarks_documented()["replica"], "--picture", str(picture)]
+    assert replica.main(arguments) == 0
     sizes, loading, processes = capsys.readouterr().out.split("\n\n")
-    assert loading.startswith("3,000 entries: ")
+    assert loading.startswith("2,000 entries: ")
     assert [row[0] for row in table_of(sizes)] == ["10", "100", "1,000"]
     assert all(float(cell.split()[0]) > 0 for row in table_of(sizes) for cell in row[1:])
     assert [row[0] for row in table_of(processes)] == ["1", "2"]
     drawn = ET.parse(picture)
     assert len(drawn.findall(".//{*}polyline")) == len(replica.WAYS)
+
+
+def test_the_commands_of_the_page_are_run_by_these_tests() -> None:
+    """As they stand there; a new one needs a test of its own."""
+    assert set(benchmarks_documented()) == {"denylist_growth", "replica", "revocation_latency"}

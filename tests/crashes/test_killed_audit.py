@@ -21,7 +21,7 @@ from issuer.crash_points import CrashPoint as At
 from issuer.database import open_engine
 
 SECRET = "zinc ferry 20 plover anvil"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from issuer.settings import Settings, load_settings
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.name)
 SETUP_COMMANDS = {"./run demo", "./run test", "./run bench"}
+BENCHMARKS = "python -m benchmarks."
+"""Run by tests/benchmarks, as the page has them."""
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 ELSEWHERE = {"acl", "nginx", "caddyfile", "yaml", "haproxy", "js", "ts"}
 """Run by tests/revocation/test_redis_acl.py and tests under tests/gateway and tests/spa; `js` and
@@ -98,7 +100,7 @@ def shell_script(document: Path) -> str:
         for language, text in blocks(document)
         if language == "sh"
         for line in text.splitlines()
-        if line not in SETUP_COMMANDS
+        if line not in SETUP_COMMANDS and not line.startswith(BENCHMARKS)
     ]
     return "\n".join(lines)
 

@@ -630,7 +630,8 @@ def gateways(world: BrowserWorld) -> dict[str, RealGateway]:
 
 @pytest.fixture
 def page(ann: Visitor, world: BrowserWorld) -> Page:
-    """A page of a listed origin."""
+    """A page of a listed origin; the service has its keys, whatever leap of time was before."""
+    world.gate.service.wait_ready()
     world.foreign.page("/app", "<!doctype html><title>An app</title>")
     page = ann.context.new_page()
     page.goto(world.foreign.url(path="/app"))

@@ -26,7 +26,14 @@ _NEW_SESSION = (At.LOGIN_FAMILY_MADE, At.GRANT_MINTING)
 _ENROL, _ACT, _AGAIN = -1, 0, 1
 
 
+_STEP, _ROOM = 30, 6
+"""Seconds: of a code, and of what must be left of it for the code before to be taken still."""
+
+
 def _code(scene: Scene, steps: int) -> str:
+    left = _STEP - time.time() % _STEP
+    if steps == _ENROL and left < _ROOM:
+        time.sleep(left)
     return pyotp.TOTP(scene.app).at(int(time.time()), counter_offset=steps)
 
 
