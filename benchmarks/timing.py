@@ -72,14 +72,18 @@ def _described(timing: Timing) -> dict[str, Any]:
 
 
 def measure(contenders: Sequence[Contender], *, rounds: int, count: int) -> list[Timing]:
-    """Time `count` operations of each contender in turn, `rounds` times over: A B C, A B C, …
+    """Time `count` operations of each contender in turn, `rounds` times over: A B C, B C A, …
 
-    One uncounted round warms up. The garbage collector is off within a round, as in `timeit`.
+    Another one begins each round: whoever follows one that waits for a server finds the processor's
+    caches cold. One uncounted round warms up. The garbage collector is off within a round, as in
+    `timeit`.
     """
     sources = [islice(cycle(contender.inputs), None) for contender in contenders]
     spent: list[list[float]] = [[] for _ in contenders]
+    turns = list(zip(contenders, sources, spent, strict=True))
     for number in range(rounds + 1):
-        for contender, source, times in zip(contenders, sources, spent, strict=True):
+        first = number % len(turns)
+        for contender, source, times in (*turns[first:], *turns[:first]):
             batch = list(islice(source, count))
             seconds = _timed(contender.step, batch)
             if number:

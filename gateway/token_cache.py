@@ -39,7 +39,7 @@ class VerifiedToken(Candidate):
         return replace(claims, extra=MappingProxyType(deepcopy(dict(claims.extra))))
 
 
-class TokenCache(dict[bytes, VerifiedToken | None]):
+class TokenCache(dict[bytes, VerifiedToken]):
     """Holds about `size` tokens at most, by SHA-256: the tokens themselves are not kept in memory.
 
     Two generations: what is new goes into the young one, which is this dictionary; once that is
@@ -51,9 +51,10 @@ class TokenCache(dict[bytes, VerifiedToken | None]):
     def __init__(self, size: int) -> None:
         super().__init__()
         self._half = (size + 1) // 2
-        self._old: dict[bytes, VerifiedToken | None] = {}
+        self._old: dict[bytes, VerifiedToken] = {}
 
-    def __missing__(self, digest: bytes) -> VerifiedToken | None:
+    def from_before(self, digest: bytes) -> VerifiedToken | None:
+        """What the old generation holds and this one does not."""
         found = self._old.get(digest)
         if found is not None:
             self.put(digest, found)  # it is in use: it survives the next change

@@ -18,7 +18,8 @@ from revocation import (
     StalePolicy,
     open_denylist,
 )
-from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Malformed, Recipient
+from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Recipient
+from tokens.compact import to_ascii
 
 from .bearer import bearer_token
 from .errors import Refusable
@@ -177,15 +178,12 @@ class Verifier:
 
     def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
-        cache = self._cache
+        cache, text = self._cache, to_ascii(token)
         if cache is None:
-            return VerifiedToken(*tokens.verify_and_find_key(token))
-        try:
-            # Of the whole token, so that no other spelling or signature passes for it.
-            digest = sha256(token.encode("ascii")).digest()
-        except UnicodeEncodeError:
-            raise Malformed("a compact token is ASCII") from None
-        verified = cache[digest]
+            return VerifiedToken(*tokens.verify_and_find_key(text))
+        # Of the whole token, so that no other spelling or signature passes for it.
+        digest = sha256(text).digest()
+        verified = cache.get(digest) or cache.from_before(digest)
         leeway = self._leeway
         if (
             verified is None
@@ -194,7 +192,7 @@ class Verifier:
             # Another key of this `kid`, or none: then this raises.
             or tokens.find_key(verified.kid) is not verified.key
         ):
-            verified = VerifiedToken(*tokens.verify_and_find_key(token))
+            verified = VerifiedToken(*tokens.verify_and_find_key(text))
             cache.put(digest, verified)
         return verified
 

@@ -131,17 +131,37 @@ def split(token: str, parts: int, limit: int = MAX_TOKEN) -> list[bytes]:
 
     Raises `TooLarge` above `limit` characters, `Malformed` for any other number of segments.
     """
-    if not isinstance(token, str):
-        raise Malformed("a token is text")
-    if len(token) > limit:
-        raise TooLarge("the token", len(token), limit)
-    try:
-        segments = token.encode("ascii").split(b".", parts)
-    except UnicodeEncodeError:
-        raise Malformed("a compact token is ASCII") from None
+    text = to_ascii(token)
+    if len(text) > limit:
+        raise TooLarge("the token", len(text), limit)
+    segments = text.split(b".", parts)
     if len(segments) != parts:
         raise Malformed(f"a compact token of this kind has {parts} parts")
     return segments
+
+
+def to_ascii(token: str) -> bytes:
+    """A compact serialization as bytes. Raises `Malformed`."""
+    if not isinstance(token, str):
+        raise Malformed("a token is text")
+    try:
+        return token.encode("ascii")
+    except UnicodeEncodeError:
+        raise Malformed("a compact token is ASCII") from None
+
+
+def split_jws(token: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """What the signature is over, and the three segments: header, payload, signature.
+
+    Raises `TooLarge` above `MAX_TOKEN` bytes, `Malformed` for any other number of segments.
+    """
+    if len(token) > MAX_TOKEN:
+        raise TooLarge("the token", len(token), MAX_TOKEN)
+    if token.count(b".") != 2:
+        raise Malformed("a compact token of this kind has 3 parts")
+    signed, _, signature = token.rpartition(b".")
+    header, _, payload = signed.partition(b".")
+    return signed, header, payload, signature
 
 
 def parse_header(segment: bytes) -> dict[str, Any]:
@@ -174,18 +194,18 @@ def verify_jws(token: str, key: VerificationKey) -> bytes:
 
     Raises `TokenError`. Claims are not looked at: access tokens go through `AccessVerifier`.
     """
-    header_segment, payload_segment, signature_segment = split(token, 3)
+    signed, header_segment, payload_segment, signature_segment = split_jws(to_ascii(token))
     if signing_algorithm(parse_header(header_segment)) != key.alg:
         raise AlgorithmRefused("the header names another algorithm than the key's")
-    verify_segments(header_segment, payload_segment, signature_segment, key)
+    verify_signature(signed, signature_segment, key)
     return base64url.decode(payload_segment)
 
 
-def verify_segments(header: bytes, payload: bytes, signature: bytes, key: VerificationKey) -> None:
-    """Verify the signature over two segments as they were received (RFC 7515 section 5.2).
+def verify_signature(signed: bytes, signature: bytes, key: VerificationKey) -> None:
+    """Verify the signature over header and payload as they were received (RFC 7515 section 5.2).
 
     Raises `TooLarge`, `Malformed` or `BadSignature`.
     """
     if len(signature) > MAX_SIGNATURE:
         raise TooLarge("the signature", len(signature), MAX_SIGNATURE)
-    key.verify(base64url.decode(signature), b"%b.%b" % (header, payload))
+    key.verify(base64url.decode(signature), signed)

@@ -12,8 +12,9 @@ from .compact import (
     VerificationKey,
     parse_header,
     signing_algorithm,
-    split,
-    verify_segments,
+    split_jws,
+    to_ascii,
+    verify_signature,
 )
 from .errors import (
     AlgorithmRefused,
@@ -94,21 +95,21 @@ class AccessVerifier:
 
     def verify_with_key(self, token: str) -> tuple[AccessClaims, str]:
         """As `verify`, and the `kid` that the token was signed under. Raises `TokenError`."""
-        claims, key = self.verify_and_find_key(token)
+        claims, key = self.verify_and_find_key(to_ascii(token))
         return claims, key.kid
 
-    def verify_and_find_key(self, token: str) -> tuple[AccessClaims, VerificationKey]:
-        """As `verify`, and the key that the token was signed under. Raises `TokenError`."""
-        if self._recipients and token.count(".") == 4:
-            token = unseal(token, self._recipients)
+    def verify_and_find_key(self, token: bytes) -> tuple[AccessClaims, VerificationKey]:
+        """As `verify`, for ASCII, and the key that it was signed under. Raises `TokenError`."""
+        if self._recipients and token.count(b".") == 4:
+            token = to_ascii(unseal(token.decode("ascii"), self._recipients))
         elif self._require_sealed:
             raise WrongType("this audience takes sealed tokens only")
-        header_segment, payload_segment, signature_segment = split(token, 3)
+        signed, header_segment, payload_segment, signature_segment = split_jws(token)
         header = self._headers.get(header_segment) or self._read_header(header_segment)
         key = self.find_key(header.kid)
         if header.alg != key.alg:
             raise AlgorithmRefused("the header names another algorithm than the key's")
-        verify_segments(header_segment, payload_segment, signature_segment, key)
+        verify_signature(signed, signature_segment, key)
         # Only now is the payload worth parsing (ASVS 9.1.1).
         raw = base64url.decode(payload_segment)
         claims = usual_payload.read(raw)

@@ -40,7 +40,7 @@ MUTANTS: dict[str, tuple[Alteration, ...]] = {
     "the signature is not looked at": (
         (
             "compact",
-            'key.verify(base64url.decode(signature), b"%b.%b" % (header, payload))',
+            "key.verify(base64url.decode(signature), signed)",
             "pass",
         ),
     ),
@@ -71,9 +71,16 @@ MUTANTS: dict[str, tuple[Alteration, ...]] = {
     "half a surrogate pair is text": check_in("strict_json", '"\\\\u" in text'),
     "a list is an object": check_in("strict_json", "type(value) is not dict"),
     "bytes are text": (("strict_json", 'raw.decode("utf-8")', 'raw.decode("utf-8", "replace")'),),
-    "a token has no largest size": check_in("compact", "len(token) > limit"),
+    "a token has no largest size": check_in("compact", "len(token) > MAX_TOKEN"),
     "a header has no largest size": check_in("compact", "len(segment) > MAX_HEADER"),
-    "parts are not counted": check_in("compact", "len(segments) != parts"),
+    "what is behind three parts is not looked at": (
+        ("compact", 'if token.count(b".") != 2:', NEVER),
+        (
+            "compact",
+            'signed, _, signature = token.rpartition(b".")',
+            'a, b, signature, *_ = token.split(b"."); signed = b"%b.%b" % (a, b)',
+        ),
+    ),
     "any issuer passes": check_in("verifier", "claims.iss != self._issuer"),
     "an issuer may have more behind it": (
         ("verifier", "claims.iss != self._issuer", "not claims.iss.startswith(self._issuer)"),
