@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..families import Draft
+from .chain import ChainKey, ChainKeys
 from .event import Event, EventKind, Outcome
 
 CREATED = "created"
@@ -30,9 +31,20 @@ _PROVED = {"login": EventKind.LOGIN, "elevation": EventKind.ELEVATED}
 """Why a session began, and what that was."""
 
 
-def draft_of(event: Event) -> Draft:
-    """What the store keeps until the event is in the log."""
-    return Draft(event.id, event.to_json())
+def draft_of(event: Event, key: ChainKey) -> Draft:
+    """What the store keeps until the event is in the log; whoever writes to Redis can make none."""
+    return Draft(event.id, key.sealed(event.to_json()))
+
+
+def read_draft(text: str, keys: ChainKeys) -> Event:
+    """The event of a draft that some issuer left.
+
+    Raises `UnknownSecret`, and `ValueError`, `TypeError` or `KeyError` for what is none.
+    """
+    event = Event.from_json(keys.opened(text))
+    if event.kind not in DRAFTED:
+        raise ValueError("not what drafts are of")
+    return event
 
 
 def events_of(outcome: str, draft: Event, details: Mapping[str, Any] | None = None) -> list[Event]:

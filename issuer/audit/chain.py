@@ -55,6 +55,10 @@ class ChainKey:
         """The hash of row `seq`, which covers the one before and the event's digest."""
         return self._mac("link", before, str(seq), digest)
 
+    def sealed(self, text: str) -> str:
+        """A text that only a holder of the key can have written."""
+        return f"{self.id}.{self._mac('draft', text)}.{text}"
+
     def pseudonym(self, domain: str, text: str) -> str:
         """128 bits that stand for a text, the same each time, for whoever lacks the key."""
         return self._mac("pseudonym", domain, text)[:32]
@@ -73,6 +77,14 @@ class ChainKeys:
         self.current = ChainKey.of(current)
         known = [self.current, *(ChainKey.of(secret) for secret in former)]
         self._known = {key.id: key for key in known}
+
+    def opened(self, sealed: str) -> str:
+        """What was sealed. Raises `UnknownSecret`, or `ValueError` where nobody of us did."""
+        key_id, mac, text = sealed.split(".", 2)
+        key = self.of(key_id)
+        if not hmac.compare_digest(key.sealed(text).encode(), f"{key.id}.{mac}.{text}".encode()):
+            raise ValueError("not sealed under this key")
+        return text
 
     def of(self, key_id: str) -> ChainKey:
         """The key of a row. Raises `UnknownSecret`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -104,4 +105,6 @@ class Event:
         fields = json.loads(text)
         fields["kind"] = EventKind(fields["kind"])
         fields["outcome"] = Outcome(fields["outcome"])
+        if not math.isfinite(fields["time"]) or not isinstance(fields.get("details", {}), dict):
+            raise ValueError("not an event's time or details")
         return cls(**fields)

@@ -54,7 +54,7 @@ class AuditLog:
     def __init__(self, engine: sa.Engine, keys: ChainKeys, treat: Treat) -> None:
         """`treat` is done to each event before it is written."""
         self._engine = engine
-        self._keys = keys
+        self.keys = keys
         self._treat = treat
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
@@ -86,7 +86,7 @@ class AuditLog:
     def _write(
         self, connection: sa.Connection, head: Head, events: Sequence[Event]
     ) -> list[Appended]:
-        key = self._keys.current
+        key = self.keys.current
         appended: list[Appended] = []
         rows = []
         seq, link = head.seq, head.hash
@@ -132,6 +132,11 @@ class AuditLog:
             return [Recorded(row.seq, Event.from_json(row.body)) for row in rows]
 
 
+def storable(text: str) -> str:
+    """The text without what a database refuses: an event must not hold up those behind it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def columns_of(event: Event) -> dict[str, str | int | None]:
     """What of an event can be searched for."""
     texts = {
@@ -141,7 +146,7 @@ def columns_of(event: Event) -> dict[str, str | int | None]:
         "address": event.address or None,
         "request_id": event.request_id or None,
     }
-    cut = {name: text and text[: _LONGEST[name]] for name, text in texts.items()}
+    cut = {name: text and storable(text)[: _LONGEST[name]] for name, text in texts.items()}
     return {
         "time": int(event.time * _MILLISECONDS),
         "event_id": event.id,

@@ -20,7 +20,8 @@ from ..crash_points import CrashPoint, reach
 from ..database import DatabaseUnavailable
 from ..database.engine import writing
 from ..families import FamilyStore, FamilyUnavailable
-from .ahead import DRAFTED, events_of
+from .ahead import events_of, read_draft
+from .chain import UnknownSecret
 from .event import Event
 from .export import plain
 from .log import BATCH, Appended, AuditLog
@@ -184,10 +185,12 @@ class Recorder:
     def _left(self) -> Iterator[tuple[Event, str]]:
         for left in self._families.left_drafts():
             try:
-                draft = Event.from_json(left.text)
+                draft = read_draft(left.text, self._log.keys)
+            except UnknownSecret:
+                continue  # for an issuer that knows it
             except (ValueError, TypeError, KeyError):
-                continue  # a newer version's, for an issuer that knows it
-            if draft.kind not in DRAFTED or not isinstance(draft.time, int | float):
-                continue  # none of ours: whoever writes to Redis writes no log
+                # A newer version's, or none of ours: whoever writes to Redis writes no log.
+                log.warning("audit_draft_refused", draft=left.id[:64])
+                continue
             for event in events_of(left.outcome, draft):
                 yield event, left.id

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from keys import KeyRing
 
-from ..families import FamilyStore
+from ..families import Draft, FamilyStore
 from ..networks import network_of
 from .addresses import treatment
+from .ahead import draft_of
 from .chain import ChainKeys
 from .consumer import Consumer
 from .event import Event, EventKind
@@ -76,6 +77,10 @@ class Audit:
         """
         if self._recorder.admits(event, network_of(event.address)):
             self._recorder.record(complete(event))
+
+    def draft_of(self, event: Event) -> Draft:
+        """What the store of families keeps of an event until it is in the log."""
+        return draft_of(event, self.keys.current)
 
     def drafted(self, events: Sequence[Event], draft_id: str) -> None:
         """Take events whose draft the store of families holds."""

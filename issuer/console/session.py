@@ -15,7 +15,7 @@ from tokens import RefreshClaims, RefreshSealer, TokenError, UnknownKid
 
 from ..accounts import Account, BadCredentials, normalise_username
 from ..audit import Event, EventKind, Outcome
-from ..audit.ahead import CREATED, draft_of, events_of
+from ..audit.ahead import CREATED, events_of
 from ..errors import invalid_grant
 from ..factors import FactorRefused, FactorRequired, GivenFactor
 from ..factors.proof import prove, prove_by_name
@@ -190,7 +190,7 @@ class ConsoleSessions:
             },
             **about,
         )
-        family = services.families.create(new, draft=draft_of(started))
+        family = services.families.create(new, draft=services.audit.draft_of(started))
         services.audit.drafted(events_of(CREATED, started), started.id)
         current = self._account(family.sub, family.sid)
         if current is None or current.credential_version != account.credential_version:
@@ -230,7 +230,7 @@ class ConsoleSessions:
             claims.gen,
             credential_version=account.credential_version,
             active_ago=0.0,
-            draft=draft_of(draft),
+            draft=audit.draft_of(draft),
         )
         if not isinstance(outcome, Gone):
             details = {"gen": outcome.family.gen, "ends": int(outcome.family.end)}

@@ -17,7 +17,7 @@ from tokens.assurance import reaches
 
 from ..accounts import Account, BadCredentials
 from ..audit import EventKind
-from ..audit.ahead import CREATED, draft_of, events_of
+from ..audit.ahead import CREATED, events_of
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, factor_refused, invalid_grant, invalid_token, too_weak
 from ..factors import FactorRefused, GivenFactor
@@ -95,7 +95,7 @@ def elevate(
     )
     ends = min(now + (old.idle or client.absolute), old.absolute_end)
     started = events.elevated_session(services, raised, old.sid, ends)
-    new = services.families.create(raised, draft=draft_of(started))
+    new = services.families.create(raised, draft=services.audit.draft_of(started))
     services.audit.drafted(events_of(CREATED, started), started.id)
     reach(CrashPoint.ELEVATION_FAMILY_MADE)
     account = _still_good(services, client, old, new)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from ..accounts import Account, BadCredentials, normalise_username
-from ..audit.ahead import CREATED, draft_of, events_of
+from ..audit.ahead import CREATED, events_of
 from ..audit.event import Event, EventKind, Outcome
 from ..crash_points import CrashPoint, reach
 from ..errors import (
@@ -170,7 +170,7 @@ def start_session(
             "absolute": new.absolute_end,
         },
     )
-    family = services.families.create(new, draft=draft_of(started))
+    family = services.families.create(new, draft=services.audit.draft_of(started))
     services.audit.drafted(events_of(CREATED, started), started.id)
     reach(CrashPoint.LOGIN_FAMILY_MADE)
     standing = services.accounts.standing(

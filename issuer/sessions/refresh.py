@@ -10,7 +10,7 @@ import structlog
 from tokens import Expired, RefreshClaims, TokenError
 
 from ..accounts import Account
-from ..audit.ahead import draft_of, events_of
+from ..audit.ahead import events_of
 from ..audit.event import EventKind, Outcome
 from ..crash_points import CrashPoint, reach
 from ..errors import OAuthError, invalid_grant
@@ -145,7 +145,7 @@ def _refresh(
         claims.gen,
         credential_version=account.credential_version,
         active_ago=active_ago,
-        draft=draft_of(draft),
+        draft=services.audit.draft_of(draft),
     )
     reach(CrashPoint.REFRESH_ROTATED)
     if not isinstance(outcome, Gone):

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from harness import stacks
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, SECRET, USERNAME, IssuerApp, basic
 
 from issuer.audit import Event, EventKind, Origin, coming_from
+from issuer.audit.chain import ChainKey
 from issuer.audit.live_sessions import LiveSession, past_their_end
 from issuer.database.tables import audit_log
 from issuer.families import LeftDraft
@@ -296,19 +298,48 @@ def test_no_secret_is_written_down(issuer: IssuerApp) -> None:
         assert secret.rpartition(".")[2] not in text
 
 
-@pytest.mark.parametrize("change", [{"kind": "roles_changed"}, {"time": "soon"}])
+FORGERIES: dict[str, Callable[[ChainKey, str], str]] = {
+    "without a seal": lambda _, text: text,
+    "under another secret": lambda _, text: ChainKey.of("a guess at the secret").sealed(text),
+    "under another secret, by our name": lambda key, text: ChainKey(key.id, b"guess").sealed(text),
+    "changed behind the seal": lambda key, text: key.sealed(text).replace("victim", "others"),
+    "sealed, of a kind that is never drafted": lambda key, text: key.sealed(
+        text.replace("session_started", "roles_changed")
+    ),
+    "sealed, at no time": lambda key, text: key.sealed(text.replace("1.0", '"soon"')),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_draft_that_is_none_of_ours_is_left_out(
-    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, forgery: str
 ) -> None:
     """What somebody wrote to Redis is no word of ours, and holds no other up."""
     audit = issuer.services.audit
-    forged = {**json.loads(Event(kind=EventKind.SESSION_STARTED, time=0.0).to_json()), **change}
-    honest = Event(kind=EventKind.SESSION_STARTED, time=0.0, sub=issuer.account.id)
+    text = Event(kind=EventKind.SESSION_STARTED, time=1.0, sub="victim", id="forged").to_json()
+    honest = Event(kind=EventKind.SESSION_STARTED, time=1.0, sub=issuer.account.id)
     left = [
-        LeftDraft("f", "created", json.dumps(forged)),
-        LeftDraft("h", "created", honest.to_json()),
+        LeftDraft("f", "created", FORGERIES[forgery](audit.keys.current, text)),
+        LeftDraft("h", "created", audit.draft_of(honest).text),
     ]
     monkeypatch.setattr(issuer.services.families, "left_drafts", lambda: iter(left))
     audit._recorder.collect()
-    assert {row["event_id"] for row in issuer.rows("audit_log")} >= {honest.id}
-    assert forged["id"] not in {row["event_id"] for row in issuer.rows("audit_log")}
+    told = {row["event_id"] for row in issuer.rows("audit_log")}
+    assert honest.id in told
+    assert "forged" not in told
+
+
+@stacks.both_databases
+def test_no_text_of_a_request_holds_up_the_log(issuer: IssuerApp) -> None:
+    """What a database refuses, or has no room for, is written without; the body has all of it."""
+    odd = "\0" + "\ud800" + "x" * 500
+    event = Event(
+        kind=EventKind.LOGIN,
+        time=1.0,
+        **dict.fromkeys(("sub", "client_id", "address", "user_agent", "request_id", "why"), odd),
+    )
+    issuer.services.audit.record(event)
+    issuer.services.audit.flush()
+    [row] = [row for row in issuer.rows("audit_log") if row["event_id"] == event.id]
+    assert Event.from_json(row["body"]).client_id == odd
+    assert row["client_id"].startswith("\ufffd?x")
