@@ -25,6 +25,15 @@ from .redaction import Redaction
 from .settings import AuditSettings
 
 
+def chain_keys(settings: AuditSettings, secret: str | None) -> ChainKeys:
+    """What the chain is keyed with; `secret` where the settings of the log give none."""
+    own = settings.secret.get_secret_value() if settings.secret else secret
+    former = [old.get_secret_value() for old in settings.old_secrets]
+    if secret is not None and secret != own:
+        former.append(secret)
+    return ChainKeys(own, former)
+
+
 class Audit:
     """Writes down what happens, keeps the log, and gives it to those that follow it."""
 
@@ -38,9 +47,7 @@ class Audit:
         clock: Callable[[], float],
     ) -> None:
         """`secret` keys the chain where the settings of the log give none."""
-        own = settings.secret.get_secret_value() if settings.secret else secret
-        former = [old.get_secret_value() for old in settings.old_secrets]
-        self.keys = ChainKeys(own, former if secret in {None, own} else [*former, secret])
+        self.keys = chain_keys(settings, secret)
         self.log = AuditLog(engine, self.keys, treatment(settings.addresses, self.keys.current))
         self.redaction = Redaction(engine, self.log, settings, clock)
         self._engine = engine

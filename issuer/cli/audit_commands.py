@@ -292,13 +292,17 @@ def _person(services: Services, username: str | None, sub: str | None) -> tuple[
     return sub, "" if known is None else services.audit.account(known.username)
 
 
+_MOST_NOTIFICATIONS = 10_000
+"""The newest; each is there for a week at most."""
+
+
 @person.command("export")
 @click.argument("username", required=False)
 @click.option("--sub", help="The account's id, where the account is gone.")
 @_OUTPUT
 @command_options
 def person_export(cli: Cli, username: str | None, sub: str | None, output: IO[str]) -> None:
-    """Write one JSON object: the account, its sessions, and every event about it."""
+    """Write one JSON object: the account, factors, sessions, notifications, and every event."""
     services = cli.services()
     services.audit.flush()
     sub, pseudonym = _person(services, username, sub)
@@ -313,6 +317,12 @@ def person_export(cli: Cli, username: str | None, sub: str | None, output: IO[st
             "roles": list(account.roles),
         },
         "sessions": [asdict(one) for one in list_sessions(services, account)] if account else [],
+        "factors": [one.described() for one in services.factors.of(sub)],
+        "recovery_codes_left": services.factors.store.codes_left(sub),
+        "notifications": [
+            asdict(one)
+            for one in services.notifications.queue.listed(sub=sub, limit=_MOST_NOTIFICATIONS)
+        ],
         "events": [plain(one) for one in every(services.engine, wanted)],
     }
     if account is None and not document["events"]:
@@ -331,6 +341,8 @@ def person_export(cli: Cli, username: str | None, sub: str | None, output: IO[st
 def person_erase(cli: Cli, username: str | None, sub: str | None, yes: bool) -> None:  # noqa: FBT001
     """Take every event about a person out of the log; the chain can still be verified.
 
+    Notifications about the person are forgotten, too, and no mail or webhook is sent any more.
+
     Sessions and the account stay: end and disable them before, and keep in mind that backups and
     exported logs hold what they held.
     """
@@ -340,6 +352,7 @@ def person_erase(cli: Cli, username: str | None, sub: str | None, yes: bool) -> 
         click.confirm(f"Erase every event about {username or sub}?", abort=True, err=True)
     services.audit.flush()
     erased = services.audit.redaction.by_person(sub, pseudonym)
+    services.notifications.queue.erase(sub)
     services.audit.record(
         services.audit.happened(EventKind.PERSON_ERASED, details={"events": erased})
     )

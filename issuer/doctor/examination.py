@@ -8,6 +8,7 @@ from keys import KeyRingError
 from revocation import RevocationError
 
 from ..database import DatabaseUnavailable
+from .audit_log import audit_log
 from .clocks import clocks
 from .databases import journal, schema, sql_durability, sqlite_file
 from .deployment import Deployment
@@ -35,6 +36,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("database", sql_durability),
     ("database-file", sqlite_file),
     ("journal", journal),
+    ("audit-log", audit_log),
     ("replicas", replicas),
 )
 """By name, in the order in which they are told."""

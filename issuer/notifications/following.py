@@ -52,9 +52,6 @@ class NotificationConsumer:
             self._queue.add(wanted)
             reach(CrashPoint.NOTIFICATIONS_QUEUED)
             self._wake()
-        for recorded in batch:
-            if recorded.event.kind is EventKind.PERSON_ERASED and recorded.event.sub is not None:
-                self._queue.erase(recorded.event.sub)
 
 
 def _is_for_others(event: Event) -> bool:

@@ -21,6 +21,8 @@ KEPT = 7 * 86_400
 BATCH = 1000
 """Rows dropped, or given up, in one transaction."""
 LONGEST_ERROR = 200
+ENDING = ("signals", "logout")
+"""Channels whose receivers end sessions of their own by what they are told."""
 _MS = 1000
 
 
@@ -195,19 +197,34 @@ class DeliveryQueue:
             ).rowcount
 
     def erase(self, sub: str) -> int:
-        """Forget what was delivered, or given up, about a person (GDPR article 17)."""
+        """Forget what there is about a person (GDPR article 17); returns how many rows.
+
+        Only what ends sessions elsewhere, and waits, stays until its receiver has it: nobody stays
+        signed in there because he was erased here.
+        """
+        needed = sa.and_(
+            _waiting(),
+            sa.or_(*(deliveries.c.target.startswith(f"{one}:") for one in ENDING)),
+        )
         with writing(self._engine) as connection:
             return connection.execute(
-                sa.delete(deliveries).where(deliveries.c.sub == sub, _over())
+                sa.delete(deliveries).where(deliveries.c.sub == sub, sa.not_(needed))
             ).rowcount
 
     # --- for an operator ----------------------------------------------------------------------
 
     def listed(
-        self, *, state: str | None = None, target: str | None = None, limit: int = 100
+        self,
+        *,
+        state: str | None = None,
+        target: str | None = None,
+        sub: str | None = None,
+        limit: int = 100,
     ) -> list[Listed]:
-        """The newest, of one state or target where it is given."""
+        """The newest, of one state, target or account where it is given."""
         query = sa.select(deliveries).order_by(deliveries.c.id.desc()).limit(limit)
+        if sub is not None:
+            query = query.where(deliveries.c.sub == sub)
         if state is not None:
             query = query.where(deliveries.c.state == state)
         if target is not None:

@@ -82,6 +82,7 @@ def test_a_person_is_exported_and_erased(run: Run, person: Person) -> None:
         "roles": [],
     }
     assert [event["event"] for event in known["events"]] == ["account_added"]
+    assert (known["factors"], known["recovery_codes_left"], known["notifications"]) == ([], 0, [])
     assert "aborted" in run("audit", "person", "erase", person.username).failed(1).lower()
     erased = run("audit", "person", "erase", person.username, "--yes", "--json").done().json
     assert erased["erased"] >= 2

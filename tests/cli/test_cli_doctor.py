@@ -12,7 +12,7 @@ def test_the_demo_is_in_order(run: Run) -> None:
     found = {one["check"]: one for one in told["findings"]}
     for check in ("clocks", "redis_url:eviction", "redis_url:durability", "issuer", "ring"):
         assert found[check]["state"] == "ok", found[check]
-    for check in ("rotation", "schema", "durability", "journal", "database-file"):
+    for check in ("rotation", "schema", "durability", "journal", "audit-log", "database-file"):
         assert found[check]["state"] == "ok", found[check]
     assert found["mode"]["state"] == "warn"
     assert all(one["todo"] for one in told["findings"] if one["state"] != "ok")

@@ -19,7 +19,7 @@ from harness.issuer_app import IssuerApp, issuer_settings
 from harness.redis_server import RedisServer
 
 from issuer.database import open_engine
-from issuer.database.tables import journal
+from issuer.database.tables import audit_log, journal
 from issuer.doctor import Deployment, examine
 from issuer.doctor.databases import _sqlite
 from issuer.settings import Mode, Settings
@@ -223,6 +223,33 @@ def test_revocations_that_wait_are_told(sqlite_settings: Settings) -> None:
             connection.execute(sa.insert(journal).values(**row, created=now - age))
         assert states(deployment, "journal") == {"journal": state}
     engine.dispose()
+
+
+def test_an_audit_log_that_was_changed_is_told(
+    make_issuer: Callable[..., IssuerApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole chain is gone over, where it is not too long; one without a key proves little."""
+    issuer = make_issuer(audit={"secret": SECRET})
+    issuer.grant()
+    issuer.services.audit.flush()
+    deployment = Deployment(settings=issuer.services.settings)
+    assert states(deployment, "audit-log") == {"audit-log": "ok"}
+    with monkeypatch.context() as patch:
+        patch.setattr("issuer.doctor.audit_log.MOST", 1)
+        assert states(deployment, "audit-log") == {"audit-log": "unknown"}
+    with issuer.services.engine.begin() as connection:
+        body = sa.func.replace(audit_log.c.body, "success", "failure")
+        connection.execute(sa.update(audit_log).values(body=body))
+    told = found(deployment, "audit-log")["audit-log"]
+    assert str(told.state) == "fail"
+    assert "was altered" in told.what
+
+
+@pytest.mark.parametrize(("mode", "state"), [(Mode.DEVELOPMENT, "warn"), (Mode.PRODUCTION, "fail")])
+def test_an_audit_log_without_a_key(sqlite_settings: Settings, mode: Mode, state: str) -> None:
+    """Whoever writes to the database can make one like it."""
+    deployment = Deployment(settings=changed(sqlite_settings, mode=mode))
+    assert states(deployment, "audit-log") == {"audit-log": state}
 
 
 # --- Redis --------------------------------------------------------------------------------------

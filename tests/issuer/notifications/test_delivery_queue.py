@@ -17,7 +17,7 @@ from harness.receivers import WEBHOOK_SECRET, Receiver
 from issuer.audit import EventKind
 from issuer.database.tables import deliveries
 from issuer.notifications import queue as queueing
-from issuer.notifications.delivery import Delivery
+from issuer.notifications.delivery import Delivery, Wanted
 from issuer.notifications.queue import KEPT, DeliveryQueue
 
 pytestmark = stacks.both_databases
@@ -155,12 +155,22 @@ def test_what_is_done_is_dropped_in_time(issuer: IssuerApp, queue: DeliveryQueue
 
 
 def test_a_person_who_is_erased_is_forgotten(issuer: IssuerApp, receiver: Receiver) -> None:
-    """What was delivered about them goes at once (GDPR article 17); others stay."""
+    """What was or would be told of them goes (GDPR article 17), but for ends of sessions elsewhere
+    that wait; others stay."""
     mine = event(issuer, EventKind.REUSE_DETECTED)
     tell(issuer, mine, replace(mine, sub="somebody else", id="another"))
     deliver(issuer)
-    tell(issuer, event(issuer, EventKind.PERSON_ERASED))
-    assert [row["sub"] for row in issuer.rows("deliveries")] == ["somebody else"]
+    queue = issuer.services.notifications.queue
+    waiting = replace(mine, id="waits")
+    targets = ("email", "webhook:ours", "signals:theirs", "logout:shop")
+    queue.add(Wanted(target, "waits", waiting) for target in targets)
+    assert queue.erase(str(mine.sub)) == 3
+    left = {(row["sub"], row["target"]) for row in issuer.rows("deliveries")}
+    assert left == {
+        ("somebody else", TARGET),
+        (mine.sub, "signals:theirs"),
+        (mine.sub, "logout:shop"),
+    }
     assert len(receiver.requests) == 2
 
 
