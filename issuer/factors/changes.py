@@ -79,6 +79,8 @@ def reauthenticate(
             raise invalid_grant("the current password is wrong") from None
         return Proof(amr, now)
     fresh = services.settings.factors.fresh
+    # As a change of the password, where the client is stricter.
+    fresh = min(fresh, services.settings.clients[who.claims.client_id].reauthenticate or fresh)
     if now - who.claims.auth_time < fresh and (
         "mfa" in who.claims.amr or not services.factors.of(who.account.id)
     ):

@@ -216,6 +216,22 @@ def test_a_change_of_password_needs_a_recent_login(make_issuer: Make, clients: C
 
 
 @stacks.anywhere
+@pytest.mark.parametrize(("reauthenticate", "age", "status"), [(200, 201, 401), (0, 201, 200)])
+def test_a_change_of_factors_goes_by_the_stricter_rule(
+    make_issuer: Make, clients: Clients, reauthenticate: int, age: int, status: int
+) -> None:
+    """A login of 201 seconds is young enough by itself, and not at a client that wants 200."""
+    clients["demo"]["reauthenticate"] = reauthenticate
+    issuer = make_issuer(clients=clients)
+    grant = issuer.grant()
+    issuer.clock.advance(age)
+    begun = issuer.post("/factors/totp", {}, headers=bearer(grant["access_token"]))
+    assert begun.status_code == status
+    if status == 401:
+        assert begun.headers["WWW-Authenticate"].endswith(', max_age="200"')
+
+
+@stacks.anywhere
 def test_a_change_of_password_keeps_what_was_proved(issuer: IssuerApp) -> None:
     """The new session has the methods of the login, and its time, so that it is still enough."""
     app = enrol_app(issuer, keep=True)
