@@ -64,23 +64,34 @@ export function createAccount({
   }
 
   /** @param {import("../types/index.js").PasswordChange} change */
-  async function changePassword({ currentPassword, newPassword }) {
+  function changePassword({ currentPassword, newPassword }) {
+    return goOnAfter("/password", { current_password: currentPassword, new_password: newPassword });
+  }
+
+  /** @param {import("../types/index.js").Elevation} proof */
+  function elevate({ currentPassword, otp, recoveryCode, webauthn, scope, acr }) {
+    const factor = { otp, recovery_code: recoveryCode, webauthn };
+    return goOnAfter("/elevate", { current_password: currentPassword, ...factor, scope, acr });
+  }
+
+  /**
+   * Prove oneself anew, and go on in the new session that comes of it.
+   *
+   * @param {"/password" | "/elevate"} path
+   * @param {Record<string, unknown>} proof
+   */
+  async function goOnAfter(path, proof) {
     activity.note();
     const token = await usableToken();
     try {
       return await lock.run(async () => {
         const began = clock.now();
-        const body = {
-          current_password: currentPassword,
-          new_password: newPassword,
-          transport: "cookie",
-          label,
-        };
-        accept(await issuer.grant("/password", { body, token }), began, true);
+        const body = { ...proof, transport: "cookie", label };
+        accept(await issuer.grant(path, { body, token }), began, true);
         return signedIn();
       });
     } catch (error) {
-      // Whether it was changed is open after a lost answer; and a token that is refused here may
+      // Whether it was done is open after a lost answer; and a token that is refused here may
       // have been taken back. Either way a refresh finds out.
       // (429 says that nothing was tried.)
       const lost = error instanceof Unreachable && error.status !== 429;
@@ -178,6 +189,7 @@ export function createAccount({
     logout,
     logoutEverywhere,
     changePassword,
+    elevate,
     sessions,
     endSession,
     finishLogout,

@@ -15,6 +15,8 @@ const CODES = new Set([
   "conflict",
   "factor_required",
   "factor_refused",
+  "insufficient_user_authentication",
+  "invalid_scope",
 ]);
 
 /**

@@ -176,6 +176,7 @@ export function createSession(options, environment = browserEnvironment()) {
     logout: account.logout,
     logoutEverywhere: account.logoutEverywhere,
     changePassword: account.changePassword,
+    elevate: account.elevate,
     sessions: account.sessions,
     endSession: account.endSession,
     fetch: api,

@@ -206,6 +206,36 @@ test("a password change goes on in a new session, in all tabs", async () => {
   assert.equal((await world.settle(other.session.fetch(API))).status, 200);
 });
 
+test("an elevation goes on in a new session, in all tabs, and makes up for a challenge", async () => {
+  const world = new World();
+  const [tab, other] = await world.signedIn(2);
+  const [before] = world.issuer.families.keys();
+  world.issuer.wantsElevation = true;
+  const refreshes = world.issuer.refreshes;
+  const challenged = await world.settle(tab.session.fetch(API));
+  assert.equal(challenged.status, 401);
+  assert.match(challenged.headers.get("WWW-Authenticate"), /insufficient_user_authentication/);
+  assert.equal(world.issuer.refreshes, refreshes, "a refresh makes nobody prove anything");
+  assert.equal(tab.state.status, "signedIn");
+  const { sid } = await world.settle(tab.session.elevate({ currentPassword: "right" }));
+  assert.notEqual(sid, before);
+  assert.deepEqual([...world.issuer.families.keys()], [sid]);
+  await world.run(100);
+  assert.equal(other.state.sid, sid);
+  for (const each of [tab, other]) {
+    assert.equal((await world.settle(each.session.fetch(API))).status, 200);
+  }
+});
+
+test("a wrong password elevates nobody, and logs nobody out", async () => {
+  const world = new World();
+  const [tab] = await world.signedIn();
+  const { sid } = tab.state;
+  const elevation = world.settle(tab.session.elevate({ currentPassword: "wrong" }));
+  await assert.rejects(elevation, { error: "invalid_grant" });
+  assert.equal(tab.state.sid, sid);
+});
+
 test("signing in anew ends the session that was there", async () => {
   const world = new World();
   const [tab, other] = await world.signedIn(2);

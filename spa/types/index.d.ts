@@ -89,6 +89,20 @@ export interface PasswordChange {
   newPassword: string;
 }
 
+/** The password, for an account that has a second factor one of those, and what is wanted. */
+export interface Elevation {
+  currentPassword: string;
+  /** A code of an authenticator app. */
+  otp?: string;
+  recoveryCode?: string;
+  /** What `navigator.credentials.get()` gave for the options of the refusal, by its `toJSON()`. */
+  webauthn?: object;
+  /** Scopes beside the session's own, separated by spaces. */
+  scope?: string;
+  /** The level that has to be reached, as a challenge names it (RFC 9470). */
+  acr?: string;
+}
+
 export interface Session {
   readonly state: SessionState;
   /** Settles once it is known whether somebody is signed in, so on a server never. Never rejects. */
@@ -112,6 +126,13 @@ export interface Session {
    * accepted (`description` says why), `conflict` if another change came first.
    */
   changePassword(change: PasswordChange): Promise<SignedIn>;
+  /**
+   * Proves more, or once more, where an API answers 401 `insufficient_user_authentication`: this
+   * browser goes on in a new session, elevated for a short time, and the request can be repeated.
+   * Rejects with `Refused`: `invalid_grant` for a wrong password, `factor_required`,
+   * `factor_refused`, `invalid_scope`, `insufficient_user_authentication` where it is not enough.
+   */
+  elevate(proof: Elevation): Promise<SignedIn>;
   /**
    * `fetch` with the access token, for the issuer's origin and `apiOrigins` alone; any other
    * address is fetched as it is. Rejects with `SignedOutError`, `Unreachable` or `RedirectRefused`.
@@ -204,6 +225,8 @@ export type RefusalCode =
   | "conflict"
   | "factor_required"
   | "factor_refused"
+  | "insufficient_user_authentication"
+  | "invalid_scope"
   | "unknown";
 
 /** Narrows what a `catch` caught. */

@@ -35,6 +35,8 @@ export class FakeIssuer {
   apiAnswer = null;
   /** What an account with a second factor is told without it; null: it has none. */
   factor = null;
+  /** Whether the API takes tokens of elevated sessions alone (RFC 9470). */
+  wantsElevation = false;
 
   constructor(world, { life = 300, idle = 1800, absolute = 43_200, delay = [5, 60], forgiving = true } = {}) {
     // Otherwise a refresh token is good for one refresh, however soon the next one comes.
@@ -124,6 +126,16 @@ export class FakeIssuer {
           if (body.current_password !== "right") return { response: refusal(400, "invalid_grant") };
           this.families.clear();
           return this.grant(this.begin());
+        }
+        if (path === "/elevate") {
+          if (body.current_password !== "right") return { response: refusal(400, "invalid_grant") };
+          this.families.delete(family.sid);
+          return this.grant(Object.assign(this.begin(), { elevated: true }));
+        }
+        if (path === "/api" && this.wantsElevation && !family.elevated) {
+          const error = "insufficient_user_authentication";
+          const challenge = `Bearer error="${error}", max_age="300"`;
+          return { response: refusal(401, error, { "WWW-Authenticate": challenge }) };
         }
         if (method === "DELETE") {
           const sid = path.split("/")[2];
