@@ -332,3 +332,21 @@ def test_a_wall_clock_that_is_set_wrong_logs_nobody_out(ann: Visitor, hours: int
     assert refused == []
     for page in (tab, other, module_tab(ann)):
         is_in(page, sid)
+
+
+def test_an_elevation_is_that_of_every_tab(ann: Visitor, world: BrowserWorld) -> None:
+    """RFC 9470: a new session in place of the old one, and a refresh of any tab goes on in it."""
+    mine, other = module_tab(ann), module_tab(ann)
+    sid = log_in(mine, ann)
+    comes_true(other, f"session.state.sid === '{sid}'")
+    wrong = "session.elevate({currentPassword: 'not this one'}).catch((error) => error.error)"
+    assert mine.evaluate(wrong) == "invalid_grant"
+    elevate = "async (currentPassword) => (await session.elevate({currentPassword})).sid"
+    raised = mine.evaluate(elevate, ann.person.password)
+    assert raised != sid
+    comes_true(other, f"session.state.sid === '{raised}'")
+    for tab in (other, mine):
+        tab.evaluate("session.stayActive()")
+        assert tab.evaluate("session.state.status") == "signedIn"
+    [family] = families_of(world, ann.person.sub)
+    assert (family.sid, family.elevation is not None) == (raised, True)
