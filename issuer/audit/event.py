@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -97,7 +97,9 @@ class Event:
 
     def to_json(self) -> str:
         """All of it, as `from_json` takes it."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        # Not by way of `asdict`, which copies deeply: every refresh waits for this.
+        fields = {name: getattr(self, name) for name in _NAMES}
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -108,3 +110,6 @@ class Event:
         if not math.isfinite(fields["time"]) or not isinstance(fields.get("details", {}), dict):
             raise ValueError("not an event's time or details")
         return cls(**fields)
+
+
+_NAMES = tuple(each.name for each in fields(Event))

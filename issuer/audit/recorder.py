@@ -121,7 +121,11 @@ class Recorder:
             try:
                 for event in self._refusals.sums():
                     self.record(event)
-                self.flush()
+                # One round: what comes meanwhile is gathered again, or each event of a busy issuer
+                # would have a transaction of its own.
+                with self._writing:
+                    if self._is_waiting() and self._round():
+                        self._wake.set()
                 failing = False
             except Exception as error:
                 # The thread outlives every surprise: nothing is lost meanwhile, only late.
@@ -133,16 +137,23 @@ class Recorder:
     def flush(self) -> None:
         """Bring all that is known into the log now. Raises `DatabaseUnavailable`."""
         with self._writing:
-            while self._waiting or self._log.is_waiting():
-                batch = list(islice(self._waiting, BATCH))
-                done = self._log.append([event for event, _ in batch])
-                reach(CrashPoint.AUDIT_APPENDED)
-                for _ in batch:
-                    self._waiting.popleft()
-                self._tell(done)
-                self._drop([(e.sub, draft) for e, draft in batch if e.sub and draft])
-                if not done and not batch:
-                    return  # of a newer version, for an issuer that knows it
+            while self._is_waiting() and self._round():
+                pass
+
+    def _is_waiting(self) -> bool:
+        return bool(self._waiting) or self._log.is_waiting()
+
+    def _round(self) -> bool:
+        """Append a batch. False where nothing came of it: the outbox holds what a newer issuer
+        has written, for one that knows it."""
+        batch = list(islice(self._waiting, BATCH))
+        done = self._log.append([event for event, _ in batch])
+        reach(CrashPoint.AUDIT_APPENDED)
+        for _ in batch:
+            self._waiting.popleft()
+        self._tell(done)
+        self._drop([(e.sub, draft) for e, draft in batch if e.sub and draft])
+        return bool(done or batch)
 
     def _tell(self, done: Sequence[Appended]) -> None:
         for one in done:
