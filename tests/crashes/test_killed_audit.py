@@ -89,6 +89,9 @@ def test_no_event_dies_with_its_process(
 ) -> None:
     """Left in the outbox or beside the session, found by the next issuer, written down once."""
     scene = Scene(world, add_account(world.database_url), "demo")
+    for _ in until(PATIENCE, "the account in the log: it is not the event to die with", pause=0.1):
+        if about(world, scene):
+            break
     world.arm(point, "serve")
     with suppress(OSError, http.client.HTTPException):
         operation(scene)
