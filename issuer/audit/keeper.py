@@ -98,14 +98,15 @@ class Keeper:
         if self._keys.note():
             self._recorder.wake()
         self.note_expiries()
-        if not 0 < self._next_drafts - now <= DRAFTS_INTERVAL:
-            soon = self._recorder.collect()
-            self._next_drafts = now + (SOON if soon else DRAFTS_INTERVAL)
         if not 0 < self._next_retention - now <= RETENTION_INTERVAL:
             if taken_out := self._redaction.by_age():
                 log.info("audit_events_expired", events=taken_out)
                 self._recorder.wake()
             self._next_retention = now + RETENTION_INTERVAL
+        # Last: what somebody has put into Redis must not keep the rest from being done.
+        if not 0 < self._next_drafts - now <= DRAFTS_INTERVAL:
+            soon = self._recorder.collect()
+            self._next_drafts = now + (SOON if soon else DRAFTS_INTERVAL)
 
     def note_expiries(self) -> None:
         """Tell of sessions that passed their idle or absolute end."""

@@ -196,7 +196,7 @@ class RedisFamilies:
             for drafts in found:
                 for draft_id, noted in drafts.items():
                     outcome, _, text = noted.decode("utf-8", "replace").partition("\n")
-                    yield LeftDraft(draft_id.decode(), outcome, text)
+                    yield LeftDraft(draft_id.decode("utf-8", "replace"), outcome, text)
             if not batch:
                 return
 
