@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import io
 import ipaddress
 import json
-import queue
 import re
-import socket
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from revocation.deadline import UntilDeadline
+from revocation.deadline import within as call_within
+from revocation.http_connection import TimedResponse
 from revocation.reasons import reason_of
 
 from .errors import KeysUnavailable
@@ -55,22 +51,17 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class _Connection(http.client.HTTPConnection):
     def __init__(self, host: str, *, deadline: float, **options: Any) -> None:
         super().__init__(host, **options)
-        self.response_class = partial(_Response, deadline=deadline)  # type: ignore[assignment]
+        self.response_class = partial(  # type: ignore[assignment]
+            TimedResponse, deadline=deadline, buffered=True
+        )
 
 
 class _TlsConnection(http.client.HTTPSConnection):
     def __init__(self, host: str, *, deadline: float, **options: Any) -> None:
         super().__init__(host, **options)
-        self.response_class = partial(_Response, deadline=deadline)  # type: ignore[assignment]
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer that ends at a deadline, however steadily its bytes drip in."""
-
-    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        reader: Any = self.fp
-        self.fp = io.BufferedReader(UntilDeadline(deadline, sock, reader.detach()))
+        self.response_class = partial(  # type: ignore[assignment]
+            TimedResponse, deadline=deadline, buffered=True
+        )
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -151,22 +142,7 @@ def within(seconds: float, fetch: Callable[[], Fetched]) -> Fetched:
 
     Raises `KeysUnavailable` once the time is over.
     """
-    outcome: queue.SimpleQueue[Fetched | Exception] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put(fetch())
-        except Exception as error:  # raised again where it is waited for
-            outcome.put(error)
-
-    # In the caller's context: what is logged belongs to its request.
-    threading.Thread(
-        target=copy_context().run, args=(run,), name="gatepass-fetch", daemon=True
-    ).start()
     try:
-        found = outcome.get(timeout=seconds)
-    except queue.Empty:
+        return call_within(seconds, fetch, "gatepass-fetch")
+    except TimeoutError:
         raise KeysUnavailable(f"the issuer has not answered within {seconds} s") from None
-    if isinstance(found, Exception):
-        raise found
-    return found

@@ -6,15 +6,16 @@ import http.client
 import json
 import math
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Self
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from revocation import Replica
+from revocation.http_connection import TimedResponse
 
 from .settings import WatchedGateway
 
@@ -66,40 +67,39 @@ def reading_of(replica: Replica, *, in_step: bool) -> Reading:
     )
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    # What is shown comes from the address in the settings, and its token goes nowhere else.
-    def redirect_request(self, *_args: Any, **_options: Any) -> None:
-        return None
-
-
 def fetch_reading(gateway: WatchedGateway) -> Reading:
-    """Of a gateway's `/metrics`. Raises `NotReached`."""
-    request = urllib.request.Request(gateway.url)  # noqa: S310 - http(s), by the settings' rule
+    """Of a gateway's `/metrics`, at the address of the settings alone. Raises `NotReached`."""
+    headers = {"Connection": "close"}
     if gateway.token is not None:
-        request.add_header("Authorization", f"Bearer {gateway.token.get_secret_value()}")
-    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+        headers["Authorization"] = f"Bearer {gateway.token.get_secret_value()}"
     try:
-        with opener.open(request, timeout=FETCH_TIMEOUT) as answer:
-            body = _read_in_time(answer)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise NotReached(f"it answers with status {error.code}") from None
+        status, body = _get(gateway.url, headers)
+    except TimeoutError:
+        raise NotReached("it does not answer in time") from None
     except (OSError, http.client.HTTPException):
         raise NotReached("it does not answer") from None
+    if status != http.client.OK:
+        raise NotReached(f"it answers with status {status}")
     if len(body) > MAX_METRICS:
         raise NotReached("it answers with more than a page of metrics")
     return parse_metrics(body.decode("utf-8", "replace"))
 
 
-def _read_in_time(answer: http.client.HTTPResponse) -> bytes:
-    """The body, or more than may be read of it. Raises `NotReached` where it only trickles."""
-    until = time.monotonic() + FETCH_TIMEOUT
-    body = bytearray()
-    while len(body) <= MAX_METRICS and (some := answer.read1(65_536)):
-        body += some
-        if time.monotonic() > until:
-            raise NotReached("it does not answer in time")
-    return bytes(body)
+def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = make(parts.hostname or "", parts.port, timeout=FETCH_TIMEOUT)
+    connection.response_class = partial(  # type: ignore[assignment]
+        TimedResponse, deadline=time.monotonic() + FETCH_TIMEOUT, buffered=True
+    )
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request("GET", path, headers=headers)
+        with connection.getresponse() as answer:
+            return answer.status, answer.read(MAX_METRICS + 1)
+    finally:
+        connection.close()
 
 
 def parse_metrics(text: str) -> Reading:

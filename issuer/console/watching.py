@@ -16,6 +16,8 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
+from revocation.deadline import beside
+
 from ..database import DatabaseUnavailable
 from ..database.engine import insert_if_absent, reading, writing
 from ..database.tables import denylist_sizes, journal, replica_readings
@@ -163,20 +165,14 @@ class Watch:
         }
 
     def _ask(self, name: str) -> Future[Reading | None]:
-        """Read one in a thread that nobody has to wait for, the end of the process included."""
-        answer: Future[Reading | None] = Future()
+        return beside(partial(self._read, name), f"gatepass-console-{name}")
 
-        def read() -> None:
-            try:
-                answer.set_result(self._readers[name]())
-            except NotReached as error:
-                log.info("gateway_not_read", gateway=name, error=str(error))
-                answer.set_result(None)
-            except Exception as error:
-                answer.set_exception(error)
-
-        threading.Thread(target=read, name=f"gatepass-console-{name}", daemon=True).start()
-        return answer
+    def _read(self, name: str) -> Reading | None:
+        try:
+            return self._readers[name]()
+        except NotReached as error:
+            log.info("gateway_not_read", gateway=name, error=str(error))
+            return None
 
     # --- what is known -----------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, localtime
+from functools import partial
 from typing import Any, Protocol
 
+from revocation.deadline import within
 from revocation.reasons import reason_of
 
 from ..accounts import Account
@@ -28,6 +30,10 @@ TARGET = "email"
 _HOUR = 3600
 _PERMANENT = range(500, 600)
 """Replies that are final (RFC 5321 section 4.2.1)."""
+
+_READY = 220
+_LEFT_OVER = 1.0
+"""Seconds, after those of the message, at which its thread is sure to end."""
 
 AddressOf = Callable[[Account], str | None]
 
@@ -90,10 +96,9 @@ class Mailer:
         """Returns once the server has taken it. Raises `NotDelivered`."""
         if not is_address(address):
             raise NotDelivered("no_address", permanent=True)
-        message = self._message(address, written, message_id)
+        hand_over = partial(self._hand_over, self._message(address, written, message_id), address)
         try:
-            with self._session() as server:
-                server.send_message(message, self._settings.sender, [address])
+            within(self._timeout, hand_over, "gatepass-mail")
         except smtplib.SMTPRecipientsRefused as error:
             code = next((reply[0] for reply in error.recipients.values()), 0)
             raise NotDelivered(f"reply {code}", permanent=code in _PERMANENT) from None
@@ -108,6 +113,10 @@ class Mailer:
             raise NotDelivered(
                 "no answer in time" if late else reason_of(error), unreachable=True
             ) from None
+
+    def _hand_over(self, message: EmailMessage, address: str) -> None:
+        with self._session() as server:
+            server.send_message(message, self._settings.sender, [address])
 
     def _message(self, address: str, written: Letter, message_id: str) -> EmailMessage:
         # The policy refuses a line break in any header.
@@ -130,9 +139,14 @@ class Mailer:
         if settings.security == "tls":
             options["context"] = self._trust
         make = smtplib.SMTP_SSL if settings.security == "tls" else smtplib.SMTP
-        server = make(settings.host, settings.port, **options)
-        with _cut_off_after(self._timeout, server):
+        server = make(**options)  # not connected yet: its greeting, too, may drip
+        # What a certificate is held against.
+        server._host = settings.host  # type: ignore[attr-defined]
+        with _cut_off_after(self._timeout + _LEFT_OVER, server):
             try:
+                code, said = server.connect(settings.host, settings.port)
+                if code != _READY:
+                    raise smtplib.SMTPConnectError(code, said)
                 if settings.security == "starttls":
                     # Refused where the server does not offer it: never silently in the clear.
                     server.starttls(context=self._trust)
@@ -147,7 +161,7 @@ class Mailer:
 
 @contextmanager
 def _cut_off_after(seconds: float, server: smtplib.SMTP) -> Iterator[None]:
-    """End a session that takes longer, however steadily its replies drip in."""
+    """End a session that nobody waits for any more, however steadily its replies drip in."""
 
     def cut() -> None:
         sock = server.sock

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from revocation.deadline import within
 from revocation.http_connection import TimedResponse
 from revocation.reasons import reason_of
 
@@ -56,7 +57,7 @@ class Poster:
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Raises `NotDelivered` where there is no answer in time."""
         try:
-            return self._post(body, headers)
+            return within(self._timeout, partial(self._post, body, headers), "gatepass-post")
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = isinstance(error, TimeoutError)
             raise NotDelivered(

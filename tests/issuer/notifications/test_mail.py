@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from harness import mail_addresses, stacks
 from harness.certificates import Certificates
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, refused
 from harness.notified import deliver, event, states, tell
-from harness.processes import free_port
+from harness.processes import free_port, until
 from harness.receivers import (
     MAIL_PASSWORD,
     MAIL_USER,
+    WEBHOOK_SECRET,
     Mailbox,
+    dripping_server,
     mailbox,
     silent_server,
 )
@@ -183,6 +187,48 @@ def test_a_server_that_is_silent_or_away_is_waited_for_no_longer_than_allowed(
     tell(away, event(away, EventKind.PASSWORD_RESET))
     deliver(away)
     assert states(away)[1] == ("email", "waiting", 1, "Connection refused")
+
+
+def test_a_greeting_without_end_is_cut_off(make_issuer: MakeIssuer) -> None:
+    """However steadily it drips; its thread ends soon after."""
+    with dripping_server() as port:
+        issuer = writing_to(make_issuer, port)
+        tell(issuer, event(issuer, EventKind.PASSWORD_CHANGED))
+        deliver(issuer)
+        assert states(issuer) == [("email", "waiting", 1, "no answer in time")]
+        for _ in until(10, "the end of its thread"):
+            if "gatepass-mail" not in {thread.name for thread in threading.enumerate()}:
+                break
+
+
+@pytest.mark.parametrize("channel", ["email", "webhook"])
+def test_a_name_that_takes_long_to_look_up_is_not_waited_for(
+    make_issuer: MakeIssuer, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """The resolver's own patience is not the attempt's."""
+    answered = threading.Event()
+
+    def look_up(*_: object, **__: object) -> NoReturn:
+        answered.wait(30)
+        raise OSError("no such name")
+
+    issuer = (
+        writing_to(make_issuer, 25)
+        if channel == "email"
+        else make_issuer(
+            notifications={
+                "webhooks": {"siem": {"url": "http://127.0.0.1:9", "secret": WEBHOOK_SECRET}},
+                "attempt_timeout": 1.0,
+            }
+        )
+    )
+    tell(issuer, event(issuer, EventKind.PASSWORD_CHANGED))
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        deliver(issuer)
+    finally:
+        answered.set()
+    assert [state[1:] for state in states(issuer)] == [("waiting", 1, "no answer in time")]
 
 
 def test_addresses_may_come_from_elsewhere(make_issuer: MakeIssuer, post_office: Mailbox) -> None:
