@@ -1,4 +1,4 @@
-"""A person's events are erased once those who must be told of them are."""
+"""A person's events are erased once those who must be told of them are, and little else is left."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from harness import stacks
-from harness.issuer_app import IssuerApp, default_clients
+from harness.issuer_app import NEW_PASSWORD, PASSWORD, USERNAME, IssuerApp, default_clients
 from harness.notified import event, states
 
 from issuer.audit import EventKind
 from issuer.audit.following import NotFollowed
 from issuer.audit.place import Place
+from issuer.database.tables import metadata
+from issuer.notifications.queue import ENDING
 
 pytestmark = stacks.anywhere
 MakeIssuer = Callable[..., IssuerApp]
@@ -62,3 +64,33 @@ def test_nothing_is_erased_before_another_process_has_followed(issuer: IssuerApp
     issuer.services.audit.erase(issuer.account.id, "", patience=0.0)
     assert ("logout:demo", "waiting", 0, "") in states(issuer)
     assert bodies(issuer) == 0
+
+
+STAYS = {
+    "accounts": "the account itself",
+    "journal": "what was revoked, until no token can be hit by it",
+    "deliveries": "a logout that a relying party has to be told of",
+}
+
+
+def test_what_is_left_of_a_person_is_what_the_docs_say(issuer: IssuerApp) -> None:
+    """The id, the name, the address and the browser stand nowhere else in the database."""
+    agent = {"User-Agent": "Peculiar/1.0"}
+    grant = issuer.grant(headers=agent)
+    issuer.login(password="wrong", headers=agent)
+    changed = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    bearer = {"Authorization": f"Bearer {grant['access_token']}"}
+    answer = issuer.post("/password", changed, headers=agent | bearer)
+    assert answer.status_code == 200
+    audit, person = issuer.services.audit, issuer.account
+    audit.erase(person.id, audit.account(USERNAME), patience=0.0)
+    issuer.services.notifications.queue.erase(person.id)
+    words = (person.id, USERNAME, "Peculiar", "127.0.0.1")
+    left = {
+        table
+        for table in metadata.tables
+        for row in issuer.rows(table)
+        if any(word in str(value) for value in row.values() for word in words)
+    }
+    assert left == set(STAYS)
+    assert {row["target"].partition(":")[0] for row in issuer.rows("deliveries")} <= set(ENDING)
