@@ -48,7 +48,7 @@ def let_in(sub: str) -> Response:
     address = read_form().given().get("address", "").strip()
     if address and not host_of(address):
         return redirect(url_for("console.person", sub=account.id, did="no-address"), 303)
-    parts.limits.passwords.liftaccount_of(account.username, address)
+    parts.limits.passwords.lift_account(account.username, address)
     parts.audit.record(
         parts.audit.happened(EventKind.LIMIT_LIFTED, sub=account.id, details={"of": "account"})
     )

@@ -15,7 +15,7 @@ from ..database import DatabaseUnavailable
 from ..errors import OAuthError, too_many_requests, unavailable
 from ..factors import FactorUnreadable
 from ..families import FamilyUnavailable
-from ..limits import TooManyRequests
+from ..limits.errors import TooManyRequests
 from . import guard, scales
 from .guard import administrator, sessions
 

@@ -13,7 +13,7 @@ from ..factors import FactorRequired
 from ..http.body import read_form
 from ..http.cookies import sent_cookie
 from ..http.current import client_address, context
-from ..limits import TooManyRequests
+from ..limits.errors import TooManyRequests
 from . import guard
 from .asked import LONGEST_NAME
 from .blueprint import blueprint

@@ -14,7 +14,8 @@ from issuer.audit import EventKind, Outcome
 from issuer.audit.search import Wanted, search
 from issuer.console import queries
 from issuer.console.settings import CLIENT_ID
-from issuer.limits import Guard, TooManyRequests
+from issuer.limits.errors import TooManyRequests
+from issuer.limits.guard import Guard
 from issuer.sessions.bearer import refused_by_denylist
 from revocation import Kind
 
