@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from keys import InvalidKey, load_public_jwk
 from revocation import suspension_aware_clock
+from revocation.jitter import jittered
 from tokens import AlgorithmRefused, UnknownKid, VerificationKey
 
 from .discovery import KeysAddress, members_of
@@ -191,7 +191,7 @@ class JwksClient:
         self._fetched_at = now
         self._fresh_until = now + lifetime
         # Gateways that started together do not ask together.
-        self._refresh_at = now + lifetime * random.uniform(0.7, 0.9)  # noqa: S311
+        self._refresh_at = now + jittered(0.8 * lifetime, 0.125)
 
 
 _CLIENTS: weakref.WeakSet[JwksClient] = weakref.WeakSet()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import operator
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from .denylist import Denylist
 from .entry import Kind, Record, unpack
 from .errors import DenylistLost, DenylistNotReady, FeedGap, ReplicaFull, RevocationError
 from .feed import FeedItem, Position, next_chain
+from .jitter import jittered
 from .latency import Latencies
 
 log = logging.getLogger("gatepass.revocation")
@@ -166,7 +166,7 @@ class Follower:
 
     def _pause(self, backoff: float, least: float = 0.0) -> float:
         # Jitter keeps a thousand gateways from coming back in one moment.
-        self._stopping.wait(max(backoff, least) * (0.5 + secrets.randbelow(1000) / 1000))
+        self._stopping.wait(jittered(max(backoff, least)))
         return min(backoff * 2, _MAX_BACKOFF)
 
     def step(self, block: float) -> None:
@@ -197,10 +197,9 @@ class Follower:
             # been replayed into it.
             self._distrust()
             raise
-        if answered - begun > block + self._max_staleness / 2:
+        if answered - begun > 2 * max(block, self._heartbeat_interval):
             # This process was stopped in the middle of the read. What had come by then holds by the
             # bound, but would have a copy believed again for a moment, before the rest is read.
-            # (On a machine with too much to do reads take long as well, and go on being believed.)
             self._marks = []
         self._note_heartbeats(items)
         self._sweep()

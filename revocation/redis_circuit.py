@@ -7,7 +7,6 @@ the threads of a process ask one after the other.
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from weakref import WeakSet, WeakValueDictionary
 import redis
 from redis.cluster import RedisCluster
 from redis.exceptions import ClusterError, RedisClusterException, ResponseError
+
+from .jitter import jittered
 
 FAILURES = 3
 """Failures in a row after which a server is not asked for a while."""
@@ -82,7 +83,7 @@ class Circuit:
             # Waiting by its nature, it tells nothing about the server: neither sick nor well.
             if not answered or not patient:
                 self._failures += 1
-            self._retry_at = self._clock() + PAUSE * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            self._retry_at = self._clock() + jittered(PAUSE)
 
 
 _circuits: WeakSet[Circuit] = WeakSet()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable
 
 from .follower import Follower
+from .jitter import jittered
 from .packed_copy import PackedCopy
 from .packed_table import PackedTable
 from .shared_reader import SharedReader
@@ -90,7 +90,7 @@ class SharedFollower:
             finally:
                 self._release_lock()
             # Jitter, so that not all of them come at once.
-            self._stopping.wait(_LOOK * (0.5 + secrets.randbelow(1000) / 1000))
+            self._stopping.wait(jittered(_LOOK))
 
     def _lead(self) -> None:
         self._file.remove_leftovers()

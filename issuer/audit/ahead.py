@@ -39,7 +39,7 @@ def draft_of(event: Event, key: ChainKey) -> Draft:
 def read_draft(text: str, keys: ChainKeys) -> Event:
     """The event of a draft that some issuer left.
 
-    Raises `UnknownSecret`, and `ValueError`, `TypeError` or `KeyError` for what is none.
+    Raises `UnknownSecret`, and `ValueError` for what is none.
     """
     event = Event.from_json(keys.opened(text))
     if event.kind not in DRAFTED:

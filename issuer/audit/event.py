@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -98,18 +97,56 @@ class Event:
     def to_json(self) -> str:
         """All of it, as `from_json` takes it."""
         # Not by way of `asdict`, which copies deeply: every refresh waits for this.
-        fields = {name: getattr(self, name) for name in _NAMES}
-        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
+        members = {name: getattr(self, name) for name in _NAMES}
+        return json.dumps(members, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises `ValueError`, `TypeError` or `KeyError` for what is no event."""
-        fields = json.loads(text)
-        fields["kind"] = EventKind(fields["kind"])
-        fields["outcome"] = Outcome(fields["outcome"])
-        if not math.isfinite(fields["time"]) or not isinstance(fields.get("details", {}), dict):
-            raise ValueError("not an event's time or details")
-        return cls(**fields)
+        """Raises `ValueError` for what is no event of this release's.
+
+        Whoever can write to the database or to Redis can have written it, and what passes here
+        goes into columns.
+        """
+        try:
+            members = json.loads(text)
+            members["kind"] = EventKind(members["kind"])
+            members["outcome"] = Outcome(members["outcome"])
+            event = cls(**members)
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError("not an event") from error
+        if not event._is_well_formed():
+            raise ValueError("not what an event holds")
+        return event
+
+    def _is_well_formed(self) -> bool:
+        return (
+            all(isinstance(getattr(self, name), held) for name, held in _HELD.items())
+            and 0 <= self.time <= LATEST
+            and 0 < len(self.id) <= _LONGEST_ID
+            and self.id.isascii()
+            and self.id.isprintable()
+            and _is_shallow(self.details, _DEEPEST)
+        )
 
 
+def _is_shallow(value: object, levels: int) -> bool:
+    """Whether writing it takes no more than some levels of recursion."""
+    match value:
+        case dict():
+            return levels > 0 and all(_is_shallow(each, levels - 1) for each in value.values())
+        case list():
+            return levels > 0 and all(_is_shallow(each, levels - 1) for each in value)
+    return True
+
+
+LATEST = 253402300799
+"""The last second of the year 9999, beyond which no time can be written."""
+_LONGEST_ID = 48
+_DEEPEST = 8
 _NAMES = tuple(each.name for each in fields(Event))
+_HELD: dict[str, Any] = {
+    "time": int | float,
+    "details": dict,
+    **dict.fromkeys(("id", "why", "address", "user_agent", "request_id", "actor"), str),
+    **dict.fromkeys(("sub", "sid", "client_id"), str | None),
+}

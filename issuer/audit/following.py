@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import sqlalchemy as sa
 import structlog
@@ -21,6 +23,12 @@ _AWAY = 1.0
 """Seconds between two looks whether the process that follows is still there."""
 _BACKOFF = 2.0
 BATCH = 200
+
+
+class NotFollowed(Exception):
+    """The one of this name has not come far enough in time."""
+
+    code: ClassVar[str] = "not_followed"
 
 
 class Follower:
@@ -90,6 +98,31 @@ class Follower:
         self._consumer.consume(batch)
         reach(CrashPoint.AUDIT_CONSUMED)
         return self._place.move(known, batch[-1].seq)
+
+    def catch_up(self, until: int, patience: float) -> None:
+        """Return once the consumer has been given all up to a place, here or by another process.
+
+        Raises `NotFollowed` after `patience` seconds, and what the consumer and the database raise.
+        """
+        self._place.make()
+        deadline = time.monotonic() + patience
+        try:
+            while self._lags(until):
+                if self._place.hold():
+                    self.step()
+                elif time.monotonic() >= deadline:
+                    raise NotFollowed(self._consumer.name)
+                else:
+                    self._stopping.wait(POLL)
+        finally:
+            self._let_go()
+
+    def _lags(self, until: int) -> bool:
+        try:
+            left = self._log.after(self._place.read(), 1)
+        except ValueError:  # an event that only a newer release knows
+            raise NotFollowed(self._consumer.name) from None
+        return bool(left) and left[0].seq <= until
 
     def _let_go(self) -> None:
         try:

@@ -111,8 +111,10 @@ class Keeper:
     def note_expiries(self) -> None:
         """Tell of sessions that passed their idle or absolute end."""
         while past := live_sessions.past_their_end(self._engine, self._clock() - GRACE, _BATCH):
-            self._log.append(list(live_sessions.expiries(past, self._end_of)))
+            told = self._log.append(list(live_sessions.expiries(past, self._end_of)))
             self._recorder.wake()
+            if not told:
+                return  # somebody has put events of these names into the log
 
     def _end_of(self, sub: str, sid: str) -> float | None:
         family = self._families.get(sub, sid)

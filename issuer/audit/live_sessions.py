@@ -14,10 +14,13 @@ import sqlalchemy as sa
 
 from ..database.engine import insert_if_absent, reading
 from ..database.tables import audit_log, audit_sessions
-from .event import Event, EventKind, event_id
+from .columns import kept
+from .event import LATEST, Event, EventKind, event_id
 
 ENDS_BELOW = "ends_below"
 """In an event's details: every session of the person with a lower credential version has ended."""
+_LONGEST_SID = 32
+"""Characters; ours have 22. The event of a session's expiry is named after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +49,29 @@ def follow(connection: sa.Connection, event: Event, ended: set[str | None]) -> l
         case EventKind.SESSION_STARTED:
             if event.sid not in ended:
                 _begin(connection, event)
-        case EventKind.SESSION_REFRESHED if "ends" in event.details:
+        case EventKind.SESSION_REFRESHED if (ends := _whole(event, "ends")) is not None:
             connection.execute(
                 sa.update(audit_sessions)
-                .where(audit_sessions.c.sid == event.sid)
-                .values(last_seen=int(event.time), ends=event.details["ends"])
+                .where(audit_sessions.c.sid == kept(event, "sid"))
+                .values(last_seen=int(event.time), ends=ends)
             )
         case EventKind.SESSION_ENDED | EventKind.SESSION_EXPIRED:
             ended.add(event.sid)
             return [_end(connection, event)]
         case EventKind.CLIENT_DISABLED:
-            mine = audit_sessions.c.client_id == event.client_id
+            mine = audit_sessions.c.client_id == kept(event, "client_id")
             return [event, *_end_all(connection, event, mine)]
-        case _ if ENDS_BELOW in event.details:
+        case _ if (version := _whole(event, ENDS_BELOW)) is not None:
             mine = sa.and_(
-                audit_sessions.c.sub == event.sub,
-                audit_sessions.c.credential_version < event.details[ENDS_BELOW],
+                audit_sessions.c.sub == kept(event, "sub"),
+                audit_sessions.c.credential_version < version,
             )
             return [event, *_end_all(connection, event, mine)]
     return [event]
 
 
 def _end(connection: sa.Connection, event: Event) -> Event:
-    mine = audit_sessions.c.sid == event.sid
+    mine = audit_sessions.c.sid == kept(event, "sid")
     row = connection.execute(sa.select(audit_sessions).where(mine)).one_or_none()
     if row is None:
         return event
@@ -79,7 +82,14 @@ def _end(connection: sa.Connection, event: Event) -> Event:
 
 
 def _begin(connection: sa.Connection, event: Event) -> None:
-    if event.sid is None or event.sub is None or "ends" not in event.details:
+    if not event.sub or kept(event, "sub") != event.sub:
+        return
+    if not event.sid or not _is_session_id(event.sid):
+        return
+    version, ends, absolute = (
+        _whole(event, name) for name in ("credential_version", "ends", "absolute")
+    )
+    if version is None or ends is None or absolute is None:
         return
     ended = sa.exists().where(
         audit_log.c.sid == event.sid, audit_log.c.kind == EventKind.SESSION_ENDED.value
@@ -91,15 +101,25 @@ def _begin(connection: sa.Connection, event: Event) -> None:
         audit_sessions,
         sid=event.sid,
         sub=event.sub,
-        client_id=event.client_id or "",
-        credential_version=event.details["credential_version"],
+        client_id=kept(event, "client_id"),
+        credential_version=version,
         started=int(event.time),
         last_seen=int(event.time),
-        ends=event.details["ends"],
-        absolute=event.details["absolute"],
-        address=event.address[:64],
-        user_agent=event.user_agent[:256],
+        ends=ends,
+        absolute=absolute,
+        address=kept(event, "address"),
+        user_agent=kept(event, "user_agent"),
     )
+
+
+def _is_session_id(text: str) -> bool:
+    return len(text) <= _LONGEST_SID and text.isascii() and text.isprintable()
+
+
+def _whole(event: Event, name: str) -> int | None:
+    """A whole number of an event's details, if that is what is there and a column holds it."""
+    value = event.details.get(name)
+    return value if type(value) is int and 0 <= value <= LATEST else None
 
 
 def _end_all(connection: sa.Connection, event: Event, mine: sa.ColumnElement[bool]) -> list[Event]:

@@ -12,22 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from ..database.engine import insert_if_absent, reading, writing
 from ..database.tables import audit_head, audit_log, audit_outbox
 from . import live_sessions
 from .addresses import Treat
 from .chain import GENESIS, ChainKeys, random_salt
+from .columns import columns_of
 from .consumer import Recorded
 from .event import Event, EventKind, Outcome
+
+log = structlog.get_logger("gatepass.issuer")
 
 BATCH = 500
 FORGED = "forged"
 """Of a redaction that no issuer has written; it says of no row that it was taken out."""
 _HEAD = 1
-_MILLISECONDS = 1000
-_LONGEST = {"client_id": 255, "address": 64, "request_id": 64, "sub": 64, "sid": 64}
-"""Characters that the columns hold; the body holds all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class AuditLog:
         self._engine = engine
         self.keys = keys
         self._treat = treat
+        self._unreadable = 0  # the outbox's first such row that was told of
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
         """Append what is not in the log yet, and a batch of the outbox.
@@ -63,20 +65,45 @@ class AuditLog:
         Raises `DatabaseUnavailable`; whether it was appended then, the next attempt finds out.
         """
         with writing(self._engine) as connection:
-            waiting = connection.execute(
-                sa.select(audit_outbox).order_by(audit_outbox.c.id).limit(BATCH)
-            ).all()
+            waiting = self._waiting(connection)
             if not events and not waiting:
                 return []
             head = _lock_head(connection)
             # Another process may have taken them before it let go of the head.
-            found = _still_there(connection, [row.id for row in waiting])
-            pended = _readable(found)
+            there = _still_there(connection, list(waiting))
+            pended = {number: event for number, event in waiting.items() if number in there}
             given = sorted([*events, *pended.values()], key=lambda event: event.time)
             appended = self._write(connection, head, _new(connection, given))
             if pended:
                 connection.execute(sa.delete(audit_outbox).where(audit_outbox.c.id.in_(pended)))
             return appended
+
+    def _waiting(self, connection: sa.Connection) -> dict[int, Event]:
+        """The first events of the outbox, by the numbers of their rows.
+
+        What cannot be read stays, a newer issuer's for one that knows it, and holds up nothing.
+        """
+        after = unreadable = 0
+        first_unreadable = 0
+        while True:
+            rows = connection.execute(
+                sa.select(audit_outbox)
+                .where(audit_outbox.c.id > after)
+                .order_by(audit_outbox.c.id)
+                .limit(BATCH)
+            ).all()
+            found = _readable(rows)
+            if len(found) < len(rows) and not first_unreadable:
+                first_unreadable = next(row.id for row in rows if row.id not in found)
+            unreadable += len(rows) - len(found)
+            if found or len(rows) < BATCH:
+                break
+            after = rows[-1].id
+        if first_unreadable != self._unreadable:
+            self._unreadable = first_unreadable
+            if first_unreadable:
+                log.warning("audit_outbox_unreadable", first=first_unreadable, rows=unreadable)
+        return found
 
     def is_waiting(self) -> bool:
         """Whether the outbox holds anything. Raises `DatabaseUnavailable`."""
@@ -132,30 +159,6 @@ class AuditLog:
             return [Recorded(row.seq, Event.from_json(row.body)) for row in rows]
 
 
-def storable(text: str) -> str:
-    """The text without what a database refuses: an event must not hold up those behind it."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def columns_of(event: Event) -> dict[str, str | int | None]:
-    """What of an event can be searched for."""
-    texts = {
-        "sub": event.sub,
-        "sid": event.sid,
-        "client_id": event.client_id,
-        "address": event.address or None,
-        "request_id": event.request_id or None,
-    }
-    cut = {name: text and storable(text)[: _LONGEST[name]] for name, text in texts.items()}
-    return {
-        "time": int(event.time * _MILLISECONDS),
-        "event_id": event.id,
-        "kind": event.kind.value,
-        "outcome": event.outcome.value,
-        **cut,
-    }
-
-
 def read_head(connection: sa.Connection) -> Head:
     row = connection.execute(sa.select(audit_head)).one_or_none()
     if row is None:
@@ -179,18 +182,15 @@ def _lock_head(connection: sa.Connection) -> Head:
     return read_head(connection)
 
 
-def _still_there(connection: sa.Connection, ids: Sequence[int]) -> list[sa.Row[Any]]:
-    query = sa.select(audit_outbox.c.id, audit_outbox.c.event)
-    found = query.where(audit_outbox.c.id.in_(ids)).order_by(audit_outbox.c.id)
-    return list(connection.execute(found))
+def _still_there(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
+    query = sa.select(audit_outbox.c.id).where(audit_outbox.c.id.in_(ids))
+    return set(connection.scalars(query))
 
 
 def _readable(rows: Sequence[sa.Row[Any]]) -> dict[int, Event]:
-    """The events of rows, by the rows' numbers."""
     found = {}
     for row in rows:
-        # What a newer issuer has written stays for one that knows it.
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError):
             event = Event.from_json(row.event)
             if event.kind is EventKind.REDACTED:
                 # That is chained by whoever takes events out, and comes by no other way: in the

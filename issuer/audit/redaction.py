@@ -75,8 +75,8 @@ class Redaction:
         self._drop_the_oldest()
         return total + self._spent()
 
-    def by_person(self, sub: str, account: str) -> int:
-        """Erase a person's events (GDPR art. 17); returns how many.
+    def by_person(self, sub: str, account: str, until: int) -> int:
+        """Erase a person's events up to a place (GDPR art. 17); returns how many.
 
         `account` is the pseudonym under which failed logins with the name are written down, if
         it is known.
@@ -86,7 +86,9 @@ class Redaction:
         mine = [audit_log.c.sub == sub, named]
         if account:
             mine.append(audit_log.c.body.contains(f'"account":"{account}"', autoescape=True))
-        erased = self._all([sa.or_(*mine), audit_log.c.kind.not_in(_STAYS)], "person")
+        erased = self._all(
+            [sa.or_(*mine), audit_log.c.kind.not_in(_STAYS), audit_log.c.seq <= until], "person"
+        )
         with writing(self._engine) as connection:
             connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sub == sub))
         return erased

@@ -111,6 +111,19 @@ class Audit:
         """Give a consumer every event from now on; before `start`."""
         self._followers.append(Follower(self._engine, self.log, consumer, self._clock))
 
+    def erase(self, sub: str, account: str, *, patience: float) -> int:
+        """Erase a person's events, once those who follow the log have dealt with them.
+
+        A relying party may still have to be told of an end. Returns how many; what comes into the
+        log meanwhile stays. `account` is the pseudonym under which failed logins with the name are
+        written down, or empty. Raises `NotFollowed`, with nothing erased, after `patience` seconds.
+        """
+        self.flush()
+        until = self.log.head().seq
+        for follower in self._followers:
+            follower.catch_up(until, patience)
+        return self.redaction.by_person(sub, account, until)
+
     def _wake_followers(self) -> None:
         for follower in self._followers:
             follower.wake()

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from ..accounts import normalise_username
 from ..audit import EventKind, Outcome, Recorded
 from ..audit.export import FORMATS, plain
+from ..audit.following import NotFollowed
 from ..audit.search import Wanted, every, search
 from ..audit.verifying import Verification, verify
 from ..services import Services
@@ -27,6 +28,8 @@ from .output import Cli, NotFound, Refused, command_options, session_id
 _AGO = re.compile(r"(\d+)\s*([smhdw])\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NOTED = re.compile(r"(\d+):([0-9a-f]{64})\Z")
+_PATIENCE = 30.0
+"""Seconds for those who follow the log to come up to its end."""
 _PROGRESS_FROM = 20_000
 """Events; fewer are verified in a moment."""
 
@@ -350,8 +353,13 @@ def person_erase(cli: Cli, username: str | None, sub: str | None, yes: bool) -> 
     sub, pseudonym = _person(services, username, sub)
     if not yes:
         click.confirm(f"Erase every event about {username or sub}?", abort=True, err=True)
-    services.audit.flush()
-    erased = services.audit.redaction.by_person(sub, pseudonym)
+    try:
+        erased = services.audit.erase(sub, pseudonym, patience=_PATIENCE)
+    except NotFollowed as error:
+        raise Refused(
+            f"{error} has not dealt with every event yet: nothing is erased; try again, and if it "
+            "stays so, look for audit_follower_failing in the issuers' logs"
+        ) from None
     services.notifications.queue.erase(sub)
     services.audit.record(
         services.audit.happened(EventKind.PERSON_ERASED, details={"events": erased})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from keys import KeyRingError
 from revocation import Denylist, DenylistUnavailable, FeedGap, FeedItem, Position, RevocationError
 from revocation.feed import next_chain
 from revocation.http_wire import EVENT_SPLIT, MAX_EVENT
+from revocation.jitter import jittered
 
 from .signer import FeedSigner
 
@@ -193,7 +193,7 @@ class FeedHub:
         self, history: int, position: Position, items: Sequence[FeedItem]
     ) -> Iterator[bytes]:
         # Jitter keeps streams that began together from ending together.
-        end = time.monotonic() + self._lifetime * (0.8 + secrets.randbelow(400) / 1000)
+        end = time.monotonic() + jittered(self._lifetime, 0.2)
         # Its head is sent with the first bytes.
         yield b":\n\n"
         try:

@@ -47,7 +47,7 @@ class Delivery:
         """What it tells of. Raises `NotDelivered` for one that only a newer version knows."""
         try:
             return Event.from_json(self.body)
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             raise NotDelivered("newer_format") from None
 
     @property

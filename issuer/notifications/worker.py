@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -180,7 +180,7 @@ class DeliveryWorker:
             return
         if failure.unreachable:
             self._rests_until[delivery.target] = time.monotonic() + REST
-        again_in = self._rules.delay(delivery.attempts, random.random())  # noqa: S311 - no secret
+        again_in = self._rules.delay(delivery.attempts, secrets.randbelow(1000) / 1000)
         again_in = max(again_in, min(failure.retry_after, self._rules.longest))
         log.warning("notification_failed", **about, why=failure.why, attempts=delivery.attempts)
         self._queue.failed(delivery, failure.why, again_in=again_in)

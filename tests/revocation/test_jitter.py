@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import random
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import pytest
 from harness.denylists import HandClock, Store
 from harness.processes import short_directory
 
-from revocation import Replica, follower, shared_follower
+from revocation import Replica, follower, redis_client, shared_follower
 from revocation.redis_circuit import FAILURES, PAUSE, Circuit
 
 ROUNDS = 20
@@ -76,11 +75,19 @@ def waits_of_circuits(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[flo
     return [circuit._retry_at - clock.now for circuit in circuits]
 
 
+def waits_of_a_client(_: Store, __: pytest.MonkeyPatch) -> list[float]:
+    """Between two attempts at one command."""
+    pool = redis_client.connect("redis://127.0.0.1:1").connection_pool
+    backoff = pool.connection_kwargs["retry"]._backoff
+    return [backoff.compute(number) for number in range(ROUNDS)]
+
+
 BACKOFFS = [min(0.05 * 2**number, 2.0) for number in range(ROUNDS)]
 WAYS = {
     "follower": (waits_of_a_follower, BACKOFFS),
     "standby": (waits_of_a_standby, [0.25] * ROUNDS),
     "circuit": (waits_of_circuits, [PAUSE] * ROUNDS),
+    "client": (waits_of_a_client, [min(0.01 * 2**number, 0.15) for number in range(ROUNDS)]),
 }
 
 
@@ -93,6 +100,5 @@ def test_nobody_comes_back_together(
     waits_of, steady = WAYS[way]
     are_jittered(waits_of(near_store, monkeypatch), steady)
     monkeypatch.setattr(secrets, "randbelow", lambda most: most // 2)
-    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
     with pytest.raises(AssertionError):
         are_jittered(waits_of(near_store, monkeypatch), steady)

@@ -257,6 +257,17 @@ def test_a_session_that_passes_its_end_is_told(
     assert told_by(issuer, keeper.note_expiries) == []
 
 
+def test_an_event_in_an_expiry_s_name_stops_no_search_for_others(issuer: IssuerApp) -> None:
+    """A session whose expiry cannot be told is looked at again later, not for ever now."""
+    sid = issuer.grant()["session"]["sid"]
+    audit = issuer.services.audit
+    audit.record(Event(kind=EventKind.LOGIN, time=issuer.clock(), id=f"{sid}.expired"))
+    audit.flush()
+    issuer.clock.advance(10_000)
+    assert told_by(issuer, audit._keeper.note_expiries) == []
+    assert [live.sid for live in signed_in(issuer)] == [sid]
+
+
 def test_a_session_whose_refresh_the_log_missed_does_not_expire(issuer: IssuerApp) -> None:
     """What the store of sessions says counts; the log is put right."""
     grant = issuer.grant()

@@ -16,9 +16,9 @@ from issuer.audit.following import Follower
 from issuer.audit.log import AuditLog
 from issuer.audit.outbox import pend
 from issuer.audit.place import LEASE, Place
-from issuer.audit.search import Wanted, search
+from issuer.audit.search import Wanted, every, search
 from issuer.audit.verifying import verify
-from issuer.database.tables import audit_outbox
+from issuer.database.tables import audit_log, audit_outbox
 
 
 def pended(engine: sa.Engine, events: Sequence[Event]) -> None:
@@ -129,6 +129,20 @@ def test_events_are_found_by_what_they_say(
     assert seqs(since=events[2].time, until=events[4].time) == [4, 3]
     assert seqs(before=3) == [2, 1]
     assert seqs(address="192.0.2.8") == []
+
+
+def test_a_search_leaves_out_what_only_a_newer_release_knows(
+    log: AuditLog, audit_engine: sa.Engine, some_events: Callable[..., list[Event]]
+) -> None:
+    """The others are found; whoever follows the log leaves that one to an issuer that knows it."""
+    log.append(some_events(3))
+    with audit_engine.begin() as connection:
+        newer = sa.func.replace(audit_log.c.body, "login", "teleported")
+        connection.execute(sa.update(audit_log).where(audit_log.c.seq == 2).values(body=newer))
+    assert [one.seq for one in search(audit_engine, Wanted())] == [3, 1]
+    assert [one.seq for one in every(audit_engine, Wanted())] == [1, 3]
+    with pytest.raises(ValueError, match="teleported"):
+        log.after(1)
 
 
 class Listener:

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from issuer.audit import Event, EventKind
 from issuer.audit.chain import ChainKey, ChainKeys
+from issuer.audit.columns import columns_of
 from issuer.audit.event import Outcome
-from issuer.audit.log import AuditLog, columns_of
+from issuer.audit.log import AuditLog
 from issuer.audit.verifying import verify
 from issuer.database.tables import audit_head, audit_log
 

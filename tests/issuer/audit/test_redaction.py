@@ -102,7 +102,7 @@ def test_one_person_is_erased(
         for each in filters
     ]
     log.append([*some_events(4), *named, *looked, *other])
-    assert redaction(log, 1).by_person("person-0", "a" * 32) == 6
+    assert redaction(log, 1).by_person("person-0", "a" * 32, log.head().seq) == 6
     left = [one.event for one in log.after(0) if one.seq in kept(log)]
     assert {event.sub for event in left} == {"person-1", None}
     assert [event.details for event in left if event.sub is None] == [{"account": "b" * 32}] * 2

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from harness import stacks
 from harness.issuer_app import ISSUER, IssuerApp, default_clients, granted
-from harness.notified import deliver, event, states, tell
+from harness.notified import PATIENT, deliver, event, states, tell
 from harness.receivers import LOSE, Receiver, checked_token
 
 from issuer.audit import EventKind
@@ -60,7 +60,7 @@ def issuer(make_issuer: MakeIssuer, receiver: Receiver) -> IssuerApp:
     clients = default_clients()
     for name in ("demo", "kiosk"):
         clients[name]["backchannel_logout_uri"] = f"{receiver.url}/{name}/logout"
-    return make_issuer(clients=clients, notifications={"attempt_timeout": 0.5})
+    return make_issuer(clients=clients, notifications={"attempt_timeout": PATIENT})
 
 
 def test_a_client_is_told_that_its_session_ended(issuer: IssuerApp, receiver: Receiver) -> None:

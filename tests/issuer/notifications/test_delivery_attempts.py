@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness import stacks
 from harness.issuer_app import METRICS_TOKEN, IssuerApp, bearer
-from harness.notified import deliver, event, states, tell
+from harness.notified import BRIEF, PATIENT, deliver, event, states, tell
 from harness.processes import free_port, until
 from harness.receivers import DRIP, HANG, LOSE, WEBHOOK_SECRET, Receiver
 
@@ -28,7 +28,7 @@ def hook(url: str) -> dict[str, Any]:
 def issuer_for(make_issuer: MakeIssuer, *urls: str, **more: Any) -> IssuerApp:
     """An issuer with a webhook for each URL, named by its number."""
     hooks = {str(number): hook(url) for number, url in enumerate(urls)}
-    return make_issuer(notifications={"webhooks": hooks, "attempt_timeout": 0.3, **more})
+    return make_issuer(notifications={"webhooks": hooks, "attempt_timeout": PATIENT, **more})
 
 
 def error_of(issuer: IssuerApp) -> str:
@@ -60,7 +60,8 @@ def test_what_fails_is_tried_again_until_it_is_there(
     make_issuer: MakeIssuer, receiver: Receiver, what: int | str, why: str
 ) -> None:
     """Under the same id, with longer and longer waits between."""
-    issuer = issuer_for(make_issuer, receiver.url)
+    limit = BRIEF if what in {HANG, DRIP} else PATIENT
+    issuer = issuer_for(make_issuer, receiver.url, attempt_timeout=limit)
     happened = event(issuer, EventKind.REUSE_DETECTED)
     receiver.plan.extend([what, what])
     tell(issuer, happened)

@@ -12,7 +12,7 @@ import pytest
 from harness import mail_addresses, stacks
 from harness.certificates import Certificates
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, refused
-from harness.notified import deliver, event, states, tell
+from harness.notified import BRIEF, PATIENT, deliver, event, states, tell
 from harness.processes import free_port, until
 from harness.receivers import (
     MAIL_PASSWORD,
@@ -33,10 +33,12 @@ MakeIssuer = Callable[..., IssuerApp]
 SENDER = "no-reply@id.example"
 
 
-def writing_to(make_issuer: MakeIssuer, port: int, **more: Any) -> IssuerApp:
+def writing_to(
+    make_issuer: MakeIssuer, port: int, limit: float = PATIENT, **more: Any
+) -> IssuerApp:
     """An issuer that has its mail taken at a port."""
     given = {"host": "127.0.0.1", "port": port, "security": "plain", "sender": SENDER, **more}
-    return make_issuer(notifications={"email": given, "attempt_timeout": 1.0})
+    return make_issuer(notifications={"email": given, "attempt_timeout": limit})
 
 
 def test_a_person_is_written_to(make_issuer: MakeIssuer, post_office: Mailbox) -> None:
@@ -179,7 +181,7 @@ def test_a_server_that_is_silent_or_away_is_waited_for_no_longer_than_allowed(
 ) -> None:
     """The mail waits; nothing else does."""
     with silent_server() as port:
-        issuer = writing_to(make_issuer, port)
+        issuer = writing_to(make_issuer, port, BRIEF)
         tell(issuer, event(issuer, EventKind.PASSWORD_CHANGED))
         deliver(issuer)
         assert states(issuer) == [("email", "waiting", 1, "no answer in time")]
@@ -192,7 +194,7 @@ def test_a_server_that_is_silent_or_away_is_waited_for_no_longer_than_allowed(
 def test_a_greeting_without_end_is_cut_off(make_issuer: MakeIssuer) -> None:
     """However steadily it drips; its thread ends soon after."""
     with dripping_server() as port:
-        issuer = writing_to(make_issuer, port)
+        issuer = writing_to(make_issuer, port, BRIEF)
         tell(issuer, event(issuer, EventKind.PASSWORD_CHANGED))
         deliver(issuer)
         assert states(issuer) == [("email", "waiting", 1, "no answer in time")]
@@ -213,12 +215,12 @@ def test_a_name_that_takes_long_to_look_up_is_not_waited_for(
         raise OSError("no such name")
 
     issuer = (
-        writing_to(make_issuer, 25)
+        writing_to(make_issuer, 25, BRIEF)
         if channel == "email"
         else make_issuer(
             notifications={
                 "webhooks": {"siem": {"url": "http://127.0.0.1:9", "secret": WEBHOOK_SECRET}},
-                "attempt_timeout": 1.0,
+                "attempt_timeout": BRIEF,
             }
         )
     )
@@ -261,7 +263,9 @@ def test_a_function_that_is_not_there_is_found_at_once(make_issuer: MakeIssuer, 
 def resetting(make_issuer: MakeIssuer, port: int, **more: Any) -> IssuerApp:
     """An issuer that mails reset tokens itself."""
     given = {"host": "127.0.0.1", "port": port, "security": "plain", "sender": SENDER, **more}
-    return make_issuer(notifications={"email": given, "attempt_timeout": 1.0}, reset_sender="smtp")
+    return make_issuer(
+        notifications={"email": given, "attempt_timeout": PATIENT}, reset_sender="smtp"
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import ISSUER, SECRET, IssuerApp, basic, granted, refused
-from harness.notified import deliver, event, states, tell
+from harness.notified import BRIEF, PATIENT, deliver, event, states, tell
 from harness.processes import until
 from harness.receivers import HANG, LOSE, Receiver, checked_token
 from joserfc import jwt as jose
@@ -33,10 +33,12 @@ SET = "secevent+jwt"
 SID = "s" * 22
 
 
-def pushing(make_issuer: MakeIssuer, receiver: Receiver, **more: Any) -> IssuerApp:
+def pushing(
+    make_issuer: MakeIssuer, receiver: Receiver, limit: float = PATIENT, **more: Any
+) -> IssuerApp:
     """An issuer that pushes to one receiver."""
     to = {"audience": AUDIENCE, "push_url": f"{receiver.url}/events", **more}
-    return make_issuer(notifications={"signals": {"rp": to}, "attempt_timeout": 0.3})
+    return make_issuer(notifications={"signals": {"rp": to}, "attempt_timeout": limit})
 
 
 def jwks(issuer: IssuerApp) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def test_a_set_that_is_sent_again_is_the_same(
     make_issuer: MakeIssuer, receiver: Receiver, lost: int | str
 ) -> None:
     """But for its signature: a receiver that had it knows its `jti`."""
-    issuer = pushing(make_issuer, receiver)
+    issuer = pushing(make_issuer, receiver, BRIEF if lost == HANG else PATIENT)
     receiver.plan.append(lost)
     tell(issuer, event(issuer, EventKind.SESSION_ENDED, sid=SID))
     deliver(issuer)

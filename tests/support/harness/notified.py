@@ -9,6 +9,8 @@ from harness.issuer_app import IssuerApp
 
 from issuer.audit import Event, EventKind, Recorded
 
+PATIENT, BRIEF = 10.0, 1.0
+"""Seconds that an attempt may take: longer than any stall of the machine, or worth waiting for."""
 _seq = count(1)
 
 
