@@ -20,6 +20,7 @@ _HEADERS = [
     (b"x-gatepass-token-id", b"A" * 22),
     (b"x-gatepass-auth-time", b"1795850821"),
     (b"x-gatepass-amr", b"pwd"),
+    (b"x-gatepass-acr", b"aal1"),
     (b"x-gatepass-expires", b"1795850821"),
     (b"cache-control", b"no-store"),
     (b"content-length", b"0"),

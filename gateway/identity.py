@@ -19,6 +19,7 @@ NAMES = (
     "Token-Id",
     "Auth-Time",
     "Amr",
+    "Acr",
     "Expires",
 )
 """After `X-Gatepass-`; a gateway removes each of them from what a client sends."""
@@ -39,6 +40,7 @@ def identity_headers(claims: AccessClaims) -> list[tuple[bytes, bytes]]:
         (b"x-gatepass-token-id", _text(claims.jti)),
         (b"x-gatepass-auth-time", b"%d" % claims.auth_time),
         (b"x-gatepass-amr", _list(claims.amr)),
+        (b"x-gatepass-acr", _text(claims.acr)),
         (b"x-gatepass-expires", b"%d" % claims.exp),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from .console.views import add_console
+from .console.opening import add_console
 from .http import (
     auth,
     discovery,

@@ -16,7 +16,7 @@ from .crash_points import CrashPoint, reach
 from .database.engine import insert_if_absent, reading, writing
 from .database.tables import disabled_clients
 from .journal import Reason, append_row
-from .settings import LONGEST_SESSION, Client
+from .parties import LONGEST_SESSION, Client
 
 
 class Clients:

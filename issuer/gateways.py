@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from .settings import Gateway
+from .parties import Gateway
 
 
 class Gateways:

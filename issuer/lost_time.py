@@ -14,7 +14,7 @@ from revocation.entry import record_key
 from .backup import BackupFile
 from .database.tables import accounts, disabled_clients, journal
 from .families import FamilyStore
-from .services import open_key_store
+from .key_stores import open_key_store
 from .settings import Settings
 
 

@@ -17,13 +17,9 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from keys import (
-    Generate,
     HeldKeyStore,
     KeyRing,
-    RotationPolicy,
-    UnknownKey,
     generate,
-    revoke,
     rotate,
 )
 from revocation import (
@@ -60,11 +56,13 @@ from .database.tables import (
 from .factors.totp import SKEW, step_at
 from .families import FamilyStore, FamilyUnavailable, RotationRules, open_families
 from .journal import Journal, Reason, append_row
+from .key_stores import key_maker, open_key_store, open_ring_store, open_token
 from .lost_time import Restored, Seen, highest_of, look, look_at_replaced, report_on, values_of
+from .parties import LONGEST_ACCESS_LIFETIME
 from .positions import Positions
 from .revoker import Revoker
-from .services import key_maker, open_key_store, open_ring_store, open_token
-from .settings import LONGEST_ACCESS_LIFETIME, Settings
+from .ring import without
+from .settings import Settings
 from .sql_key_store import SqlKeyStore
 
 _HINT = "nothing was changed; --without-redis does the database's part alone"
@@ -385,13 +383,4 @@ def take_out_revoked(engine: sa.Engine, settings: Settings, now: int) -> None:
     policy = settings.rotation_policy()
     store = open_key_store(settings, engine)
     if kids & store.load().verification_keys().keys():
-        store.update(lambda ring: _without(ring, kids, now, policy, key_maker(store)))
-
-
-def _without(
-    ring: KeyRing, kids: set[str], now: int, policy: RotationPolicy, make: Generate
-) -> KeyRing:
-    for kid in kids:
-        with suppress(UnknownKey):
-            ring = revoke(ring, kid, now, policy, make)
-    return ring
+        store.update(lambda ring: without(ring, kids, now, policy, key_maker(store)))

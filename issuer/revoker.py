@@ -18,8 +18,8 @@ from .crash_points import CrashPoint, reach
 from .database import DatabaseUnavailable
 from .families import FamilyStore, FamilyUnavailable, Status
 from .journal import OPEN_ENDED, Journal, JournalRow, Reason
+from .parties import LONGEST_SESSION
 from .positions import Positions
-from .settings import LONGEST_SESSION
 
 log = structlog.get_logger("gatepass.issuer")
 

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from keys import (
-    DirectoryStore,
-    Generate,
-    HeldKeyStore,
-    KeyHolder,
-    KeyRing,
-    KeyStore,
-    NoActiveKey,
-    RotationPolicy,
-    RotationScheduler,
-    UnknownKey,
-    generate,
-)
-from keys import Key as RingKey
-from keys import revoke as without_key
+from keys import Key, KeyStore, RotationScheduler
 from revocation import DEFAULT_MAX_STALENESS, Denylist, Replica, open_denylist
-from tokens import (
-    MAX_LEEWAY,
-    AccessVerifier,
-    RefreshClaims,
-    RefreshSealer,
-    UnknownKid,
-    VerificationKey,
-)
+from tokens import MAX_LEEWAY, AccessVerifier, RefreshClaims, RefreshSealer, UnknownKid
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
 from .anomalies.states import States
@@ -40,30 +18,26 @@ from .anomalies.wiring import follow as follow_anomalies
 from .audit.trail import Audit
 from .clients import Clients
 from .console.watching import Watch
-from .crash_points import reach_in_directory_store
 from .database import open_engine
 from .factors import Factors
-from .factors.passkeys import RelyingParty
-from .factors.sealing import FactorSeal
-from .factors.sql_factors import SqlFactors
+from .factors.opening import open_factors
 from .families import FamilyStore, RotationRules, open_families
 from .feed import Feed, FeedHub, FeedSigner, Snapshots
 from .gateways import Gateways
 from .journal import Journal
-from .limits import Limits, open_limits
+from .key_stores import key_maker, open_key_store
+from .limits.opening import Limits, open_limits
 from .metrics import Metrics
 from .notifications.opening import Notifications, open_notifications, open_reset_sender
+from .parties import LONGEST_ACCESS_LIFETIME
 from .positions import Positions
 from .pulse import Pulse
 from .resets import ResetDesk, ResetSender
 from .revoker import Revoker
-from .settings import LONGEST_ACCESS_LIFETIME, Mode, Settings, SettingsError, variable
-from .sql_key_store import SqlKeyStore
+from .ring import RingKeys, signing_key, without
+from .settings import Settings
 from .state_metrics import StateMetrics
 from .status_lists import StatusLists, open_status_store
-
-if TYPE_CHECKING:
-    from keys.pkcs11_token import Pkcs11Token
 
 Clock = Callable[[], float]
 
@@ -110,7 +84,7 @@ class Services:
     """What the console shows over time."""
     notifications: Notifications
 
-    def signing_key(self) -> RingKey:
+    def signing_key(self) -> Key:
         """As the function of this name. Raises `NoActiveKey`."""
         return signing_key(self.keys.ring, self.settings.algorithms)
 
@@ -166,20 +140,6 @@ class Services:
         self.engine.dispose()
 
 
-def signing_key(ring: KeyRing, algorithms: Sequence[str]) -> RingKey:
-    """The active key of the first configured algorithm that has one. Raises `NoActiveKey`."""
-    for algorithm in algorithms:
-        try:
-            return ring.active(algorithm)
-        except NoActiveKey:
-            # A newly configured algorithm is still being published.
-            continue
-    for key in ring.verification_keys().values():
-        if key.private is not None and key.activated is not None:
-            return key
-    raise NoActiveKey(algorithms[0])
-
-
 def build_services(
     settings: Settings, *, clock: Clock | None = None, reset_sender: ResetSender | None = None
 ) -> Services:
@@ -224,7 +184,7 @@ def build_services(
         margin=settings.entry_margin,
         clock=now,
         withdraw_key=lambda kid: key_store.update(
-            lambda ring: _without(ring, kid, int(now()), rotation, key_maker(key_store))
+            lambda ring: without(ring, {kid}, int(now()), rotation, key_maker(key_store))
         ),
         acknowledged=metrics.revoked,
     )
@@ -242,7 +202,7 @@ def build_services(
         families,
         lambda: keys.ring,
         settings.audit,
-        settings.keys_secret.get_secret_value() if settings.keys_secret else None,
+        settings.keys_passphrase,
         now,
     )
     anomalies = follow_anomalies(settings, engine, audit, accounts, limits, revoker, now)
@@ -259,7 +219,7 @@ def build_services(
         clock=now,
         engine=engine,
         accounts=accounts,
-        factors=_factors(settings, engine, now),
+        factors=open_factors(settings, engine, now),
         clients=Clients(settings.clients, engine, now),
         audit=audit,
         anomalies=anomalies,
@@ -319,23 +279,6 @@ def build_services(
     return services
 
 
-def _factors(settings: Settings, engine: sa.Engine, clock: Clock) -> Factors:
-    given = settings.factors
-    rp_id = given.relying_party(settings.issuer)
-    relying_party = None
-    if rp_id is not None:
-        origins = sorted({settings.issuer, *settings.origins_of(None)})
-        relying_party = RelyingParty(rp_id, origins, given.name)
-        if not relying_party.origins:
-            raise SettingsError(
-                f"{variable('factors__rp_id')} (factors.rp_id): no page's origin is of that domain"
-            )
-    secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
-    return Factors(
-        SqlFactors(engine), FactorSeal(secret), relying_party, name=given.name, clock=clock
-    )
-
-
 def _feed(
     settings: Settings, denylist: Denylist, keys: RotationScheduler, clock: Clock
 ) -> Feed | None:
@@ -363,99 +306,3 @@ def _status_lists(
         signing_key=lambda: signing_key(keys.ring, settings.algorithms),
         clock=clock,
     )
-
-
-def open_key_store(
-    settings: Settings, engine: sa.Engine | None = None, clock: Clock = time.time
-) -> KeyStore:
-    """The key store of these settings; `engine` is the database's if one is open already.
-
-    Raises `keys.KeyStoreError`, `SettingsError`.
-    """
-    token = open_token(settings)
-    store = open_ring_store(settings, engine, token)
-    if token is None:
-        return store
-    return HeldKeyStore(store, token, grace=settings.rotation_policy().handover, clock=clock)
-
-
-def open_token(settings: Settings) -> Pkcs11Token | None:
-    """The token that holds the signing keys, if one does; it is asked nothing yet.
-
-    Raises `SettingsError`.
-    """
-    if settings.hsm_module is None or settings.hsm_token is None or settings.hsm_pin is None:
-        return None
-    try:
-        from keys.pkcs11_token import Pkcs11Token
-    except ModuleNotFoundError:
-        raise SettingsError(
-            f"{variable('hsm_module')} (hsm_module): needs pip install 'gatepass[hsm]'"
-        ) from None
-    return Pkcs11Token(
-        settings.hsm_module,
-        settings.hsm_token,
-        settings.hsm_pin.get_secret_value(),
-        settings.hsm_label,
-    )
-
-
-def key_maker(store: KeyStore) -> Generate:
-    """What makes the keys of a store's ring."""
-    return store.generate if isinstance(store, HeldKeyStore) else generate
-
-
-def open_ring_store(
-    settings: Settings, engine: sa.Engine | None, holder: KeyHolder | None
-) -> SqlKeyStore | DirectoryStore:
-    """Where the ring itself lies, wherever its private halves are. Raises `keys.KeyStoreError`."""
-    hold = None if holder is None else holder.hold
-    secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
-    development = settings.mode is Mode.DEVELOPMENT
-    if settings.keys_dir is None or settings.key_store == "database":
-        return SqlKeyStore(
-            engine or open_engine(settings.database_url),
-            secret,
-            development=development,
-            hold=hold,
-        )
-    return DirectoryStore(
-        settings.keys_dir,
-        secret,
-        development=development,
-        hold=hold,
-        crash_point=reach_in_directory_store,
-    )
-
-
-def _without(ring: KeyRing, kid: str, now: int, policy: RotationPolicy, make: Generate) -> KeyRing:
-    try:
-        return without_key(ring, kid, now, policy, make)
-    except UnknownKey:
-        return ring  # whoever tries again finds it gone
-
-
-class RingKeys:
-    """Finds verification keys in the issuer's own ring, made ready once for each ring."""
-
-    def __init__(self, ring: Callable[[], KeyRing]) -> None:
-        self._ring = ring
-        self._known: tuple[KeyRing, dict[str, VerificationKey]] | None = None
-
-    def __call__(self, kid: str) -> VerificationKey:
-        ring = self._ring()
-        known = self._known
-        if known is None or known[0] is not ring:
-            known = self._known = (ring, _ready(ring))
-        try:
-            return known[1][kid]
-        except KeyError:
-            raise UnknownKid(kid) from None
-
-
-def _ready(ring: KeyRing) -> dict[str, VerificationKey]:
-    return {
-        kid: VerificationKey.of(kid, key.alg, key.public)
-        for kid, key in ring.verification_keys().items()
-        if key.public is not None
-    }

@@ -8,19 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,17 +21,18 @@ from pydantic_settings import (
 
 from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
 from revocation import DEFAULT_HEARTBEAT_INTERVAL
-from revocation.denylist import REDIS_SCHEMES
-from revocation.redis_client import check_url
-from tokens import DEFAULT_LEEWAY, MAX_LEEWAY, InvalidClaim, Recipient
+from tokens import DEFAULT_LEEWAY, MAX_LEEWAY
 
+from .accounts.settings import Hashing
 from .anomalies.settings import AnomalySettings
 from .audit.settings import AuditSettings
 from .console.settings import CLIENT_ID as CONSOLE_CLIENT_ID
 from .console.settings import ConsoleSettings
 from .factors.settings import FactorSettings
-from .notifications.settings import NotificationSettings, ReceiverUrl, plain
-from .policies.settings import ClientRules
+from .limits.settings import LimitSettings
+from .notifications.settings import NotificationSettings, plain
+from .parties import Audience, Client, Gateway
+from .setting_values import NOT_SHA256, DatabaseUrl, Origin, StoreUrl, is_sha256
 
 ENV_PREFIX = "GATEPASS_"
 CONFIG_VARIABLE = "GATEPASS_CONFIG"
@@ -48,15 +40,9 @@ DEFAULT_CONFIG = "gatepass.toml"
 DOTENV = ".env"
 DEMO_SETTINGS = "settings.json"
 """Where the demo keeps its settings within its state directory."""
-LONGEST_ACCESS_LIFETIME = 3600
-LONGEST_SESSION = 30 * 86_400
 
-_SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
-_DATABASES = ("sqlite", "postgresql+psycopg")
 # How pydantic-settings words a variable that it cannot take apart.
 _UNREAD_FIELD = re.compile(r'error parsing value for field "(\w+)"')
-_STORES = (*sorted(REDIS_SCHEMES), "memory")
 
 
 class SettingsError(Exception):
@@ -68,186 +54,6 @@ class SettingsError(Exception):
 class Mode(StrEnum):
     PRODUCTION = "production"
     DEVELOPMENT = "development"
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def _origin(url: str) -> str:
-    """An origin, spelled as browsers spell it in their `Origin` header (RFC 6454 section 6.2)."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        # Without the cause, which may quote a part of it.
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in _DEFAULT_PORTS or not host or not host.isascii():
-        raise ValueError("is not an http(s) URL")
-    host = f"[{host}]" if ":" in host else host
-    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
-    origin = f"{parts.scheme}://{host}{suffix}"
-    if url.removesuffix("/") != origin:
-        raise ValueError(
-            "is not an origin: scheme, host in small letters, and the port unless it is the default"
-        )
-    return origin
-
-
-def _store_url(url: str) -> str:
-    if urlsplit(url).scheme not in _STORES:
-        raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _STORES)}")
-    if urlsplit(url).scheme == "memory":
-        return url
-    try:
-        check_url(url)
-    except ValueError:
-        # Without the cause, which may quote a password.
-        raise ValueError("is not a URL of a server that redis-py knows") from None
-    return url
-
-
-def _database_url(url: str) -> str:
-    if urlsplit(url).scheme not in _DATABASES:
-        raise ValueError(f"starts with none of {', '.join(f'{name}://' for name in _DATABASES)}")
-    try:
-        parsed = sa.make_url(url)
-    except (ValueError, sa.exc.ArgumentError):
-        # Without the cause, which may quote a password.
-        raise ValueError("is not a database URL") from None
-    if parsed.get_backend_name() == "sqlite" and (
-        parsed.database in {None, "", ":memory:"} or "mode" in parsed.query
-    ):
-        # In memory it would be another database for each connection.
-        raise ValueError("names no file")
-    return url
-
-
-Origin = Annotated[str, AfterValidator(_origin)]
-StoreUrl = Annotated[str, AfterValidator(_store_url)]
-DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-
-
-class Client(ClientRules):
-    """A relying party: who logs people in, or who asks about tokens. Durations in seconds."""
-
-    audience: str = Field(min_length=1, max_length=255)
-    """The API that its access tokens are for."""
-    scopes: tuple[str, ...] = ()
-    access_lifetime: int = Field(300, ge=1, le=LONGEST_ACCESS_LIFETIME)
-    idle: int = Field(1800, ge=0)
-    """A session ends after this long without a person's activity; 0: never for that reason."""
-    absolute: int = Field(43_200, ge=1, le=LONGEST_SESSION)
-    """A session ends this long after login, whatever happens (SP 800-63B-4: 30 days at AAL1)."""
-    secret_sha256: SecretStr | None = None
-    """SHA-256 of the client's secret, hexadecimal; set for confidential clients only."""
-    status_list: bool = False
-    """Whether its access tokens have a place in a Token Status List; costs a write for each."""
-    origins: tuple[Origin, ...] = ()
-    """Origins of its pages beside the issuer's own: they may use cookie mode and read answers."""
-    introspect: bool = False
-    """Whether it may ask about tokens of its audience (RFC 7662); needs a secret."""
-    backchannel_logout_uri: ReceiverUrl | None = None
-    """Where it is told that a session of its own has ended (OpenID Back-Channel Logout)."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Client:
-        for scope in (*self.scopes, *self.elevated_scopes):
-            if not _SCOPE.match(scope):
-                raise ValueError(f"scope {scope!r} is not of the form of RFC 6749 section 3.3")
-        if self.secret_sha256 and not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
-            raise ValueError("secret_sha256 is not 64 lower-case hexadecimal digits")
-        if self.introspect and self.secret_sha256 is None:
-            raise ValueError("introspect needs secret_sha256")
-        return self
-
-
-class Gateway(BaseModel):
-    """A gateway that follows the denylist over HTTP."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    secret_sha256: SecretStr
-    """SHA-256 of its secret, hexadecimal."""
-
-    @model_validator(mode="after")
-    def _readable(self) -> Gateway:
-        if not _SHA256_HEX.match(self.secret_sha256.get_secret_value()):
-            raise ValueError("secret_sha256 is not 64 lower-case hexadecimal digits")
-        return self
-
-
-class Audience(BaseModel):
-    """An API that has registered a public key, so that its access tokens are sealed for it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encryption_jwk: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _readable(self) -> Audience:
-        if "d" in self.encryption_jwk:
-            raise ValueError("encryption_jwk holds a private key; give the public one")
-        try:
-            self.recipient()
-        except InvalidClaim as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def recipient(self) -> Recipient:
-        return Recipient.from_jwk(self.encryption_jwk)
-
-
-class Hashing(BaseModel):
-    """argon2id; the defaults are OWASP's second choice of 19 MiB, two passes, one lane."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    time_cost: int = Field(2, ge=1)
-    memory_cost: int = Field(19_456, ge=8)
-    """KiB."""
-    parallelism: int = Field(1, ge=1)
-    concurrency: int = Field(2, ge=1)
-    """Passwords hashed at once in each process; half of its threads at the most."""
-    waiting: int = Field(16, ge=0, le=256)
-    """Passwords that wait for their turn in each process, each on a thread of its own."""
-
-
-def _windows(text: str) -> str:
-    from .limits import parse_windows
-
-    parse_windows(text)
-    return text
-
-
-Windows = Annotated[str, AfterValidator(_windows)]
-"""`5 per minute; 20 per hour`; empty for no limit."""
-
-
-class LimitSettings(BaseModel):
-    """How much is allowed to whom (ASVS 6.3.1; SP 800-63B-4 section 3.2.2); docs/limits.md."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    guesses_account_network: Windows = "5 per minute; 10 per 10 minutes; 20 per hour; 60 per day"
-    """Wrong passwords for one account from one network."""
-    guesses_account: Windows = "10 per minute; 30 per hour; 60 per day"
-    """And from all networks on which it has never logged in."""
-    guesses_address: Windows = "20 per minute; 100 per hour"
-    guesses_network: Windows = "60 per minute; 300 per hour"
-    guesses_everybody: Windows = "600 per minute"
-    resets_account_network: Windows = "3 per hour; 10 per day"
-    resets_account: Windows = "5 per hour; 20 per day"
-    resets_address: Windows = "20 per hour"
-    resets_network: Windows = "60 per hour"
-    resets_everybody: Windows = "600 per hour"
-    refreshes_session: Windows = "120 per minute"
-    """Refreshes of one session."""
-    refreshes_refused: Windows = "300 per minute"
-    """Worthless refresh tokens from one address."""
-    requests: Windows = "1200 per minute"
-    """Requests of one address to `/login` and `/password`."""
-    sessions: int = Field(100, ge=0, le=10_000)
-    """Live sessions of one account; 0 for any number."""
 
 
 class Settings(BaseSettings):
@@ -355,8 +161,8 @@ class Settings(BaseSettings):
         if not self.algorithms or set(self.algorithms) - set(SIGNING_ALGORITHMS):
             raise ValueError(f"algorithms: not a list out of {', '.join(SIGNING_ALGORITHMS)}")
         token = self.metrics_token_sha256
-        if token is not None and not _SHA256_HEX.match(token.get_secret_value()):
-            raise ValueError("metrics_token_sha256: is not 64 lower-case hexadecimal digits")
+        if token is not None and not is_sha256(token):
+            raise ValueError(f"metrics_token_sha256: {NOT_SHA256}")
         if CONSOLE_CLIENT_ID in self.clients:
             raise ValueError(f"clients: {CONSOLE_CLIENT_ID} is the console's own")
         if self.key_store == "directory" and self.keys_dir is None:
@@ -396,7 +202,7 @@ class Settings(BaseSettings):
         for name, url in (("redis_url", self.redis_url), ("denylist_url", self.denylist)):
             if urlsplit(url).scheme == "memory":
                 raise ValueError(f"{name}: memory:// loses what it holds; not in production")
-        if self.keys_secret is None or len(self.keys_secret.get_secret_value()) < 22:
+        if len(self.keys_passphrase or "") < 22:
             raise ValueError(
                 "keys_secret: production keys are encrypted; give 22 random characters or more"
             )
@@ -438,6 +244,11 @@ class Settings(BaseSettings):
     def denylist(self) -> str:
         """The denylist's URL."""
         return self.denylist_url or self.redis_url
+
+    @property
+    def keys_passphrase(self) -> str | None:
+        """What `keys_secret` holds: the one secret that all issuers of a deployment share."""
+        return self.keys_secret.get_secret_value() if self.keys_secret else None
 
     @property
     def all_threads(self) -> int:

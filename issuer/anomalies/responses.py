@@ -16,9 +16,9 @@ from ..audit import Event, Origin, coming_from
 from ..database.engine import insert_if_absent, writing
 from ..database.tables import reauthentications
 from ..journal import Reason
-from ..limits import Guard
+from ..limits.guard import Guard
+from ..parties import LONGEST_SESSION
 from ..revoker import Revoker
-from ..settings import LONGEST_SESSION
 from .alarm import ACTOR, Alarm
 from .rules import Scope
 from .settings import AnomalySettings, Response

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ..accounts import SqlAccounts
 from ..audit.outbox import pend
 from ..audit.trail import Audit
-from ..limits import Limits
+from ..limits.opening import Limits
 from ..revoker import Revoker
 from ..settings import Settings, SettingsError, variable
 from .alarm import Alarm

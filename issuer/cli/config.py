@@ -9,9 +9,10 @@ import click
 
 from ..database import migrate as migrate_schema
 from ..database import open_engine
+from ..parties import Client
 from ..policies import PRESETS, RULES
 from ..policies.policy import KINDS
-from ..settings import Client, Settings
+from ..settings import Settings
 from .output import Cli, command_options
 
 

@@ -10,7 +10,7 @@ import click
 
 import keys as key_ring
 
-from ..services import key_maker, open_key_store, open_token
+from ..key_stores import key_maker, open_key_store, open_token
 from .administration import moment
 from .output import Cli, IdCommand, NotFound, command_options
 from .revoking import revoke_key_everywhere

@@ -21,7 +21,7 @@ from ..factors import FactorRefused, FactorRequired, GivenFactor
 from ..factors.proof import prove, prove_by_name
 from ..families import Current, Family, Gone, NewFamily, RefreshReuseDetected, RolledBack, Status
 from ..journal import Reason
-from ..limits import TooManyRequests
+from ..limits.errors import TooManyRequests
 from ..services import Services
 from ..sessions.cap import keep_within_cap
 from ..sessions.grant import Context, random_id

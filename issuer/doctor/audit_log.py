@@ -35,7 +35,7 @@ def audit_log(deployment: Deployment) -> Iterator[Finding]:
             )
             return
         settings = deployment.settings
-        secret = settings.keys_secret.get_secret_value() if settings.keys_secret else None
+        secret = settings.keys_passphrase
         found = verify(engine, chain_keys(settings.audit, secret))
     yield from _judged(found, in_production=deployment.is_production)
 

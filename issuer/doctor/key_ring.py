@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from keys import InsecureStore, KeyRing, KeyRingError, KeyState, NoActiveKey
 from keys.rotation import rotation_due
 
-from ..services import open_key_store
+from ..key_stores import open_key_store
 from .deployment import Deployment
 from .finding import Finding, fail, ok, warn
 

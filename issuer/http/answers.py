@@ -16,7 +16,7 @@ from ..database import DatabaseUnavailable
 from ..errors import OAuthError, factor_refused, too_many_requests, unavailable
 from ..factors import FactorRefused, FactorRequired, FactorUnreadable
 from ..families import FamilyUnavailable
-from ..limits import TooManyRequests
+from ..limits.errors import TooManyRequests
 from ..sessions import Grant
 from ..status_lists import StatusUnavailable
 from .cookies import set_refresh_cookie

@@ -9,7 +9,7 @@ from flask import request
 
 from ..audit.event import EventKind, Outcome
 from ..errors import invalid_client
-from ..settings import Client
+from ..parties import Client
 from .body import Fields
 from .current import services
 

@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from flask_limiter import Limiter, RequestLimit
 
 from ..errors import too_many_requests
-from ..limits import SharedStorage
+from ..limits.storage import SharedStorage
 from ..limits.windows import seconds_until
 from ..networks import host_of
 from .answers import error_answer, log

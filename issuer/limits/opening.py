@@ -40,7 +40,8 @@ def open_limits(settings: Settings) -> Limits:
     memory = urlsplit(settings.redis_url).scheme == "memory"
     shared = None if memory else RedisCounts(settings.redis_url, namespace=settings.namespace)
     storage = SharedStorage(shared=shared)
-    digests = Digests(_secret(settings))
+    # Development has no secret, and nothing to be kept from whoever reads its Redis.
+    digests = Digests(settings.keys_passphrase or settings.issuer)
     given = settings.limits
 
     def windows(name: str) -> Windows:
@@ -74,11 +75,3 @@ def open_limits(settings: Settings) -> Limits:
             refused=windows("refreshes_refused"),
         ),
     )
-
-
-def _secret(settings: Settings) -> str:
-    # The one secret that all issuers of a deployment share. Development has none, and nothing that
-    # must be kept from whoever reads its Redis.
-    if settings.keys_secret is None:
-        return settings.issuer
-    return settings.keys_secret.get_secret_value()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from ..audit.event import EventKind
+from ..setting_values import NOT_SHA256, ReceiverUrl, is_sha256
 
 NEW_DEVICE = "anomaly:new_device"
 
@@ -42,8 +43,6 @@ MAIL_EVENTS = (
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - what the standard puts in front of a secret
 _SECRET_BYTES = range(24, 65)
-_SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")
-_PRINTABLE = re.compile(r"[\x21-\x7e]+\Z")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*\Z")
 _ADDRESS = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\Z"
@@ -53,20 +52,6 @@ _ADDRESS = re.compile(
 def is_address(text: str) -> bool:
     """Whether mail can be sent there: of an alphabet that no header can be broken with."""
     return len(text) <= 254 and _ADDRESS.match(text) is not None
-
-
-def _receiver_url(url: str) -> str:
-    """An http(s) URL without credentials: those belong into settings that no log shows."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not host or port == 0 or not _PRINTABLE.match(url):
-        raise ValueError("is not an http(s) URL")
-    if parts.username is not None or parts.password is not None or parts.fragment:
-        raise ValueError("may hold neither credentials nor a fragment")
-    return url
 
 
 def _event_name(name: str) -> str:
@@ -82,7 +67,6 @@ def _mail(address: str) -> str:
     return address
 
 
-ReceiverUrl = Annotated[str, AfterValidator(_receiver_url)]
 EventName = Annotated[str, AfterValidator(_event_name)]
 """A kind of the audit log's events; `anomaly:RULE` for those of one rule alone."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -179,8 +163,8 @@ class SignalReceiver(BaseModel):
         if (self.push_url is None) == (self.secret_sha256 is None):
             raise ValueError("give push_url, or secret_sha256 for one that polls")
         secret = self.secret_sha256
-        if secret is not None and not _SHA256_HEX.match(secret.get_secret_value()):
-            raise ValueError("secret_sha256 is not 64 lower-case hexadecimal digits")
+        if secret is not None and not is_sha256(secret):
+            raise ValueError(f"secret_sha256 {NOT_SHA256}")
         header = self.authorization
         if header is not None and not _HEADER_VALUE.match(header.get_secret_value()):
             raise ValueError("authorization is not the value of a header")

@@ -25,11 +25,11 @@ from ..factors.factor import NOTHING
 from ..factors.proof import prove
 from ..families import Elevation, Family, NewFamily, Status
 from ..journal import Reason
+from ..parties import Client
 from ..policies import events
 from ..policies.assurance import acr_of
 from ..policies.sufficiency import missing_at, require_enough
 from ..services import Services
-from ..settings import Client
 from .bearer import Caller
 from .cap import keep_within_cap
 from .device import require_same_device

@@ -10,8 +10,8 @@ from tokens import AccessClaims, RefreshClaims, TokenError, UnknownKid, is_seale
 from ..errors import OAuthError
 from ..families import Status
 from ..journal import Reason
+from ..parties import Client
 from ..services import Services
-from ..settings import Client
 from .bearer import authenticate
 
 _INACTIVE: dict[str, Any] = {"active": False}

@@ -24,10 +24,10 @@ from ..factors import FactorRefused, GivenFactor
 from ..factors.factor import NOTHING
 from ..factors.proof import PASSWORD_METHODS, prove
 from ..journal import Reason
+from ..parties import Client
 from ..policies.recent import require_recent
 from ..policies.sufficiency import require_enough
 from ..services import Services
-from ..settings import Client
 from .device import require_device_of
 from .grant import Context, Grant
 from .login import start_session

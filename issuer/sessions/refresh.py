@@ -30,10 +30,10 @@ from ..families import (
     Reason as GoneReason,
 )
 from ..journal import Reason
+from ..parties import Client
 from ..policies.events import elevation_ended
 from ..policies.sufficiency import missing_for
 from ..services import Services
-from ..settings import Client
 from .device import require_same_device
 from .grant import NOWHERE, Context, Grant, grant
 from .login import require_client

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tokens import MAX_LEEWAY, AccessClaims
 
-from ..settings import LONGEST_ACCESS_LIFETIME
+from ..parties import LONGEST_ACCESS_LIFETIME
 
 SIZE = 1 << 17
 """Places in a list: 16 KB of bits before compression."""

@@ -9,7 +9,7 @@ from conformance.registry import DOCUMENTS
 from harness.conformance_page import PAGE, page, rows
 from harness.conformance_rows import ROWS
 
-from issuer.settings import LONGEST_SESSION, Client
+from issuer.parties import LONGEST_SESSION, Client
 
 ROOT = PAGE.parent.parent
 RESULTS = ("met", "not met: ", "not built: ", "not applicable: ")

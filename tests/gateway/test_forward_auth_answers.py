@@ -93,6 +93,13 @@ def test_identity_cannot_break_out_of_its_header(
     assert answer.headers["x-gatepass-roles"] == "%C3%A9,a%2Cb"
 
 
+def test_the_level_is_the_token_s(service: ForwardAuthService, source: TokenSource) -> None:
+    """`acr` (RFC 9068 section 2.2.1) as it stands there; what a client sends is not read."""
+    for acr in ("aal2", ""):
+        answer = service.verify(source.token(acr=acr), headers={"X-Gatepass-Acr": "aal3"})
+        assert (answer.status, answer.headers["x-gatepass-acr"]) == (200, acr)
+
+
 def test_a_revoked_session_is_refused(service: ForwardAuthService, source: TokenSource) -> None:
     """Within the bound after the entry was added."""
     claims = source.claims()

@@ -39,6 +39,7 @@ NAMES = (
     "X-Gatepass-Token-Id",
     "X-Gatepass-Auth-Time",
     "X-Gatepass-Amr",
+    "X-Gatepass-Acr",
     "X-Gatepass-Expires",
 )
 FORGED = [
@@ -50,6 +51,8 @@ FORGED = [
     ("X-Gatepass-Roles", "admin"),
     ("X-Gatepass-Roles", "root"),
     ("X-Gatepass-Scope", "everything"),
+    ("X-Gatepass-Acr", "aal3"),
+    ("X_Gatepass_Acr", "aal3"),
 ]
 
 
@@ -146,7 +149,7 @@ def raw(gateway: RealGateway, *lines: str, body: bytes = b"") -> bytes:
 
 
 def test_a_valid_token_passes_with_who_it_is(gateway: RealGateway, world: World) -> None:
-    """The backend is told subject, session, client and scope, each once, as the token says."""
+    """The backend is told what the token says of person, session, client and level, each once."""
     login = world.login()
     seen = passed(gateway, world, "/hello?x=1", token=login["access_token"])
     assert seen.path == "/hello?x=1"
@@ -154,6 +157,7 @@ def test_a_valid_token_passes_with_who_it_is(gateway: RealGateway, world: World)
     assert seen.all("X-Gatepass-Session") == [login["session"]["sid"]]
     assert seen.all("X-Gatepass-Scope") == ["read orders:write"]
     assert seen.all("X-Gatepass-Amr") == ["pwd"]
+    assert seen.all("X-Gatepass-Acr") == ["aal1"]
     [subject] = seen.all("X-Gatepass-Subject")
     assert subject
     assert int(seen.all("X-Gatepass-Expires")[0]) > int(seen.all("X-Gatepass-Auth-Time")[0])
@@ -266,7 +270,7 @@ def test_no_client_has_an_identity_taken_away(gateway: RealGateway, world: World
     """What `Connection` names is for the next hop alone (RFC 9110 section 7.6.1): not ours."""
     token = world.token()
     honest = passed(gateway, world, "/hello", token=token)
-    for named in ("X-Gatepass-Subject, X-Gatepass-Client", "x-gatepass-scope"):
+    for named in ("X-Gatepass-Subject, X-Gatepass-Client", "x-gatepass-scope, x-gatepass-acr"):
         before = len(world.backend.seen)
         answer = raw(
             gateway,

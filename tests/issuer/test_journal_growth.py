@@ -14,7 +14,7 @@ from harness.limits import OFF
 from issuer import journal as journal_module
 from issuer.database.engine import writing
 from issuer.journal import Reason, append_row
-from issuer.settings import LONGEST_SESSION
+from issuer.parties import LONGEST_SESSION
 from revocation import Entry, Kind
 
 TIMES = 12

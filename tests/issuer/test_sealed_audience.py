@@ -9,7 +9,7 @@ from harness import stacks
 from harness.issuer_app import ISSUER, IssuerApp, granted, refused
 from joserfc.jwk import ECKey, OKPKey
 
-from issuer.services import RingKeys
+from issuer.ring import RingKeys
 from tokens import AccessVerifier, Recipient
 
 pytestmark = stacks.anywhere

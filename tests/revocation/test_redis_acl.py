@@ -27,7 +27,7 @@ from issuer.families import (
     Status,
     open_families,
 )
-from issuer.limits import LimitsUnavailable
+from issuer.limits.errors import LimitsUnavailable
 from issuer.limits.redis_counts import RedisCounts
 from issuer.status_lists import StatusRecord, open_status_store
 from revocation import (

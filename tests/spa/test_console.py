@@ -34,7 +34,7 @@ from playwright.sync_api import Page, expect
 
 from issuer.database import open_engine
 from issuer.database.tables import audit_sessions
-from issuer.services import open_key_store
+from issuer.key_stores import open_key_store
 from issuer.settings import DEMO_SETTINGS, read_settings
 
 GUISES = {

@@ -23,6 +23,7 @@ local function headers(claims)
     {"x-gatepass-token-id", encoded(claims.jti)},
     {"x-gatepass-auth-time", ("%.0f"):format(claims.auth_time)},
     {"x-gatepass-amr", list(claims.amr)},
+    {"x-gatepass-acr", encoded(claims.acr or "")},
     {"x-gatepass-expires", ("%.0f"):format(claims.exp)},
   }
 end

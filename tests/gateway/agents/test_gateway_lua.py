@@ -335,9 +335,11 @@ def test_identity_headers_are_the_same(tmp_path: Path) -> None:
       return table.concat(lines, "\\n")
     end
     """
+    texts = ("someone", "zoë, 1%", "\r\n\t\0", "日本", "".join(map(chr, range(0x20, 0x7F))))
+    others = [{**GOOD, "amr": [], "sub": text, "roles": [text, "b"], "acr": text} for text in texts]
     asked, wanted = [], []
-    for sub in ("someone", "zoë, 1%", "\r\n\t\0", "日本", "".join(map(chr, range(0x20, 0x7F)))):
-        claims = AccessClaims.from_payload({**GOOD, "sub": sub, "roles": [sub, "b"], "amr": []})
+    for payload in (GOOD, *others):
+        claims = AccessClaims.from_payload(payload)
         asked.append([json.dumps(claims.to_payload()).encode()])
         wanted.append(b"\n".join(b"%b: %b" % header for header in identity_headers(claims)))
     assert in_haproxy(tmp_path, body, asked) == wanted

@@ -44,6 +44,7 @@ def test_a_valid_token_passes_with_what_it_says(deployment: Deployment) -> None:
     assert seen.all("x-gatepass-client") == ["demo"]
     assert seen.all("x-gatepass-scope") == [claims["scope"]]
     assert seen.all("x-gatepass-token-id") == [claims["jti"]]
+    assert seen.all("x-gatepass-acr") == [claims["acr"]]
     assert seen.all("x-gatepass-expires") == [str(claims["exp"])]
 
 
@@ -58,7 +59,10 @@ def test_what_is_no_plain_text_is_encoded(deployment: Deployment) -> None:
 
 
 def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
-    """Identity headers of the client's own are gone, whatever their spelling and number."""
+    """Identity headers of the client's own are gone, whatever their spelling and number.
+
+    The token says nothing of a level, so the gateway has none to put in its place.
+    """
     forged = [
         ("X-Gatepass-Subject", "admin"),
         ("x-gatepass-subject", "root"),
@@ -66,8 +70,10 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
         ("x_gatepass-roles", "admin"),
         ("X-GATEPASS_ROLES", "admin"),
         ("X-Gatepass-Anything", "admin"),
+        ("X-Gatepass-Acr", "root"),
+        ("X_Gatepass_Acr", "root"),
     ]
-    token = deployment.token()
+    token = deployment.forged(acr=None)
     for path, sent in (("/", token), ("/public/", None)):
         bearer = [("Authorization", f"Bearer {sent}")] if sent else []
         assert deployment.send(path, [*forged, *bearer]) == 200
@@ -75,6 +81,7 @@ def test_a_client_cannot_speak_for_the_gateway(deployment: Deployment) -> None:
         assert seen.path == path
         subject = [claims_of(token)["sub"]] if sent else []
         assert seen.all("x-gatepass-subject") == subject
+        assert not any(seen.all("x-gatepass-acr"))
         assert "admin" not in str(seen.headers)
         assert "root" not in str(seen.headers)
 

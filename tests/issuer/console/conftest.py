@@ -19,3 +19,9 @@ def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
 def browser(issuer: IssuerApp) -> ConsoleClient:
     """Nobody is signed in there yet."""
     return ConsoleClient(issuer)
+
+
+@pytest.fixture
+def console(browser: ConsoleClient) -> ConsoleClient:
+    """An administrator is signed in."""
+    return browser.signed_in()

@@ -19,7 +19,7 @@ from harness.limits import (
     wait_of,
 )
 
-from issuer.settings import LimitSettings
+from issuer.limits.settings import LimitSettings
 
 on_one_redis = pytest.mark.parametrize("stack", ["sqlite-redis"], indirect=True)
 NOBODY = "nobody@example.org"

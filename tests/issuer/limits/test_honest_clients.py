@@ -9,8 +9,8 @@ from harness.rotation_simulation import OrderedTabs
 
 from issuer.families import FamilyStore, RotationRules
 from issuer.families.memory_families import MemoryFamilies
-from issuer.limits import parse_windows
-from issuer.settings import LimitSettings
+from issuer.limits.settings import LimitSettings
+from issuer.limits.windows import parse_windows
 
 RUNS = 300
 

@@ -15,7 +15,9 @@ from harness.issuer_app import USERNAME, IssuerApp
 from harness.limits import HOME, attempt, elsewhere, limits, log_in
 from limits._storage_scheme import SCHEMES
 
-from issuer.limits import SharedStorage, TooManyRequests, opening
+from issuer.limits import opening
+from issuer.limits.errors import TooManyRequests
+from issuer.limits.storage import SharedStorage
 
 NAMES = [f"person{number}@example.org" for number in range(6)]
 LATE = "late@example.org"

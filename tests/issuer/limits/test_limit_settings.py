@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from issuer.limits import parse_windows
-from issuer.settings import LimitSettings
+from issuer.limits.settings import LimitSettings
+from issuer.limits.windows import parse_windows
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "limits.md"
 

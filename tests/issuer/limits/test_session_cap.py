@@ -12,8 +12,8 @@ from harness.limits import limits, log_in
 
 from issuer.families import NewFamily
 from issuer.journal import Reason
+from issuer.limits.settings import LimitSettings
 from issuer.sessions.cap import keep_within_cap
-from issuer.settings import LimitSettings
 from revocation import DenylistUnavailable, Entry, Kind
 
 Make = Callable[..., IssuerApp]

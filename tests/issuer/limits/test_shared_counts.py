@@ -16,10 +16,11 @@ from harness.processes import until
 from harness.redis_server import RedisServer
 from werkzeug.test import TestResponse
 
-from issuer.limits import LimitsUnavailable, SharedStorage
 from issuer.limits.digests import Digests
+from issuer.limits.errors import LimitsUnavailable
 from issuer.limits.known_networks import KNOWN_FOR, MOST_KNOWN
 from issuer.limits.redis_counts import RedisCounts
+from issuer.limits.storage import SharedStorage
 
 Make = Callable[..., IssuerApp]
 on_one_redis = pytest.mark.parametrize("stack", ["sqlite-redis"], indirect=True)

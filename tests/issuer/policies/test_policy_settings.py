@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from issuer.parties import Client
 from issuer.policies import PRESETS, RULES
 from issuer.policies.policy import KINDS, duration
-from issuer.settings import Client, Settings, SettingsError, load_settings
+from issuer.settings import Settings, SettingsError, load_settings
 
 GIVEN: dict[str, Any] = {
     "issuer": "http://127.0.0.1:8000",

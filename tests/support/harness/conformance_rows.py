@@ -358,7 +358,7 @@ _shown(
 )
 _shown(
     *("ASVS 5", "7.4.5", "L2", "He does both in the console, with his password given anew."),
-    "tests/issuer/console/test_console_pages.py::test_everybodys_sessions_with_a_client_end",
+    "tests/issuer/console/test_console_actions.py::test_everybodys_sessions_with_a_client_end",
 )
 _shown(
     *("ASVS 5", "7.5.3", "L3", "What is highly sensitive asks for one more factor."),

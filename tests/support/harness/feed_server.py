@@ -21,7 +21,7 @@ from issuer.gateways import Gateways
 from issuer.http import revocations
 from issuer.http.answers import register_errors
 from issuer.metrics import Metrics
-from issuer.settings import Gateway
+from issuer.parties import Gateway
 from keys.ring import generate
 from revocation import (
     Denylist,

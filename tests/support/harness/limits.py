@@ -8,7 +8,7 @@ import redis
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp
 from werkzeug.test import TestResponse
 
-from issuer.settings import LimitSettings
+from issuer.limits.settings import LimitSettings
 
 HOME = "198.51.100.7"
 """Where the person lives; what tests call elsewhere is not in this network."""

@@ -19,7 +19,7 @@ from harness.processes import Process, until
 from harness.warm_process import WarmProcess
 from harness.web import Site
 
-from issuer.services import open_key_store
+from issuer.key_stores import open_key_store
 from issuer.settings import DEMO_SETTINGS, read_settings
 from keys import KeyRingError
 
