@@ -28,6 +28,7 @@ class Place:
         self._clock = clock
         self._holder = secrets.token_urlsafe(16)
         self._held_until = 0
+        self._reached: int | None = None  # as this process knows it while it holds the lease
 
     def make(self) -> None:
         """Begin where the log ends now, if nobody has begun yet. Raises `DatabaseUnavailable`."""
@@ -64,12 +65,15 @@ class Place:
                 )
                 .values(holder=self._holder, held_until=now + LEASE)
             )
+        if now >= self._held_until or not taken.rowcount:
+            self._reached = None  # somebody else may have had it meanwhile
         self._held_until = now + LEASE if taken.rowcount else 0
         return bool(taken.rowcount)
 
     def release(self) -> None:
         """Let another process follow at once."""
         self._held_until = 0
+        self._reached = None
         with writing(self._engine) as connection:
             connection.execute(
                 sa.update(audit_places)
@@ -79,9 +83,14 @@ class Place:
 
     def read(self) -> int:
         """How far the follower has come."""
+        if self._reached is not None:
+            return self._reached
         query = sa.select(audit_places.c.seq).where(audit_places.c.name == self.name)
         with reading(self._engine) as connection:
-            return connection.scalar(query) or 0
+            reached = connection.scalar(query) or 0
+        if self._held_until:
+            self._reached = reached
+        return reached
 
     def move(self, known: int, reached: int) -> bool:
         """Come further; False where somebody else has meanwhile."""
@@ -95,4 +104,5 @@ class Place:
                 )
                 .values(seq=reached)
             )
+        self._reached = reached if moved.rowcount else None
         return bool(moved.rowcount)

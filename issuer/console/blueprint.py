@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from flask import Blueprint, render_template, request
 from werkzeug.exceptions import HTTPException
 
@@ -18,6 +19,8 @@ from ..families import FamilyUnavailable
 from ..limits.errors import TooManyRequests
 from . import guard, scales
 from .guard import administrator, sessions
+
+log = structlog.get_logger("gatepass.issuer")
 
 blueprint = Blueprint(
     "console",
@@ -77,10 +80,12 @@ def not_found(_error: HTTPException) -> tuple[str, int, dict[str, str]]:
 @blueprint.errorhandler(FamilyUnavailable)
 @blueprint.errorhandler(FactorUnreadable)
 @blueprint.errorhandler(KeyRingError)
-def store_down(_error: Exception) -> tuple[str, int, dict[str, str]]:
+def store_down(error: Exception) -> tuple[str, int, dict[str, str]]:
+    log.warning("unavailable", path=request.path, error=str(error))
     return refused(unavailable("a store does not answer just now; try again"))
 
 
 @blueprint.errorhandler(HashingBusy)
 def busy(error: HashingBusy) -> tuple[str, int, dict[str, str]]:
+    log.info("busy", path=request.path)
     return refused(unavailable(str(error), error.retry_after))

@@ -11,7 +11,9 @@ from harness.console_client import ConsoleClient
 from harness.console_history import a_day, put_events, put_session, put_sizes
 from harness.issuer_app import IssuerApp
 from harness.redis_server import RedisServer
+from structlog.testing import capture_logs
 
+from issuer.accounts import Account, HashingBusy
 from issuer.audit import Event, EventKind, Outcome
 from issuer.console import queries
 from issuer.console.queries import PAGE
@@ -261,12 +263,31 @@ def test_a_failed_login_is_in_the_history_of_whose_name_was_tried(console: Conso
 def test_a_store_that_is_gone_is_said_so_in_a_page(
     make_issuer: Callable[..., IssuerApp], private_redis: RedisServer
 ) -> None:
-    """503 with `Retry-After`, under the same policy as any page."""
+    """503 with `Retry-After`, under the same policy as any page, and a line in the log."""
     url = private_redis.unix_url
     console = ConsoleClient(make_issuer(console={"enabled": True}, redis_url=url)).signed_in()
     private_redis.kill()
-    answer = console.get("/keys")
+    with capture_logs() as lines:
+        answer = console.get("/keys")
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert "A store does not answer just now" in answer.text
+    [said] = [line for line in lines if line["event"] == "unavailable"]
+    assert (said["log_level"], said["path"]) == ("warning", "/console/keys")
+    assert said["error"]
+
+
+def test_too_many_sign_ins_at_once_are_told_to_come_back(
+    console: ConsoleClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room in the queue for hashing: 503 with `Retry-After`, and a line in the log."""
+
+    def busy(account: Account, password: str, source: str) -> None:
+        raise HashingBusy("busy")
+
+    monkeypatch.setattr(console.issuer.services.accounts, "verify", busy)
+    with capture_logs() as lines:
+        answer = console.sign_in()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert {"event": "busy", "log_level": "info", "path": "/console/sign-in"} in lines
