@@ -8,26 +8,25 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from hashlib import sha256
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.echo_backend import EchoBackend, Seen
-from harness.forward_auth import ForwardAuthService, Line, RealGateway
-from harness.issuer_app import PASSWORD, USERNAME, migrated_sqlite
-from harness.processes import monotonic, short_directory, until
-from harness.redis_server import RedisServer
-from harness.served_issuer import ServedIssuer
+from harness.forward_auth import ForwardAuthService, RealGateway
+from harness.gateway_world import (
+    FEED_SECRET,
+    MAX_STALENESS,
+    World,
+    gateway_world,
+    passed,
+    raw,
+    refused,
+)
+from harness.processes import monotonic, until
 from harness.web import Answer
 
-MAX_STALENESS = 3.0
-FEED_SECRET = "a-secret-of-edge-1"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACESTATE = "vendor=t61rcWkgMzE"
 NAMES = (
@@ -56,56 +55,11 @@ FORGED = [
 ]
 
 
-@dataclass(frozen=True)
-class World:
-    """Everything but the gateway."""
-
-    redis: RedisServer
-    issuer: ServedIssuer
-    service: ForwardAuthService
-    line: Line
-    backend: EchoBackend
-    directory: Path
-
-    def login(self, client_id: str = "demo") -> dict[str, Any]:
-        return self.issuer.site.login(USERNAME, PASSWORD, client_id=client_id).granted()
-
-    def token(self, client_id: str = "demo") -> str:
-        return str(self.login(client_id)["access_token"])
-
-
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """An issuer with two clients, of which `demo` may write orders, and the service in step."""
-    directory = short_directory("gp-real-")
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer())
-        issuer = ServedIssuer(
-            directory,
-            f"sqlite:///{migrated_sqlite(directory / 'issuer.db')}",
-            redis.unix_url,
-            clients={
-                "demo": {"audience": "api", "scopes": ["read", "orders:write"]},
-                "reader": {"audience": "api", "scopes": ["read"]},
-            },
-            gateways={"edge-1": {"secret_sha256": sha256(FEED_SECRET.encode()).hexdigest()}},
-            workers=1,
-        )
-        issuer.add_account()
-        stack.enter_context(issuer)
-        service = ForwardAuthService(
-            issuer.url,
-            redis.unix_url,
-            "--max-staleness",
-            str(MAX_STALENESS),
-            "--log-requests",
-            "all",
-        )
-        stack.enter_context(service).wait_ready()
-        line = stack.enter_context(Line(service.port))
-        backend = stack.enter_context(EchoBackend())
-        yield World(redis, issuer, service, line, backend, directory)
-    shutil.rmtree(directory)
+    """One for all gateways, and for all that is altered in their pages."""
+    with gateway_world() as made:
+        yield made
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy", "envoy"])
@@ -118,34 +72,6 @@ def gateway(
         request.param, docs, directory, service=world.line.port, backend=world.backend.port
     ) as running:
         yield running
-
-
-def passed(gateway: RealGateway, world: World, path: str, **options: Any) -> Seen:
-    """What the backend was sent of a request that must pass, once."""
-    before = len(world.backend.seen)
-    answer = gateway.ask(path, **options)
-    assert answer.status == 200, (answer.status, answer.headers, answer.content)
-    [seen] = world.backend.seen[before:]
-    return seen
-
-
-def refused(gateway: RealGateway, world: World, path: str, status: int, **options: Any) -> Answer:
-    """The answer to a request that must not pass, nor reach the backend."""
-    before = len(world.backend.seen)
-    answer = gateway.ask(path, **options)
-    assert answer.status == status, (answer.status, answer.headers, answer.content)
-    assert world.backend.seen[before:] == []
-    return answer
-
-
-def raw(gateway: RealGateway, *lines: str, body: bytes = b"") -> bytes:
-    """The whole answer to bytes that no client library would send; the connection is closed."""
-    with closing(socket.create_connection(("127.0.0.1", gateway.port), timeout=30)) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-        return received
 
 
 def test_a_valid_token_passes_with_who_it_is(gateway: RealGateway, world: World) -> None:
