@@ -39,7 +39,7 @@ class EnvoyAgent:
             source("envoy.lua"),
             {
                 "blake2b": "blake2b_jit.lua",
-                **modules_of(["claims", "denylist", "identity", "packed", "wall_clock"]),
+                **modules_of(["claims", "denylist", "digests", "identity", "packed", "wall_clock"]),
             },
             {"replica": str(self.replica_file), **asdict(self._rules)},
         )

@@ -29,7 +29,10 @@ class HaproxyFiles:
             raise ValueError("only letters, digits and ._-/ may be in its path")
         program = bundle(
             source("haproxy.lua"),
-            {"blake2b": "blake2b53.lua", **modules_of(["json", "claims", "denylist", "identity"])},
+            {
+                "blake2b": "blake2b53.lua",
+                **modules_of(["json", "claims", "denylist", "digests", "identity"]),
+            },
             {"directory": str(self.directory), **asdict(rules)},
         )
         self._program = program

@@ -8,12 +8,9 @@ import threading
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-
-from revocation import DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_STALENESS, MOST_ENTRIES
-from tokens import DEFAULT_LEEWAY
 
 from ..agents.denylist_source import DenylistSource
 from ..agents.envoy_agent import EnvoyAgent
@@ -24,78 +21,28 @@ from ..agents.lua_source import Rules
 from ..errors import KeysUnavailable
 from ..fetching import fetch_json
 from ..service_log import configure_service_log
-from ..service_settings import BadSetting, ServiceSettings
-from ..verifier import DEFAULT_MAX_LIFETIME
+from ..service_settings import ServiceSettings
 from .denylist_option import denylist_url
+from .service_options import SECONDS, Command, ServiceOptions
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-VARIABLES = "GATEPASS_AGENT_"
-
-
-def _variable(name: str) -> str:
-    return VARIABLES + name.upper().replace("-", "_")
-
-
-def _option(name: str, **options: Any) -> Callable[[Command], Command]:
-    """An option that is also an environment variable."""
-    return click.option(f"--{name}", envvar=_variable(name), show_envvar=True, **options)
-
-
-_SECONDS = click.FloatRange(min=0, min_open=True, max=3600)
+_option = ServiceOptions("GATEPASS_AGENT_")
 _COMMON = (
-    _option("issuer", required=True, metavar="URL", help="The issuer, as in `iss` of tokens."),
-    _option("audience", required=True, help="The API that the tokens are for."),
-    _option("denylist", metavar="URL", help="The denylist to follow; without a password here."),
-    _option(
-        "denylist-file",
-        type=click.File(),
-        help="A file whose first line is the denylist's URL; with a password in it, mode 0640 at"
-        " most.",
-    ),
-    _option("namespace", default="gatepass", show_default=True, help="Prefix of every Redis key."),
-    _option(
-        "most-entries",
-        default=MOST_ENTRIES,
-        show_default=True,
-        type=click.IntRange(1),
-        help="Entries of the denylist that the copy takes in; with more it ages.",
-    ),
+    _option("issuer", help="The issuer, as in `iss` of tokens."),
+    _option("audience"),
+    _option("denylist"),
+    _option("denylist-file"),
+    _option("namespace"),
+    _option("most-entries"),
     _option(
         "max-staleness",
-        default=DEFAULT_MAX_STALENESS,
-        show_default=True,
-        type=_SECONDS,
         help="Seconds after which a copy of the denylist is too old, and the gateway answers 503.",
     ),
-    _option(
-        "heartbeat-interval",
-        default=DEFAULT_HEARTBEAT_INTERVAL,
-        show_default=True,
-        type=_SECONDS,
-        help="The issuer's, in seconds.",
-    ),
-    _option(
-        "issuer-ca",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Authorities that may vouch for the issuer (PEM), instead of the system's.",
-    ),
-    _option("plain-issuer", is_flag=True, help="Take keys over plain http from another machine."),
-    _option(
-        "leeway",
-        default=DEFAULT_LEEWAY,
-        show_default=True,
-        type=click.IntRange(0, 60),
-        help="Clock skew that is forgiven, in seconds.",
-    ),
-    _option(
-        "max-lifetime",
-        default=DEFAULT_MAX_LIFETIME,
-        show_default=True,
-        type=click.IntRange(1, 86_400),
-        help="The longest life of a token that is accepted, in seconds.",
-    ),
-    _option("json", is_flag=True, help="Print the first line and the log as JSON objects."),
+    _option("heartbeat-interval"),
+    _option("issuer-ca"),
+    _option("plain-issuer"),
+    _option("leeway"),
+    _option("max-lifetime"),
+    _option("json"),
 )
 
 
@@ -133,7 +80,7 @@ def agent() -> None:
     "keys-interval",
     default=30.0,
     show_default=True,
-    type=_SECONDS,
+    type=SECONDS,
     help="Seconds between two looks at the issuer's keys.",
 )
 @click.option("--prepare", is_flag=True, help="Write what HAProxy needs to start, and end.")
@@ -148,7 +95,7 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
     if given["master_socket"] and given["reload_command"]:
         raise click.UsageError("--master-socket and --reload-command exclude each other")
     if given["socket"] is None and not prepare:
-        raise click.UsageError(f"Missing option '--socket' (or {_variable('socket')}).")
+        raise click.UsageError(f"Missing option '--socket' (or {_option.variable('socket')}).")
     try:
         files = HaproxyFiles(given["directory"], _rules(settings))
     except ValueError as error:
@@ -214,17 +161,13 @@ def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # no
 def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:
     """The common settings, checked as the forward-auth service's are."""
     denylist, file = given["denylist"], given["denylist_file"]
-    denylist = denylist_url(context, denylist, file, variable=_variable("denylist"))
+    denylist = denylist_url(context, denylist, file, variable=_option.variable("denylist"))
     names = (
         *("issuer", "audience", "namespace", "max_staleness", "heartbeat_interval", "leeway"),
         *("max_lifetime", "most_entries", "issuer_ca", "plain_issuer", "json"),
     )
     settings = ServiceSettings(denylist=denylist, **{name: given[name] for name in names})
-    try:
-        settings.check()
-    except BadSetting as error:
-        name = error.name
-        raise click.BadParameter(str(error), param_hint=f"'--{name}' ({_variable(name)})") from None
+    _option.check(settings)
     configure_service_log(as_json=settings.json)
     return settings
 

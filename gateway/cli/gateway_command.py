@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import click
 
 from keys.memory import forbid_dumps
 from revocation import (
-    DEFAULT_HEARTBEAT_INTERVAL,
-    DEFAULT_MAX_STALENESS,
-    MOST_ENTRIES,
     StalePolicy,
 )
-from tokens import DEFAULT_LEEWAY
 
 from ..forward_auth import LogRequests
 from ..service_log import configure_service_log
-from ..service_settings import BadSetting, ServiceSettings, is_loopback
+from ..service_settings import ServiceSettings, is_loopback
 from ..serving import CannotListen, serve
-from ..verifier import DEFAULT_MAX_LIFETIME
 from .denylist_option import denylist_url
+from .service_options import READABLE, ServiceOptions
 
 log = logging.getLogger("gatepass.gateway")
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-VARIABLES = "GATEPASS_GATEWAY_"
-
-
-def _variable(name: str) -> str:
-    return VARIABLES + name.upper().replace("-", "_")
-
-
-def _option(name: str, **options: Any) -> Callable[[Command], Command]:
-    """An option that is also an environment variable."""
-    return click.option(f"--{name}", envvar=_variable(name), show_envvar=True, **options)
+_option = ServiceOptions("GATEPASS_GATEWAY_")
 
 
 @click.command(
@@ -47,15 +31,11 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     " GATEPASS_GATEWAY_DENYLIST or --denylist-file. Exit codes: 0 stopped, 1 cannot listen,"
     " 2 wrong usage or setting.",
 )
-@_option("issuer", required=True, metavar="URL", help="The issuer, as `iss` of its tokens says.")
-@_option("audience", required=True, help="The API that the tokens are for.")
-@_option("denylist", metavar="URL", help="The denylist to follow; without a password here.")
-@_option(
-    "denylist-file",
-    type=click.File(),
-    help="A file whose first line is the denylist's URL; with a password in it, mode 0640 at most.",
-)
-@_option("namespace", default="gatepass", show_default=True, help="Prefix of every Redis key.")
+@_option("issuer", help="The issuer, as `iss` of its tokens says.")
+@_option("audience")
+@_option("denylist")
+@_option("denylist-file")
+@_option("namespace")
 @_option("host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_option(
     "port",
@@ -76,13 +56,7 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     help="Where the workers keep their one copy of the denylist, in a private directory.  [default:"
     " in memory, gone with the service]",
 )
-@_option(
-    "most-entries",
-    default=MOST_ENTRIES,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Entries of the denylist that the copy takes in; with more it ages.",
-)
+@_option("most-entries")
 @_option(
     "policy",
     default=StalePolicy.CLOSED.value,
@@ -91,53 +65,23 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     help="While the copy of the denylist is too old: refuse with 503, ask the denylist for each"
     " token, or go by the copy. A route may say otherwise.",
 )
-@_option(
-    "max-staleness",
-    default=DEFAULT_MAX_STALENESS,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True, max=3600),
-    help="Seconds after which a copy of the denylist is too old.",
-)
-@_option(
-    "heartbeat-interval",
-    default=DEFAULT_HEARTBEAT_INTERVAL,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True, max=3600),
-    help="The issuer's, in seconds.",
-)
-@_option(
-    "leeway",
-    default=DEFAULT_LEEWAY,
-    show_default=True,
-    type=click.IntRange(0, 60),
-    help="Clock skew that is forgiven, in seconds.",
-)
-@_option(
-    "max-lifetime",
-    default=DEFAULT_MAX_LIFETIME,
-    show_default=True,
-    type=click.IntRange(1, 86_400),
-    help="The longest life of a token that is accepted, in seconds.",
-)
-@_option(
-    "issuer-ca",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Authorities that may vouch for the issuer (PEM), instead of the system's.",
-)
-@_option("plain-issuer", is_flag=True, help="Take keys over plain http from another machine.")
+@_option("max-staleness", help="Seconds after which a copy of the denylist is too old.")
+@_option("heartbeat-interval")
+@_option("leeway")
+@_option("max-lifetime")
+@_option("issuer-ca")
+@_option("plain-issuer")
 @_option(
     "recipients",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READABLE,
     help="Own private keys for sealed tokens: a JWK set.",
 )
 @_option(
     "tls-certificate",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READABLE,
     help="Serve https with this PEM chain.",
 )
-@_option(
-    "tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM)."
-)
+@_option("tls-key", type=READABLE, help="Its key (PEM).")
 @_option(
     "graceful-timeout",
     default=10,
@@ -163,7 +107,7 @@ def _option(name: str, **options: Any) -> Callable[[Command], Command]:
     is_flag=True,
     help="The gateway sets X-Request-Id itself, so take it; else each request gets one here.",
 )
-@_option("json", is_flag=True, help="Print the first line and the log as JSON objects.")
+@_option("json")
 @click.pass_context
 def gateway(
     context: click.Context, /, denylist: str | None, denylist_file: IO[str] | None, **given: Any
@@ -176,15 +120,11 @@ def gateway(
     Prometheus. The first line on
     standard output is its address. SIGTERM or Ctrl-C finishes the requests under way.
     """
-    denylist = denylist_url(context, denylist, denylist_file, variable=_variable("denylist"))
+    denylist = denylist_url(context, denylist, denylist_file, variable=_option.variable("denylist"))
     given["policy"] = StalePolicy(given["policy"])
     given["log_requests"] = LogRequests(given["log_requests"])
     settings = ServiceSettings(denylist=denylist, **given)
-    try:
-        settings.check()
-    except BadSetting as error:
-        name = error.name
-        raise click.BadParameter(str(error), param_hint=f"'--{name}' ({_variable(name)})") from None
+    _option.check(settings)
     configure_service_log(as_json=settings.json)
     forbid_dumps()  # of `recipients`, and of the tokens that pass
     local = settings.socket is not None or is_loopback(settings.host)

@@ -8,6 +8,9 @@ from .cookies import TRANSPORTS
 from .openapi_parts import REFUSALS, Node, answer, json_content, line, members, or_null, ref, text
 
 BEARER: Node = {"bearer": []}
+BASIC: Node = {"clientSecretBasic": []}
+OPEN: Node = {}
+"""Nothing has to be proven."""
 OF_A_BODY = ("400", "411", "413", "415")
 """Refusals of a body."""
 

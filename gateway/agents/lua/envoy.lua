@@ -4,7 +4,6 @@
 
 local bit = require("bit")
 
-local MOST_DIGESTS = 8192
 local REOPEN = 0.25
 local ALGORITHMS = {ES256 = true, RS256 = true, PS256 = true, EdDSA = true}
 local MAX_TOKEN, MAX_HEADER = 8192, 1024
@@ -26,26 +25,17 @@ local function decoded(id)
   return table.concat(octets)
 end
 
+local function as_it_is(raw) return raw end
+
 local replica = nil
 local next_open = 0
-local keyed, digests, kept = {}, {}, 0
-
-local function name_level(kind, name, salt)
-  local at = kind .. salt .. name
-  local id = digests[at]
-  if not id then
-    local start = kind .. salt
-    keyed[start] = keyed[start] or blake2b.keyed(salt, kind)
-    id = blake2b.digest(keyed[start], name)
-    if kept >= MOST_DIGESTS then digests, kept = {}, 0 end
-    digests[at], kept = id, kept + 1
-  end
-  return packed.level_of(replica, kind, id)
-end
+local id_of = digests.remembered(blake2b, as_it_is)
 
 local copy = {
   id_level = function(kind, id) return packed.level_of(replica, kind, decoded(id)) end,
-  name_level = name_level,
+  name_level = function(kind, name, salt)
+    return packed.level_of(replica, kind, id_of(kind, name, salt))
+  end,
 }
 
 local function open_again(now)
@@ -65,7 +55,7 @@ local function look(now)
   local trusted = age and age > -1 and age + settings.heartbeat_interval <= settings.max_staleness
   if not trusted then open_again(now) end
   if not packed.read_header(replica) then return false, false end
-  if copy.salts ~= replica.salts then keyed, digests, kept = {}, {}, 0 end
+  if copy.salts ~= replica.salts then id_of = digests.remembered(blake2b, as_it_is) end
   copy.salts, copy.watermark = replica.salts, replica.watermark
   return #copy.salts > 0, trusted
 end

@@ -5,7 +5,7 @@
 
 local PROTOCOL = 1
 local MAX_TOKEN, MAX_HEADER, MAX_SIGNATURE = 8192, 1024, 700
-local MOST_HEADERS, MOST_DIGESTS = 64, 8192
+local MOST_HEADERS = 64
 -- Format, the moment as of which the copy is complete, the latest expiry that was dropped, watermark,
 -- salts in hexadecimal.
 local STATE = "^(%d+)/([^/]+)/(%d+)/(-?%d+)/(%x[%x,]*)$"
@@ -61,23 +61,14 @@ local function level(kind, id)
   return math.tointeger(tonumber(found:match("^(%d+)/"))) or math.maxinteger
 end
 
-local keyed, digests, kept = {}, {}, 0
+local id_of = digests.remembered(blake2b, spelled)
 
--- The level of a record whose identifier is a keyed digest; the same names come again and again.
-local function name_level(kind, name, salt)
-  local at = kind .. salt .. name
-  local id = digests[at]
-  if not id then
-    local start = kind .. salt
-    keyed[start] = keyed[start] or blake2b.keyed(salt, kind)
-    id = spelled(blake2b.digest(keyed[start], name))
-    if kept >= MOST_DIGESTS then digests, kept = {}, 0 end
-    digests[at], kept = id, kept + 1
-  end
-  return level(kind, id)
-end
-
-local copy = {id_level = level, name_level = name_level, salts = {}, watermark = -1}
+local copy = {
+  id_level = level,
+  name_level = function(kind, name, salt) return level(kind, id_of(kind, name, salt)) end,
+  salts = {},
+  watermark = -1,
+}
 local seen, fresh_at, dropped = nil, nil, nil
 
 -- Takes in what the agent says of the copy.
@@ -93,7 +84,7 @@ local function read_state()
   end
   copy.salts, copy.watermark = salts, tonumber(mark)
   fresh_at, dropped = tonumber(fresh), tonumber(latest)
-  keyed, digests, kept = {}, {}, 0
+  id_of = digests.remembered(blake2b, spelled)
 end
 
 -- Whether the copy may be gone by. A wall clock behind an expiry that was dropped has been set
