@@ -15,6 +15,7 @@ from pathlib import Path
 from joserfc.errors import SecurityWarning
 
 from . import (
+    audit_cost,
     encryption,
     forward_auth,
     refresh_http,
@@ -52,6 +53,10 @@ GROUPS: dict[str, tuple[str, Callable[[Lab], Iterator[Row]]]] = {
     refresh_http.REFRESH_HTTP: (
         "refresh through HTTP, beside flask-jwt-extended",
         refresh_http.refresh_http,
+    ),
+    audit_cost.AUDIT: (
+        "refresh with the audit log, beside the same without",
+        audit_cost.audit,
     ),
     forward_auth.FORWARD_AUTH: (
         "the forward-auth service, beside a bare ASGI application",
