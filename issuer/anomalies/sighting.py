@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..audit import Event, EventKind, Outcome
+from ..audit.refusals import others
 from ..networks import network_of
 from .agents import family_of
 
@@ -45,9 +46,8 @@ class Sighting:
 
     @property
     def more(self) -> int:
-        """How many others of its kind it stands for (`issuer.audit.refusals`)."""
-        more = self.event.details.get("more", 0)
-        return more if isinstance(more, int) and more > 0 else 0
+        """How many others of its kind it stands for."""
+        return others(self.event)
 
     @property
     def failed(self) -> bool:

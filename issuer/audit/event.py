@@ -20,7 +20,7 @@ class EventKind(StrEnum):
     LIMIT_LIFTED = "limit_lifted"
     """An administrator let an account, or an address, be tried again at once."""
     CLIENT_REFUSED = "client_refused"
-    """A relying party or gateway did not prove who it is."""
+    """A relying party or gateway did not prove who it is, or may not log anybody in."""
     SESSION_STARTED = "session_started"
     SESSION_REFRESHED = "session_refreshed"
     REFRESH_REFUSED = "refresh_refused"
@@ -34,7 +34,8 @@ class EventKind(StrEnum):
     """A token, key, client or person's older tokens went on the denylist."""
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an event
     PASSWORD_REFUSED = "password_refused"  # noqa: S105 - the name of an event
-    """The current password, asked for before a change or an elevation, was wrong."""
+    """The current password, asked for before a change or an elevation, or the token of a reset, was
+    wrong."""
     PASSWORD_RESET_SENT = "password_reset_sent"  # noqa: S105 - the name of an event
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of an event
     FACTOR_ADDED = "factor_added"
@@ -49,6 +50,8 @@ class EventKind(StrEnum):
     KEY_CHANGED = "key_changed"
     CLIENT_DISABLED = "client_disabled"
     CLIENT_ENABLED = "client_enabled"
+    OPERATED = "operated"
+    """An operator's command that leaves no event of another kind; `why` names it."""
     ANOMALY = "anomaly"
     AUDIT_READ = "audit_read"
     """Somebody searched or exported the audit log."""

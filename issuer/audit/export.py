@@ -76,10 +76,11 @@ def comma_separated(events: Iterable[Recorded]) -> Iterator[str]:
 
 
 def _harmless(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "replace").decode("utf-8")  # no half of a character
     # A user agent is whatever the caller sends (OWASP: CSV injection).
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _csv_line(values: Iterable[Any]) -> str:

@@ -92,6 +92,10 @@ class Keeper:
         except Exception as error:
             log.info("audit_lease_kept", error=type(error).__name__)
 
+    def is_at_work(self) -> bool:
+        """Whether some process keeps the log now. Raises `DatabaseUnavailable`."""
+        return self._place.is_held()
+
     def keep(self) -> None:
         """Do what is due. Raises what the stores raise."""
         now = self._clock()

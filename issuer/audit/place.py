@@ -17,6 +17,7 @@ from .log import read_head
 
 LEASE = 15
 """Seconds; issuers' clocks may differ by a few."""
+_TOO_LONG = 4 * LEASE
 
 
 class Place:
@@ -60,7 +61,7 @@ class Place:
                         audit_places.c.holder == self._holder,
                         audit_places.c.held_until < now,
                         # A clock that was far ahead must not hold it for hours.
-                        audit_places.c.held_until > now + 4 * LEASE,
+                        audit_places.c.held_until > now + _TOO_LONG,
                     ),
                 )
                 .values(holder=self._holder, held_until=now + LEASE)
@@ -69,6 +70,13 @@ class Place:
             self._reached = None  # somebody else may have had it meanwhile
         self._held_until = now + LEASE if taken.rowcount else 0
         return bool(taken.rowcount)
+
+    def is_held(self) -> bool:
+        """Whether this process or another one has the lease."""
+        now = int(self._clock())
+        query = sa.select(audit_places.c.held_until).where(audit_places.c.name == self.name)
+        with reading(self._engine) as connection:
+            return now <= (connection.scalar(query) or 0) <= now + _TOO_LONG
 
     def release(self) -> None:
         """Let another process follow at once."""

@@ -11,6 +11,7 @@ from .event import Event, event_id
 EACH = 30
 """Refusals of one kind and one network that are written down each, in a minute and a process."""
 MINUTE = 60.0
+_MORE = "more"
 _MOST_KEYS = 1_000
 """Kinds and networks in a minute: an IPv6 /40 has 65,536 of our networks, and must fill no disk."""
 
@@ -20,6 +21,12 @@ class _Count:
     begun: float
     seen: int
     last: Event
+
+
+def others(event: Event) -> int:
+    """How many refusals an event stands for beside its own."""
+    more = event.details.get(_MORE, 0)
+    return more if isinstance(more, int) and more > 0 else 0
 
 
 class Refusals:
@@ -56,7 +63,7 @@ class Refusals:
         return [
             replace(
                 count.last,
-                details={**count.last.details, "more": count.seen - EACH},
+                details={**count.last.details, _MORE: count.seen - EACH - 1},
                 id=event_id(),
             )
             for count in counts

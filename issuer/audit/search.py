@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Wanted:
     since: float | None = None
     until: float | None = None
     text: str = ""
-    """Anywhere in the event, as it is stored."""
+    """Anywhere in the event; letters that are not ASCII as they were written."""
     before: int | None = None
     """Only events before this place: the next page."""
 
@@ -63,7 +64,10 @@ class Wanted:
         if self.until is not None:
             found.append(columns.time < int(self.until * 1000))
         if self.text:
-            found.append(columns.body.icontains(self.text, autoescape=True))
+            # As it is written there: JSON escapes quotes, and what is not ASCII.
+            escaped = json.dumps(self.text)[1:-1]
+            texts = (columns.body.icontains(text, autoescape=True) for text in (self.text, escaped))
+            found.append(sa.or_(*texts))
         if self.before is not None:
             found.append(columns.seq < self.before)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
@@ -23,6 +24,9 @@ from .outbox import happened
 from .recorder import Recorder
 from .redaction import Redaction
 from .settings import AuditSettings
+
+_LOOK = 0.05
+"""Seconds between two looks whether issuers have emptied the outbox."""
 
 
 def chain_keys(settings: AuditSettings, secret: str | None) -> ChainKeys:
@@ -101,6 +105,16 @@ class Audit:
         """Bring what is known into the log now. Raises `DatabaseUnavailable`."""
         self._recorder.flush()
 
+    def gather(self, patience: float = 3.0) -> None:
+        """The same for a command: while issuers run they do it, and their logs have the lines, too.
+
+        Waits for them for `patience` seconds. Raises `DatabaseUnavailable`.
+        """
+        deadline = time.monotonic() + patience
+        while self.log.is_waiting() and self._keeper.is_at_work() and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+        self.flush()
+
     def account(self, username: str) -> str:
         """What stands for a name that somebody typed: it may be a password (ASVS 16.2.5)."""
         return self.keys.current.pseudonym("account", username)
@@ -118,7 +132,7 @@ class Audit:
         log meanwhile stays. `account` is the pseudonym under which failed logins with the name are
         written down, or empty. Raises `NotFollowed`, with nothing erased, after `patience` seconds.
         """
-        self.flush()
+        self.gather()
         until = self.log.head().seq
         for follower in self._followers:
             follower.catch_up(until, patience)

@@ -369,5 +369,6 @@ def journal() -> None:
 @command_options
 def journal_complete(cli: Cli) -> None:
     """Push what was journalled but has not reached the denylist; the issuer does so by itself."""
+    cli.operated("journal_complete")
     completed = cli.services().revoker.complete_undone()
     cli.emit({"completed": completed}, f"completed {completed} revocations")

@@ -149,7 +149,8 @@ def audit_verify(cli: Cli, expected: tuple[int, str] | None) -> None:
     that was cut off at its end.
     """
     services = cli.services()
-    services.audit.flush()
+    _note_reading(services, "verify", {})
+    services.audit.gather()
     found = _verified(cli, services, expected)
     result = {
         "intact": found.intact,
@@ -201,7 +202,7 @@ def _verified(cli: Cli, services: Services, expected: tuple[int, str] | None) ->
 def audit_search(cli: Cli, limit: int, **given: Any) -> None:
     """Find events, the newest first."""
     services = cli.services()
-    services.audit.flush()
+    services.audit.gather()
     found = search(services.engine, _wanted(services, **given), limit=limit)
     _note_reading(services, "search", given)
     if cli.as_json:
@@ -246,7 +247,7 @@ def _row(recorded: Recorded, names: dict[str, str]) -> dict[str, Any]:
 def audit_export(cli: Cli, form: str, output: IO[str], **given: Any) -> None:
     """Write every event that fits, the oldest first: JSON lines, CSV, or syslog (RFC 5424)."""
     services = cli.services()
-    services.audit.flush()
+    services.audit.gather()
     _note_reading(services, f"export {form}", given)
     written = _write(output, FORMATS[form], every(services.engine, _wanted(services, **given)))
     if output.name not in {"-", "<stdout>"}:
@@ -307,7 +308,7 @@ _MOST_NOTIFICATIONS = 10_000
 def person_export(cli: Cli, username: str | None, sub: str | None, output: IO[str]) -> None:
     """Write one JSON object: the account, factors, sessions, notifications, and every event."""
     services = cli.services()
-    services.audit.flush()
+    services.audit.gather()
     sub, pseudonym = _person(services, username, sub)
     account = services.accounts.by_id(sub)
     wanted = Wanted(sub=sub, account=pseudonym or None)

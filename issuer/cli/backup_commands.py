@@ -33,6 +33,7 @@ def backup(cli: Cli, file: Path, force: bool) -> None:  # noqa: FBT001
     settings = cli.settings()
     engine = open_engine(settings.database_url)
     now = int(time.time())
+    cli.operated("backup")
     try:
         with _shown("backup") as progress, _refusals():
             counts = write_backup(
@@ -90,6 +91,8 @@ def restore_backup(
                 without_redis=without_redis or _in_memory(settings),
                 progress=progress,
             )
+    # Into the log as it is now: whatever was written before is gone with the rest.
+    cli.operated("restore", in_place=in_place)
     if report.watermark is not None:
         # Whoever logs in from now on gets tokens that are good.
         time.sleep(max(0.0, report.watermark + 1 - time.time()))

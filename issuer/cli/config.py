@@ -108,4 +108,5 @@ def migrate(cli: Cli) -> None:
     engine = open_engine(cli.settings().database_url)
     migrate_schema(engine)
     engine.dispose()
+    cli.operated("migrate")
     cli.emit({"migrated": True}, "the schema is up to date")

@@ -71,6 +71,7 @@ def keys_rotate(cli: Cli, early: bool) -> None:  # noqa: FBT001
         # The shortest period that the policy allows makes a signing key's time come now.
         policy = replace(policy, signing_period=policy.lead + 1)
     before = store.load()
+    cli.operated("keys_rotate", early=early)
     ring = store.update(
         lambda ring: key_ring.rotate(ring, int(time.time()), policy, key_maker(store))
     )
@@ -100,6 +101,8 @@ def keys_orphans(cli: Cli, destroy: bool) -> None:  # noqa: FBT001
     token = open_token(settings)
     if token is None:
         raise NotFound("no PKCS#11 token is set: the signing keys lie in the ring")
+    if destroy:
+        cli.operated("keys_orphans_destroy")
     orphans: set[str] = set()
 
     def look(ring: key_ring.KeyRing) -> key_ring.KeyRing:

@@ -67,6 +67,7 @@ def notifications_retry(
     """Have deliveries tried now, and for their whole time again: those of IDS, or --all."""
     if bool(ids) == everything:
         raise click.UsageError("give IDS or --all")
+    cli.operated("notifications_retry", ids=list(ids), target=target)
     retried = cli.services().notifications.queue.retry(ids or None, target=target)
     if ids and not retried:
         raise NotFound("there is no such delivery, or it is done")

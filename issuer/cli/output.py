@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -22,8 +23,11 @@ from keys import HsmUnavailable, KeyRingError
 from revocation import RevocationError
 
 from ..accounts.account import AccountError, HashingBusy, UnknownAccount
+from ..audit import EventKind
 from ..audit.origin import Origin, coming_from
+from ..audit.outbox import happened, pend
 from ..database import DatabaseUnavailable, SchemaMismatch, open_engine, require_schema
+from ..database.engine import writing
 from ..embedded_redis import EmbeddedRedisError
 from ..errors import OAuthError
 from ..families import FamilyUnavailable
@@ -82,6 +86,23 @@ class Cli:
         services = build_services(settings)
         click.get_current_context().call_on_close(services.stop)
         return services
+
+    def operated(self, why: str, **details: Any) -> None:
+        """Write down that a command is carried out, before it is: what nobody can write down is
+        not done. A database that has no such log yet has none of it.
+
+        Raises `DatabaseUnavailable`.
+        """
+        engine = open_engine(self.settings().database_url)
+        try:
+            require_schema(engine)
+            with writing(engine) as connection:
+                event = happened(EventKind.OPERATED, time.time(), why=why, details=details)
+                pend(connection, event)
+        except SchemaMismatch:
+            return
+        finally:
+            engine.dispose()
 
     def emit(self, result: dict[str, Any], text: str) -> None:
         """Print a result: one JSON object, or a line for a person."""

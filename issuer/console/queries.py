@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..audit import EventKind, Outcome
+from ..audit import Event, EventKind, Outcome
+from ..audit.refusals import others
 from ..database.engine import reading
 from ..database.tables import accounts, audit_log, audit_sessions, journal
 
@@ -156,18 +159,26 @@ def trouble(engine: sa.Engine, since: int, until: int, step: int) -> Mapping[tup
     """How many events of trouble there were, by the beginning of each step and by their kind."""
     # As a literal: PostgreSQL takes two parameters for two different ones.
     bucket = (audit_log.c.time // sa.literal_column(str(step * 1000), sa.BigInteger)).label("begun")
-    query = (
+    wanted = (
+        audit_log.c.time >= since * 1000,
+        audit_log.c.time < until * 1000,
+        audit_log.c.kind.in_([*FAILURES, *BLOCKS, *ALARMS]),
+        sa.or_(audit_log.c.kind != EventKind.LOGIN, audit_log.c.outcome == Outcome.FAILURE),
+    )
+    counted = (
         sa.select(bucket, audit_log.c.kind, sa.func.count())
-        .where(
-            audit_log.c.time >= since * 1000,
-            audit_log.c.time < until * 1000,
-            audit_log.c.kind.in_([*FAILURES, *BLOCKS, *ALARMS]),
-            sa.or_(audit_log.c.kind != EventKind.LOGIN, audit_log.c.outcome == Outcome.FAILURE),
-        )
+        .where(*wanted)
         .group_by(bucket, audit_log.c.kind)
     )
+    # An event of a flood stands for the rest of its minute, too (`issuer.audit.refusals`).
+    sums = sa.select(bucket, audit_log.c.kind, audit_log.c.body).where(
+        *wanted, audit_log.c.body.contains('"more":', autoescape=True)
+    )
+    found = Counter[tuple[int, str]]()
     with reading(engine) as connection:
-        return {
-            (int(begun) * step, str(kind)): count
-            for begun, kind, count in connection.execute(query)
-        }
+        for begun, kind, count in connection.execute(counted):
+            found[int(begun) * step, str(kind)] += count
+        for begun, kind, body in connection.execute(sums):
+            with suppress(ValueError):
+                found[int(begun) * step, str(kind)] += others(Event.from_json(body))
+    return found

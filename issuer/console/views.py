@@ -149,11 +149,8 @@ def audit() -> str:
     except ValueError as error:
         problem = str(error)
     asked = {name: value for name, value in given.items() if name in _FIELDS}
-    if asked or "before" in given:
-        # Which fields, not what was in them: names and addresses are not copied once more.
-        parts.audit.record(
-            parts.audit.happened(EventKind.AUDIT_READ, details={"by": sorted(asked)})
-        )
+    # Which fields, not what was in them: names and addresses are not copied once more.
+    parts.audit.record(parts.audit.happened(EventKind.AUDIT_READ, details={"by": sorted(asked)}))
     found = [] if problem else search(parts.engine, wanted, limit=queries.PAGE)
     subs = {logged.event.sub for logged in found if logged.event.sub}
     further = None

@@ -7,11 +7,14 @@ password without its code makes up for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..accounts import Account, normalise_username
 from ..audit import EventKind, Outcome
+from ..limits.errors import TooManyRequests
 from .factor import NOTHING, FactorRefused, FactorRequired, GivenFactor
 
 if TYPE_CHECKING:
@@ -62,7 +65,10 @@ def prove(
     A session that was begun with a factor, as `session_amr` says, needs none again where that is
     enough. Raises as `prove_by_name`.
     """
-    with services.limits.passwords.attempt(normalise_username(account.username), address):
+    with (
+        _told_of_limits(services, account),
+        services.limits.passwords.attempt(normalise_username(account.username), address),
+    ):
         services.accounts.verify(account, password, address)
         if "mfa" in session_amr and not given and services.factors.of(account.id):
             return session_amr
@@ -75,6 +81,16 @@ def prove(
             raise
 
 
+@contextmanager
+def _told_of_limits(services: Services, account: Account) -> Iterator[None]:
+    try:
+        yield
+    except TooManyRequests:
+        # As at a login: its owner is told, too.
+        _refused(services, account, "too_many", EventKind.LOGIN_LIMITED)
+        raise
+
+
 def _methods(services: Services, account: Account, given: GivenFactor) -> tuple[str, ...]:
     try:
         return (*PASSWORD_METHODS, *services.factors.check(account.id, given))
@@ -83,9 +99,9 @@ def _methods(services: Services, account: Account, given: GivenFactor) -> tuple[
         raise
 
 
-def _refused(services: Services, account: Account, why: str) -> None:
+def _refused(
+    services: Services, account: Account, why: str, kind: EventKind = EventKind.FACTOR_REFUSED
+) -> None:
     services.audit.refused(
-        services.audit.happened(
-            EventKind.FACTOR_REFUSED, outcome=Outcome.FAILURE, why=why, sub=account.id
-        )
+        services.audit.happened(kind, outcome=Outcome.FAILURE, why=why, sub=account.id)
     )

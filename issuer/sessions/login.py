@@ -49,9 +49,7 @@ def login(
     where nobody knows it. Raises `OAuthError`, `FactorRequired` and `TooManyRequests`.
     """
     instant = services.clock()
-    require_client(services, client_id, proven_client)
-    if services.clients.is_disabled(client_id):
-        raise OAuthError(400, "unauthorized_client", "the client is disabled")
+    _require_good_client(services, username, client_id, proven_client)
     try:
         proved = prove_by_name(services, username, password=password, given=given, address=address)
     except TooManyRequests:
@@ -108,6 +106,19 @@ def _refused(services: Services, kind: EventKind, why: str, username: str, clien
         details={"account": services.audit.account(name)},
     )
     services.audit.refused(event, with_account)
+
+
+def _require_good_client(
+    services: Services, username: str, client_id: str, proven_client: str | None
+) -> None:
+    try:
+        require_client(services, client_id, proven_client)
+    except OAuthError as error:
+        _refused(services, EventKind.CLIENT_REFUSED, error.error, username, client_id)
+        raise
+    if services.clients.is_disabled(client_id):
+        _refused(services, EventKind.CLIENT_REFUSED, "client_disabled", username, client_id)
+        raise OAuthError(400, "unauthorized_client", "the client is disabled")
 
 
 def require_client(services: Services, client_id: str, proven_client: str | None) -> None:

@@ -155,6 +155,11 @@ def reset_password(services: Services, *, token: str, new_password: str, address
             token, new_password, expires=services.revoker.entry_expiry(), source=address
         )
     except InvalidReset:
+        services.audit.refused(
+            services.audit.happened(
+                EventKind.PASSWORD_REFUSED, outcome=Outcome.FAILURE, why="reset_token"
+            )
+        )
         raise invalid_grant("the reset token is not valid any more; ask for a new one") from None
     except PasswordRefused as error:
         raise invalid_request(str(error)) from None

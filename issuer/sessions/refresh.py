@@ -30,6 +30,7 @@ from ..families import (
     Reason as GoneReason,
 )
 from ..journal import Reason
+from ..limits.errors import TooManyRequests
 from ..parties import Client
 from ..policies.events import elevation_ended
 from ..policies.sufficiency import missing_for
@@ -112,7 +113,11 @@ def _refresh(
         log.info("refresh_refused", why=error.code)
         raise invalid_grant("not a refresh token of this issuer") from None
     # Before anything is read: a flood costs little, and changes nothing.
-    services.limits.refreshes.session(claims.sid)
+    try:
+        services.limits.refreshes.session(claims.sid)
+    except TooManyRequests:
+        _refused(services, "limited", claims)
+        raise
     require_client(services, claims.client_id, proven_client)
     client = services.settings.clients[claims.client_id]
     standing = services.accounts.standing(

@@ -46,6 +46,28 @@ def test_reading_the_log_is_told(run: Run, person: Person) -> None:
     assert person.username not in json.dumps(told), "no erasure would find it"
 
 
+def test_what_an_operator_does_is_told(
+    own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], tmp_path: Path
+) -> None:
+    """Each command that leaves no other event leaves one of its own, with who it was; that of a
+    change is a line of the running issuer's log, too."""
+    run = run_on(own_demo)
+    run("keys", "rotate", "--early").done()
+    run("notifications", "retry", "--all").done()
+    run("journal", "complete").done()
+    run("backup", str(tmp_path / "backup.gz")).done()
+    run("migrate").done()
+    found = run("audit", "search", "--event", "operated", "--json").done().json["events"]
+    told = ["migrate", "backup", "journal_complete", "notifications_retry", "keys_rotate"]
+    assert [event["why"] for event in found] == told
+    assert all(event["actor"].startswith("cli:") for event in found)
+    run("audit", "verify").done()
+    (read,) = run("audit", "search", "--text", "verify", "--json").done().json["events"]
+    assert (read["event"], read["why"]) == ("audit_read", "verify")
+    lines = own_demo.process.stderr()
+    assert all(event["id"] in lines for event in found)
+
+
 def test_a_wrong_time_or_kind_is_refused(run: Run) -> None:
     """With what would be right."""
     assert "2h or 7d" in run("audit", "search", "--since", "yesterday").failed(2)

@@ -1,4 +1,5 @@
-"""Many wrong passwords for one account, from networks on which it has never logged in.
+"""Many wrong passwords for one account, from networks on which it has never logged in: at a login,
+and where the current password is asked for, by who has stolen a token, say.
 
 The limits of `issuer.limits` bound the guesses; this tells that there are some. What fails on a
 network of the account's own is its owner's forgetting, and not counted.
@@ -19,7 +20,9 @@ class Guessing:
 
     name: ClassVar[str] = "guessing"
     scope: ClassVar[Scope] = Scope.ACCOUNT
-    kinds: ClassVar[frozenset[EventKind]] = frozenset({EventKind.LOGIN, EventKind.LOGIN_LIMITED})
+    kinds: ClassVar[frozenset[EventKind]] = frozenset(
+        {EventKind.LOGIN, EventKind.LOGIN_LIMITED, EventKind.PASSWORD_REFUSED}
+    )
     lifetime: ClassVar[int] = int(DAY)
     quiet: ClassVar[float] = QUIET
 

@@ -10,6 +10,8 @@ import pytest
 import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, SECRET, USERNAME, IssuerApp, basic
+from harness.limits import limits
+from structlog.testing import capture_logs
 
 from issuer.audit import Event, EventKind, Origin, coming_from
 from issuer.audit.chain import ChainKey
@@ -87,7 +89,8 @@ def test_many_refusals_are_summed_up(issuer: IssuerApp) -> None:
     issuer.clock.advance(61)
     refusals = issuer.services.audit._recorder._refusals
     (more,) = refusals.sums()
-    assert (more.kind, more.details["more"]) == (EventKind.REFRESH_REFUSED, 15)
+    assert more.kind is EventKind.REFRESH_REFUSED
+    assert more.details["more"] == 14, "beside the one that it is"
     assert refusals.sums() == []
 
 
@@ -121,6 +124,39 @@ def test_reuse_is_told_with_the_end_that_it_brings(issuer: IssuerApp) -> None:
     assert said(told_by(issuer, lambda: issuer.refresh(token))) == [
         ("refresh_refused", "failure", "ended")
     ]
+
+
+@pytest.mark.parametrize("path", ["/password", "/elevate"])
+def test_attempts_that_are_turned_away_are_told(issuer: IssuerApp, path: str) -> None:
+    """Not at a login alone, so that the owner hears of it; with whose account it is."""
+    headers = {"Authorization": f"Bearer {issuer.grant()['access_token']}"}
+    body = {"current_password": "wrong"}
+    if path == "/password":
+        body["new_password"] = NEW_PASSWORD
+    answers = [issuer.post(path, body, headers=headers).status_code for _ in range(20)]
+    assert answers[-1] == 429
+    (event,) = told_by(issuer, lambda: issuer.post(path, body, headers=headers))
+    assert said([event]) == [("login_limited", "failure", "too_many")]
+    assert event.sub == issuer.account.id
+
+
+def test_a_flood_of_refreshes_is_told(make_issuer: Callable[..., IssuerApp]) -> None:
+    """With the session whose token it is."""
+    issuer = make_issuer(limits=limits(refreshes_session="2 per minute"))
+    grant = issuer.grant()
+    found = told_by(issuer, lambda: [issuer.refresh(grant["refresh_token"]) for _ in range(3)])
+    assert said(found)[-1] == ("refresh_refused", "failure", "limited")
+    assert found[-1].sid == grant["session"]["sid"]
+
+
+def test_each_event_is_a_line_of_the_issuers_log(issuer: IssuerApp) -> None:
+    """With its place and hash, so that the lines witness what the database says later."""
+    with capture_logs() as lines:
+        (event,) = told_by(issuer, lambda: issuer.refresh("not a token"))
+    (line,) = [line for line in lines if line["event"] == "refresh_refused" and "hash" in line]
+    head = issuer.services.audit.log.head()
+    assert (line["seq"], line["hash"], line["id"]) == (head.seq, head.hash, event.id)
+    assert (line["why"], line["log_level"]) == ("invalid", "info")
 
 
 def test_a_password_change_ends_each_session_by_name(issuer: IssuerApp) -> None:
@@ -168,6 +204,27 @@ OPERATIONS: dict[str, tuple[Callable[[IssuerApp], Any], list[Said]]] = {
             ("password_reset_sent", "success", ""),
             ("revoked", "success", "password_reset"),
             ("password_reset", "success", ""),
+        ],
+    ),
+    "reset with a worthless token": (
+        lambda issuer: issuer.post(
+            "/password/reset", {"token": "x" * 43, "new_password": NEW_PASSWORD}
+        ),
+        [("password_refused", "failure", "reset_token")],
+    ),
+    "login at a client that nobody knows": (
+        lambda issuer: issuer.login(client_id="elsewhere"),
+        [("client_refused", "failure", "invalid_client")],
+    ),
+    "login at a disabled client": (
+        lambda issuer: (
+            issuer.services.clients.disable("demo", watermark=1, expires=1 << 33),
+            issuer.login(client_id="demo"),
+        ),
+        [
+            ("client_disabled", "success", ""),
+            ("revoked", "success", "client"),
+            ("client_refused", "failure", "client_disabled"),
         ],
     ),
     "client with a wrong secret": (

@@ -60,6 +60,13 @@ def test_syslog_messages_are_of_the_rfc(agent: str) -> None:
     assert 'seq="7"' in found["params"]
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_half_a_character_breaks_no_file(form: str) -> None:
+    """Whatever somebody has put into a row, every form can be written as UTF-8."""
+    text = "".join(FORMATS[form]([event("a\ud800b", details={"x": "\ud800"})]))
+    assert "login" in text.encode("utf-8").decode("utf-8")
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome", "severity"),
     [

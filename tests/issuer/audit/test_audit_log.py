@@ -115,7 +115,13 @@ def test_events_are_found_by_what_they_say(
 ) -> None:
     """The newest first; every filter must fit."""
     events = some_events(6)
-    events[5] = replace(events[5], kind=EventKind.REUSE_DETECTED, sid="s" * 22, why="100%_sure")
+    events[5] = replace(
+        events[5],
+        kind=EventKind.REUSE_DETECTED,
+        sid="s" * 22,
+        why="100%_sure",
+        user_agent='"Mozilla" \\ Küche',
+    )
     log.append(events)
 
     def seqs(**wanted: object) -> list[int]:
@@ -126,6 +132,7 @@ def test_events_are_found_by_what_they_say(
     assert seqs(sub="person-1", kinds=(EventKind.LOGIN,)) == [4, 2]
     assert seqs(sid="s" * 22) == seqs(text="100%_SURE") == [6]
     assert seqs(text="%") == [6]
+    assert seqs(text="Küche") == seqs(text='"Mozilla" \\') == seqs(text='"why":"100') == [6]
     assert seqs(since=events[2].time, until=events[4].time) == [4, 3]
     assert seqs(before=3) == [2, 1]
     assert seqs(address="192.0.2.8") == []
