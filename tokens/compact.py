@@ -85,6 +85,14 @@ def _es256(public: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes], None]:
     return verify
 
 
+# X.690 sections 8.3 and 8.9: an integer has a zero in front where its highest bit would read as a
+# sign, and a sequence begins with its length.
+_INTEGER = (b"\x02\x20", b"\x02\x21\x00")
+_SEQUENCE = tuple(
+    tuple(bytes((0x30, 68 + r + s)) + _INTEGER[r] for s in (False, True)) for r in (False, True)
+)
+
+
 def _der(signature: bytes) -> bytes:
     """R and S as the DER that `cryptography` takes."""
     r, s = signature[0], signature[32]
@@ -92,14 +100,8 @@ def _der(signature: bytes) -> bytes:
         # Leading zeros, which DER leaves out: one signature in 128.
         halves = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
         return encode_dss_signature(*halves)
-    # X.690 section 8.3: one zero in front where the highest bit would read as a sign.
-    return b"\x30%c\x02%b%b\x02%b%b" % (
-        68 + (r >> 7) + (s >> 7),
-        b"\x21\x00" if r >> 7 else b"\x20",
-        signature[:32],
-        b"\x21\x00" if s >> 7 else b"\x20",
-        signature[32:],
-    )
+    r, s = r >> 7, s >> 7
+    return b"".join((_SEQUENCE[r][s], signature[:32], _INTEGER[s], signature[32:]))
 
 
 def _eddsa(public: ed25519.Ed25519PublicKey) -> Callable[[bytes, bytes], None]:

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from .claims import ID_FORM, SCOPE_FORM, AccessClaims
 
-_TEXT = r'[^"\\\x00-\x1f]+'
-_NUMBER = "(0|[1-9][0-9]{0,14})"
-_TEXTS = rf'\[(?:"{_TEXT}"(?:,"{_TEXT}")*)?\]'
+# Possessive where what follows cannot begin alike: there is nothing to go back to.
+_TEXT = r'[^"\\\x00-\x1f]++'
+_NUMBER = "(0|[1-9][0-9]{0,14}+)"
+_TEXTS = rf'\[(?:"{_TEXT}"(?:,"{_TEXT}")*+)?\]'
 _PARTIES = rf'"aud":"{_TEXT}","client_id":"{_TEXT}"'
 _RIGHTS = rf'"amr":{_TEXTS},"scope":"{SCOPE_FORM}"(?:,"roles":{_TEXTS})?(?:,"acr":"{_TEXT}")?'
 _USUAL = re.compile(
