@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import queue
 import threading
 from collections.abc import Callable
@@ -13,7 +12,8 @@ import structlog
 
 from .accounts import SqlAccounts
 from .database import DatabaseUnavailable
-from .settings import SettingsError, variable
+from .named_function import named_function
+from .settings import variable
 
 log = structlog.get_logger("gatepass.issuer")
 
@@ -37,14 +37,7 @@ def load_sender(path: str) -> ResetSender | None:
     """The function that `module:function` names; None for an empty path. Raises SettingsError."""
     if not path:
         return None
-    module, _, name = path.partition(":")
-    try:
-        sender = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(f"{variable('reset_sender')} (reset_sender): {error}") from None
-    if not callable(sender):
-        raise SettingsError(f"{variable('reset_sender')} (reset_sender): {path} is not callable")
-    return sender  # type: ignore[no-any-return]
+    return named_function(path, f"{variable('reset_sender')} (reset_sender)")
 
 
 class ResetDesk:

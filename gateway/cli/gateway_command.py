@@ -10,9 +10,7 @@ from typing import IO, Any
 import click
 
 from keys.memory import forbid_dumps
-from revocation import (
-    StalePolicy,
-)
+from revocation import StalePolicy
 
 from ..forward_auth import LogRequests
 from ..service_log import configure_service_log

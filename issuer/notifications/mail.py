@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import smtplib
 import socket
 import threading
@@ -19,8 +18,8 @@ from revocation.reasons import reason_of
 
 from ..accounts import Account
 from ..audit.event import Event, EventKind
+from ..named_function import named_function
 from ..resets import ResetMessage
-from ..settings import SettingsError
 from .delivery import Delivery, NotDelivered, Wanted, named
 from .posting import trust
 from .settings import Email, is_address
@@ -53,14 +52,7 @@ def load_address_of(path: str) -> AddressOf:
     """
     if not path:
         return lambda account: account.username
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(f"notifications.email.address_of: {error}") from None
-    if not callable(found):
-        raise SettingsError(f"notifications.email.address_of: {path} is not callable")
-    return found  # type: ignore[no-any-return]
+    return named_function(path, "notifications.email.address_of")
 
 
 class MailRoute:

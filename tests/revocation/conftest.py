@@ -1,4 +1,4 @@
-"""Every kind of denylist, empty for each test."""
+"""Every kind of denylist, empty for each test, and its HTTP feed with somebody in between."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from harness.denylists import HandClock, Store
-from harness.feed_server import HttpStore
+from harness.feed_between import Between
+from harness.feed_server import HttpStore, serving
 from harness.other_servers import valkey
 from harness.redis_server import RedisServer
+
+from revocation import Denylist
+from revocation.http_denylist import HttpDenylist
+from revocation.memory_denylist import MemoryDenylist
 
 ADDRESSES = {
     "memory": lambda request: "memory://tests",
@@ -61,3 +66,24 @@ def redis_store(request: pytest.FixtureRequest) -> Iterator[Store]:
 def clock() -> HandClock:
     """A clock moved by hand."""
     return HandClock()
+
+
+@pytest.fixture
+def denylist() -> MemoryDenylist:
+    """A ready denylist that an issuer writes to."""
+    made = MemoryDenylist()
+    made.initialise(watermark=0)
+    made.mark_ready()
+    return made
+
+
+@pytest.fixture
+def attacked(denylist: Denylist) -> Iterator[tuple[Between, Denylist, HttpDenylist]]:
+    """A feed behind a proxy that is not to be trusted."""
+    between = Between()
+    with serving(denylist, between=between) as server:
+        feed = server.open()
+        assert isinstance(feed, HttpDenylist)
+        yield between, denylist, feed
+        between.held = False
+        feed.close()
