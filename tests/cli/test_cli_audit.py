@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+from harness.processes import short_directory
 from harness.running_demo import Person, Run, RunningDemo
 
 
@@ -46,12 +49,21 @@ def test_reading_the_log_is_told(run: Run, person: Person) -> None:
     assert person.username not in json.dumps(told), "no erasure would find it"
 
 
+@pytest.fixture
+def talking_demo() -> Iterator[RunningDemo]:
+    """A running demo that logs for a person, what is of interest included."""
+    directory = short_directory("gp-cli-demo-")
+    with RunningDemo(directory / "state", as_json=False) as running:
+        yield running
+    shutil.rmtree(directory)
+
+
 def test_what_an_operator_does_is_told(
-    own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], tmp_path: Path
+    talking_demo: RunningDemo, run_on: Callable[[RunningDemo], Run], tmp_path: Path
 ) -> None:
-    """Each command that leaves no other event leaves one of its own, with who it was; that of a
-    change is a line of the running issuer's log, too."""
-    run = run_on(own_demo)
+    """Each command that leaves no other event leaves one of its own, with who it was; and as a
+    process runs that can say so, each is a line of its log."""
+    run = run_on(talking_demo)
     run("keys", "rotate", "--early").done()
     run("notifications", "retry", "--all").done()
     run("journal", "complete").done()
@@ -64,7 +76,7 @@ def test_what_an_operator_does_is_told(
     run("audit", "verify").done()
     (read,) = run("audit", "search", "--text", "verify", "--json").done().json["events"]
     assert (read["event"], read["why"]) == ("audit_read", "verify")
-    lines = own_demo.process.stderr()
+    lines = talking_demo.process.stderr()
     assert all(event["id"] in lines for event in found)
 
 
