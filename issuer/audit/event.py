@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -121,6 +122,13 @@ class Event:
             raise ValueError("not what an event holds")
         return event
 
+    def whole(self) -> Self:
+        """The same without halves of characters, which nobody could write as UTF-8."""
+        text = self.to_json()
+        if "\\ud" not in text:
+            return self
+        return self.from_json(_ESCAPED.sub(lambda found: r"\ufffd" if found[1] else found[0], text))
+
     def _is_well_formed(self) -> bool:
         return (
             all(isinstance(getattr(self, name), held) for name, held in _HELD.items())
@@ -142,6 +150,8 @@ def _is_shallow(value: object, levels: int) -> bool:
     return True
 
 
+# An escaped backslash, a character of two halves, or a half alone.
+_ESCAPED = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
 LATEST = 253402300799
 """The last second of the year 9999, beyond which no time can be written."""
 _LONGEST_ID = 48

@@ -120,7 +120,7 @@ class AuditLog:
         ended: set[str | None] = set()
         for event in events:
             for one in live_sessions.follow(connection, event, ended):
-                kept = self._treat(one)
+                kept = self._treat(one.whole())
                 seq += 1
                 body, salt = kept.to_json(), random_salt()
                 digest = key.digest(salt, body)

@@ -24,8 +24,9 @@ BATCH = 2000
 _EMPTY: dict[str, Any] = dict.fromkeys(
     column.name
     for column in audit_log.columns
-    if column.name not in {"seq", "digest", "hash", "key"}
+    if column.name not in {"seq", "event_id", "digest", "hash", "key"}
 )
+"""Its id stays, which says nothing: so an event that comes again, out of a draft, is known."""
 _STAYS = (EventKind.REDACTED.value, EventKind.PERSON_ERASED.value)
 """Without these nobody could tell what was taken out."""
 
@@ -89,8 +90,13 @@ class Redaction:
         erased = self._all(
             [sa.or_(*mine), audit_log.c.kind.not_in(_STAYS), audit_log.c.seq <= until], "person"
         )
+        # Sessions go on: were they not known any more, nobody would be told of their ends.
         with writing(self._engine) as connection:
-            connection.execute(sa.delete(audit_sessions).where(audit_sessions.c.sub == sub))
+            connection.execute(
+                sa.update(audit_sessions)
+                .where(audit_sessions.c.sub == sub)
+                .values(address="", user_agent="")
+            )
         return erased
 
     def _all(self, wanted: Sequence[sa.ColumnElement[bool]], why: str) -> int:

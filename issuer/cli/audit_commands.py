@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -28,17 +29,29 @@ from .output import Cli, NotFound, Refused, command_options, session_id
 _AGO = re.compile(r"(\d+)\s*([smhdw])\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NOTED = re.compile(r"(\d+):([0-9a-f]{64})\Z")
+_MOST_SEQ = (1 << 63) - 1
 _PATIENCE = 30.0
 """Seconds for those who follow the log to come up to its end."""
 _PROGRESS_FROM = 20_000
 """Events; fewer are verified in a moment."""
 
 
+def _private(
+    _context: click.Context, _option: click.Parameter, given: IO[str] | None
+) -> IO[str] | None:
+    """Refuse a directory before anything is read; nobody else may read what is written."""
+    if given is not None and given.name != "-" and Path(given.name).is_dir():
+        raise click.BadParameter("is a directory")
+    os.umask(0o077)
+    return given
+
+
 _OUTPUT = click.option(
     "--output",
     type=click.File("w", atomic=True, lazy=True),
+    callback=_private,
     default="-",
-    help="A file in place of standard output.",
+    help="A file in place of standard output, that nobody else may read.",
 )
 
 
@@ -53,13 +66,14 @@ class Moment(click.ParamType[float]):
         if isinstance(value, float):
             return value
         ago = _AGO.match(value)
-        if ago:
-            return time.time() - int(ago[1]) * _UNITS[ago[2]]
         try:
+            if ago:
+                now = datetime.now(UTC)
+                return (now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])).timestamp()
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither ISO 8601 nor a time ago like 2h or 7d", param, ctx)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _noted(
@@ -197,7 +211,7 @@ def _verified(cli: Cli, services: Services, expected: tuple[int, str] | None) ->
     type=click.IntRange(1, 10_000),
     help="No more than this.",
 )
-@click.option("--before", type=click.IntRange(1), help="Before this seq: the next page.")
+@click.option("--before", type=click.IntRange(1, _MOST_SEQ), help="Before this seq: the next page.")
 @command_options
 def audit_search(cli: Cli, limit: int, **given: Any) -> None:
     """Find events, the newest first."""
@@ -287,13 +301,13 @@ def person() -> None:
 
 def _person(services: Services, username: str | None, sub: str | None) -> tuple[str, str]:
     """Account id, and the pseudonym of the name. Raises `NotFound`."""
-    if username is not None:
+    if username is not None and sub is None:
         account = account_of(services, username)
         return account.id, services.audit.account(account.username)
-    if sub is None:
-        raise click.UsageError("give a USERNAME or --sub")
-    known = services.accounts.by_id(sub)
-    return sub, "" if known is None else services.audit.account(known.username)
+    if username is None and sub:
+        known = services.accounts.by_id(sub)
+        return sub, "" if known is None else services.audit.account(known.username)
+    raise click.UsageError("give either a USERNAME or --sub")
 
 
 _MOST_NOTIFICATIONS = 10_000

@@ -159,8 +159,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return " ".join(str(item) for item in value) or "-"
-    return str(value)
+        return " ".join(_cell(item) for item in value) or "-"
+    # A terminal obeys control characters, and some of this is what callers sent (ASVS 1.2).
+    return "".join(one if one.isprintable() else "\ufffd" for one in str(value))
 
 
 def unix_user() -> str:

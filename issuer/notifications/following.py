@@ -56,6 +56,7 @@ class NotificationConsumer:
 
 def _is_for_others(event: Event) -> bool:
     """Whether anybody may be told: of an anomaly, if that is among its rule's responses."""
-    if event.kind is not EventKind.ANOMALY or "response" not in event.details:
+    responses = event.details.get("response")
+    if event.kind is not EventKind.ANOMALY or not isinstance(responses, list):
         return True
-    return "webhook" in event.details["response"]
+    return "webhook" in responses

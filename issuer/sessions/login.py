@@ -91,7 +91,9 @@ def login(
     return started
 
 
-def _refused(services: Services, kind: EventKind, why: str, username: str, client_id: str) -> None:
+def _refused(
+    services: Services, kind: EventKind, why: str, username: str, client_id: str | None
+) -> None:
     name = normalise_username(username)
 
     def with_account(event: Event) -> Event:
@@ -114,7 +116,9 @@ def _require_good_client(
     try:
         require_client(services, client_id, proven_client)
     except OAuthError as error:
-        _refused(services, EventKind.CLIENT_REFUSED, error.error, username, client_id)
+        # An id that is nobody's is whatever somebody sent.
+        known = client_id if services.clients.get(client_id) is not None else None
+        _refused(services, EventKind.CLIENT_REFUSED, error.error, username, known)
         raise
     if services.clients.is_disabled(client_id):
         _refused(services, EventKind.CLIENT_REFUSED, "client_disabled", username, client_id)

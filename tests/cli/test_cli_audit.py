@@ -88,6 +88,21 @@ def test_a_wrong_time_or_kind_is_refused(run: Run) -> None:
     assert "no account" in run("audit", "person", "export", "nobody").refused(3)
 
 
+def test_no_option_ends_in_a_traceback(run: Run, tmp_path: Path) -> None:
+    """Numbers beyond all bounds, a directory for a file, two people at once or none."""
+    far = "9" * 20
+    for since in (f"{far}d", "99999999999999d", f"{far}w"):
+        assert "a time ago" in run("audit", "search", "--since", since).failed(2)
+    assert "range" in run("audit", "search", "--before", far).failed(2)
+    assert "is a directory" in run("audit", "export", "--output", str(tmp_path)).failed(2)
+    for person in (["--sub", ""], ["somebody", "--sub", "another"], []):
+        assert "either" in run("audit", "person", "erase", "--yes", *person).failed(2)
+    assert list(tmp_path.parent.glob(".__atomic*")) == []
+    path = tmp_path / "audit.jsonl"
+    run("audit", "export", "--output", str(path)).done()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_one_log_is_exported_in_three_forms(run: Run, person: Person, tmp_path: Path) -> None:
     """The same events in each, the oldest first."""
     run("users", "roles", person.username, "editor").done()

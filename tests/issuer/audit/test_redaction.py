@@ -56,6 +56,7 @@ def test_an_event_leaves_nothing_of_itself(
         row = connection.execute(sa.select(audit_log).where(audit_log.c.seq == 2)).one()
     assert {name for name, value in row._asdict().items() if value is not None} == {
         "seq",
+        "event_id",
         "digest",
         "hash",
         "key",
@@ -107,6 +108,17 @@ def test_one_person_is_erased(
     assert {event.sub for event in left} == {"person-1", None}
     assert [event.details for event in left if event.sub is None] == [{"account": "b" * 32}] * 2
     assert verify(audit_engine, keys).problems == []
+
+
+def test_what_was_taken_out_does_not_come_back(
+    log: AuditLog, some_events: Callable[..., list[Event]]
+) -> None:
+    """Out of a draft that a process left, or that somebody has put there again."""
+    events = some_events(2)
+    log.append(events)
+    redaction(log, 1).by_person("person-0", "", log.head().seq)
+    assert log.append(events) == []
+    assert kept(log) == [2]
 
 
 def test_a_redaction_that_nobody_wrote_down_shows(

@@ -13,6 +13,7 @@ from issuer.audit import EventKind
 from issuer.audit.following import NotFollowed
 from issuer.audit.place import Place
 from issuer.database.tables import metadata
+from issuer.journal import Reason
 from issuer.notifications.queue import ENDING
 
 pytestmark = stacks.anywhere
@@ -66,8 +67,23 @@ def test_nothing_is_erased_before_another_process_has_followed(issuer: IssuerApp
     assert bodies(issuer) == 0
 
 
+def test_a_session_that_goes_on_ends_before_everybody_s_eyes(issuer: IssuerApp) -> None:
+    """An erasure ends no session, so the log still knows of it."""
+    sid = issuer.grant()["session"]["sid"]
+    issuer.services.audit.erase(issuer.account.id, "", patience=0.0)
+    assert bodies(issuer) == 0
+    issuer.services.revoker.end_session(
+        issuer.account.id, sid, reason=Reason.OPERATOR, absolute_end=int(issuer.clock()) + 100
+    )
+    issuer.services.accounts.set_enabled(issuer.account.id, False, expires=0)
+    issuer.services.audit.flush()
+    ended = [one.event for one in issuer.services.audit.log.after(0, 10_000)]
+    assert [event.sid for event in ended if event.kind is EventKind.SESSION_ENDED] == [sid]
+
+
 STAYS = {
     "accounts": "the account itself",
+    "audit_sessions": "a session that goes on, of whose end somebody has to be told",
     "journal": "what was revoked, until no token can be hit by it",
     "deliveries": "a logout that a relying party has to be told of",
 }
@@ -93,4 +109,6 @@ def test_what_is_left_of_a_person_is_what_the_docs_say(issuer: IssuerApp) -> Non
         if any(word in str(value) for value in row.values() for word in words)
     }
     assert left == set(STAYS)
+    (live,) = issuer.rows("audit_sessions")
+    assert (live["address"], live["user_agent"]) == ("", "")
     assert {row["target"].partition(":")[0] for row in issuer.rows("deliveries")} <= set(ENDING)
