@@ -16,12 +16,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from keys import (
-    HeldKeyStore,
-    KeyRing,
-    generate,
-    rotate,
-)
+from keys import HeldKeyStore, KeyRing, generate, rotate
 from revocation import (
     Denylist,
     DenylistLost,
@@ -35,13 +30,7 @@ from revocation import (
 from .backup import BackupError, BackupFile, Progress, load_rows, no_progress
 from .crash_points import CrashPoint, reach
 from .database import open_engine
-from .database.engine import (
-    current_revision,
-    is_known_revision,
-    reading,
-    upgrade,
-    writing,
-)
+from .database.engine import current_revision, is_known_revision, reading, upgrade, writing
 from .database.tables import (
     accounts,
     audit_sessions,

@@ -10,9 +10,7 @@ from typing import IO, Any
 import click
 
 from keys.memory import forbid_dumps
-from revocation import (
-    StalePolicy,
-)
+from revocation import StalePolicy
 
 from ..service_log import LogRequests, configure_service_log
 from ..service_settings import ServiceSettings, is_loopback

@@ -26,9 +26,7 @@ from ..families import (
     Rotated,
     RotationOutcome,
 )
-from ..families import (
-    Reason as GoneReason,
-)
+from ..families import Reason as GoneReason
 from ..journal import Reason
 from ..parties import Client
 from ..policies.events import elevation_ended

@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 from harness.key_directory import NOW, PASSPHRASE, POLICY, SECRET, ring_file, rotating
 
-from keys import (
-    DirectoryStore,
-    InsecureStore,
-    KeyRing,
-    KeyState,
-    KeyStoreError,
-    generate,
-)
+from keys import DirectoryStore, InsecureStore, KeyRing, KeyState, KeyStoreError, generate
 
 # --- reading back --------------------------------------------------------------------------------
 

@@ -16,14 +16,7 @@ from harness.key_directory import NOW, PASSPHRASE, POLICY, SECRET, b64, ring_fil
 from joserfc import jwe
 from joserfc.jwk import OctKey
 
-from keys import (
-    SEALING_ALGORITHM,
-    DirectoryStore,
-    KeyRing,
-    KeyStoreError,
-    UnreadableRing,
-    generate,
-)
+from keys import SEALING_ALGORITHM, DirectoryStore, KeyRing, KeyStoreError, UnreadableRing, generate
 
 # --- encryption ----------------------------------------------------------------------------------
 

@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness.denylists import (
-    CALLS,
-    HITS,
-    KID,
-    HandClock,
-    Store,
-    Token,
-    contents,
-    feed,
-    in_threads,
-)
+from harness.denylists import CALLS, HITS, KID, HandClock, Store, Token, contents, feed, in_threads
 
 from revocation import (
     NEVER,

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from harness.denylists import (
-    KID,
-    HandClock,
-    Store,
-    Token,
-    contents,
-    feed,
-)
+from harness.denylists import KID, HandClock, Store, Token, contents, feed
 
-from revocation import (
-    NEVER,
-    Entry,
-    Kind,
-)
+from revocation import NEVER, Entry, Kind
 from revocation.entry import unpack
 
 YEAR = 365 * 86_400

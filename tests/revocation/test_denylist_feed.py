@@ -6,18 +6,9 @@ import threading
 from itertools import pairwise
 
 import pytest
-from harness.denylists import (
-    HandClock,
-    Store,
-    contents,
-    start_of,
-)
+from harness.denylists import HandClock, Store, contents, start_of
 
-from revocation import (
-    Entry,
-    FeedGap,
-    Position,
-)
+from revocation import Entry, FeedGap, Position
 from revocation.entry import unpack
 
 

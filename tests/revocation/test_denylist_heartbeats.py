@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from harness.denylists import (
-    HandClock,
-    Store,
-    Token,
-    contents,
-    feed,
-    in_threads,
-)
+from harness.denylists import HandClock, Store, Token, contents, feed, in_threads
 
-from revocation import (
-    DenylistNotReady,
-    DenylistWentBack,
-    Entry,
-    FeedGap,
-    HeartbeatLate,
-    Position,
-)
+from revocation import DenylistNotReady, DenylistWentBack, Entry, FeedGap, HeartbeatLate, Position
 
 
 def test_one_heartbeat_an_interval_whoever_writes_it(store: Store, clock: HandClock) -> None:

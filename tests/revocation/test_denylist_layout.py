@@ -8,24 +8,10 @@ import logging
 import re
 
 import pytest
-from harness.denylists import (
-    BUCKET,
-    FAR_BUCKET,
-    HandClock,
-    Token,
-    contents,
-    feed,
-    strings_in,
-)
+from harness.denylists import BUCKET, FAR_BUCKET, HandClock, Token, contents, feed, strings_in
 from harness.redis_server import RedisServer
 
-from revocation import (
-    Denylist,
-    Entry,
-    Kind,
-    Replica,
-    open_denylist,
-)
+from revocation import Denylist, Entry, Kind, Replica, open_denylist
 from revocation.entry import to_record
 from revocation.packed_copy import PackedCopy
 from revocation.packed_table import size_of

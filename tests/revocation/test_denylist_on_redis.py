@@ -13,16 +13,7 @@ import pytest
 import redis
 from harness import denylists
 from harness.certificates import make_certificates
-from harness.denylists import (
-    CALLS,
-    FAR_BUCKET,
-    KID,
-    Store,
-    Token,
-    contents,
-    feed,
-    in_threads,
-)
+from harness.denylists import CALLS, FAR_BUCKET, KID, Store, Token, contents, feed, in_threads
 from harness.processes import Process, until
 from harness.redis_server import RedisServer
 

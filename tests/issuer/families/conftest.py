@@ -7,8 +7,10 @@ from contextlib import closing
 from itertools import count
 
 import pytest
+from harness.family_session import Session, StartSession
 from harness.millisecond_clock import MillisecondClock
 from harness.redis_server import RedisServer
+from harness.rotation_machine import DEFAULT
 
 from issuer.families import FamilyStore, RotationRules
 from issuer.families.memory_families import MemoryFamilies
@@ -74,3 +76,13 @@ def _opener(request: pytest.FixtureRequest) -> OpenStore:
     name = "open_redis" if request.param == "redis" else "_open_cluster"
     opened: OpenStore = request.getfixturevalue(name)
     return opened
+
+
+@pytest.fixture
+def start(open_store: OpenStore) -> StartSession:
+    """Starts a session at generation 1."""
+
+    def started(rules: RotationRules = DEFAULT) -> Session:
+        return Session(open_store, rules)
+
+    return started

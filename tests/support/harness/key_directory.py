@@ -6,11 +6,7 @@ import base64
 from collections.abc import Callable
 from pathlib import Path
 
-from keys import (
-    KeyRing,
-    RotationPolicy,
-    rotate,
-)
+from keys import KeyRing, RotationPolicy, rotate
 
 SECRET = bytes(range(32))
 PASSPHRASE = "correct horse battery staple"
