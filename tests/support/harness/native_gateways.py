@@ -30,12 +30,15 @@ class Agent:
         denylist: str,
         *options: str,
         max_staleness: float = MAX_STALENESS,
+        metrics_port: int | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        metrics = () if metrics_port is None else ("--metrics-port", str(metrics_port))
         self._arguments = [
             *("agent", kind, "--json", "--issuer", issuer, "--audience", "api"),
             *("--heartbeat-interval", str(HEARTBEAT_INTERVAL)),
-            *("--max-staleness", str(max_staleness), *options),
+            *("--max-staleness", str(max_staleness), *options, *metrics),
         ]
         self.process = WarmProcess(self._arguments)
         self.process.env = {
@@ -55,6 +58,12 @@ class Agent:
         self.process.start()
         self.process.wait_for_line(r"in_step", timeout=READY_SECONDS)
         return self
+
+    def metrics(self) -> str:
+        """What it tells Prometheus."""
+        answer = ask("GET", self.metrics_url)
+        assert answer.status == 200, answer.content
+        return answer.content.decode()
 
     def prepare(self) -> None:
         """Let it write what the gateway needs to start."""
@@ -199,7 +208,7 @@ def guarded(
     else:
         gateway = Envoy(directory, backend, issuer, threads=threads)
         options = gateway.options
-    agent = Agent(kind, issuer, denylist, *options)
+    agent = Agent(kind, issuer, denylist, *options, metrics_port=free_port())
     agent.prepare()
     with gateway, agent:
         yield gateway, agent
