@@ -21,7 +21,7 @@ from harness.jose_oracle import b64u
 from harness.native_deployment import OUTAGES, PAUSE, Deployment, until_expiry
 from harness.native_gateways import MAX_STALENESS, Haproxy
 from harness.processes import monotonic, until
-from harness.web import Answer
+from harness.web import Answer, ask
 
 from issuer.console.replicas import parse_metrics
 from keys import NoActiveKey
@@ -389,7 +389,10 @@ def test_the_gateway_is_stopped(deployment: Deployment) -> None:
 
 
 def test_its_agent_tells_how_it_stands(deployment: Deployment) -> None:
-    """Prometheus and the console see its staleness, and how late a revocation came."""
+    """Prometheus and the console see its staleness, and how late a revocation came.
+
+    They have the token for it, which an access token is not.
+    """
     token = deployment.token()
     deployment.waits_for(200, token)
     before = parse_metrics(deployment.agent.metrics())
@@ -406,6 +409,8 @@ def test_its_agent_tells_how_it_stands(deployment: Deployment) -> None:
     assert told.entries >= 1
     keys_ready = "gatepass_keys_ready 1.0" in text
     assert keys_ready is isinstance(deployment.gateway, Haproxy)
+    for other in (None, deployment.token()):
+        ask("GET", deployment.agent.metrics_url, token=other).refused(401, "invalid_token")
 
 
 @pytest.mark.parametrize("how", OUTAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "gateways"
 READY_SECONDS = 60.0
 HEARTBEAT_INTERVAL = 0.25
 MAX_STALENESS = 2.0
+METRICS_TOKEN = "what-prometheus-shows-an-agent-e5"
 
 
 class Agent:
@@ -44,6 +46,7 @@ class Agent:
         self.process.env = {
             **clean_environment(),
             "GATEPASS_AGENT_DENYLIST": denylist,
+            "GATEPASS_AGENT_METRICS_TOKEN_SHA256": sha256(METRICS_TOKEN.encode()).hexdigest(),
             **(env or {}),
         }
 
@@ -61,7 +64,7 @@ class Agent:
 
     def metrics(self) -> str:
         """What it tells Prometheus."""
-        answer = ask("GET", self.metrics_url)
+        answer = ask("GET", self.metrics_url, token=METRICS_TOKEN)
         assert answer.status == 200, answer.content
         return answer.content.decode()
 
