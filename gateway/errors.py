@@ -87,7 +87,8 @@ def refusal_of(error: Exception) -> Refusal:
     """
     if isinstance(error, TokenRequired):
         # RFC 6750 section 3: without credentials no error code in the challenge.
-        return _refused("401 Unauthorized", "invalid_token", "a bearer token is required", "Bearer")
+        told = "a bearer token is required"
+        return refused("401 Unauthorized", "invalid_token", told, ("WWW-Authenticate", "Bearer"))
     if isinstance(error, TokenError | TokenRevoked):
         text = _TEXTS.get(type(error), "invalid token")
         return _challenge("401 Unauthorized", "invalid_token", text)
@@ -101,8 +102,18 @@ def refusal_of(error: Exception) -> Refusal:
         max_age = "" if error.max_age is None else str(error.max_age)
         needed = {"acr_values": error.acr, "max_age": max_age, "scope": _words(error.scopes)}
         return _challenge("401 Unauthorized", error.code, str(error), **needed)
-    body = _body("temporarily_unavailable", "revocation cannot be checked just now")
-    return Refusal("503 Service Unavailable", (*_HEADERS, ("Retry-After", "1")), body)
+    told = "revocation cannot be checked just now"
+    return refused("503 Service Unavailable", "temporarily_unavailable", told, ("Retry-After", "1"))
+
+
+def refused(status: str, error: str, text: str, *headers: tuple[str, str]) -> Refusal:
+    """The answer with this error in OAuth's form (RFC 6749 section 5.2)."""
+    body = json.dumps({"error": error, "error_description": text}).encode() + b"\n"
+    return Refusal(
+        status,
+        (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers),
+        body,
+    )
 
 
 _TEXTS: dict[type[Exception], str] = {
@@ -119,15 +130,4 @@ def _challenge(status: str, error: str, text: str, **needed: str) -> Refusal:
     # RFC 6749 section 3.3 leaves no character in a scope that would end the quotes.
     parameters = "".join(f', {name}="{value}"' for name, value in needed.items() if value)
     challenge = f'Bearer error="{error}", error_description="{text}"{parameters}'
-    return _refused(status, error, text, challenge)
-
-
-def _refused(status: str, error: str, text: str, challenge: str) -> Refusal:
-    return Refusal(status, (*_HEADERS, ("WWW-Authenticate", challenge)), _body(error, text))
-
-
-_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-
-
-def _body(error: str, description: str) -> bytes:
-    return json.dumps({"error": error, "error_description": description}).encode() + b"\n"
+    return refused(status, error, text, ("WWW-Authenticate", challenge))

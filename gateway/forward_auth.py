@@ -13,7 +13,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from enum import StrEnum
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,13 @@ from revocation import RevocationError, trace_export
 from tokens import TokenError
 
 from .counts import ALLOWED, ANSWERS, Counts
-from .errors import GatewayError, Refusable, refusal_of
+from .errors import GatewayError, Refusable, Refusal, refusal_of
 from .identity import identity_headers
-from .metrics import CONTENT_TYPE, ServiceMetrics
+from .metrics import CONTENT_TYPE, ServiceMetrics, text_of
 from .metrics_access import MetricsAccess
 from .request_ids import HEADER, RequestIds
 from .requirement import ROOT, UnknownRequirement, requirement_of
-from .service_log import fields, traceparent_of
+from .service_log import LogRequests, fields, traceparent_of
 from .verifier import Verifier
 
 if TYPE_CHECKING:
@@ -42,14 +41,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
-
-
-class LogRequests(StrEnum):
-    """Which decisions are logged."""
-
-    NONE = "none"
-    REFUSED = "refused"
-    ALL = "all"
 
 
 class ForwardAuth:
@@ -151,22 +142,17 @@ class ForwardAuth:
         if self._log_refused:
             told = fields(status=status, code=error.code, traceparent=traceparent_of(trace))
             log.info("refused", extra=told)
-        headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
-        await _send(send, scope, status, [*headers, request_id], refusal.body)
+        await _send(send, scope, status, [*_sent(refusal), request_id], refusal.body)
         return status
 
     async def _tell_metrics(self, scope: Message, send: Send) -> None:
         access = self._metrics_access
         if access.admits(scope.get("client"), scope["headers"]):
-            text = await asyncio.to_thread(self._metrics.text)
+            text = await asyncio.to_thread(text_of, self._metrics)
             await _send(send, scope, 200, [(b"content-type", CONTENT_TYPE), _NO_STORE], text)
-        elif access.needs_token:
-            body = _body("invalid_token", "the metrics' own token is required")
-            challenge = (b"www-authenticate", b"Bearer")
-            await _send(send, scope, 401, [*_JSON, challenge], body)
         else:
-            body = _body("access_denied", "metrics are for this machine, unless there is a token")
-            await _send(send, scope, 403, _JSON, body)
+            refusal = access.refusal
+            await _send(send, scope, int(refusal.status[:3]), _sent(refusal), refusal.body)
 
     async def _tell_readiness(self, scope: Message, send: Send) -> None:
         keys, replica = self._verifier.keys.ready, self._verifier.in_step
@@ -203,6 +189,10 @@ _JSON = [(b"content-type", b"application/json"), _NO_STORE]
 
 def _body(error: str, description: str) -> bytes:
     return json.dumps({"error": error, "error_description": description}).encode() + b"\n"
+
+
+def _sent(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
 
 
 def _word(ready: bool) -> str:  # noqa: FBT001 - a formatter

@@ -1,4 +1,4 @@
-"""What a verifier knows of itself, for Prometheus: a collector for the application's registry.
+"""What a verifier or an agent knows of itself, for Prometheus: collectors for a registry.
 
 Everything is looked up when it is asked for; a check pays nothing.
 """
@@ -6,6 +6,7 @@ Everything is looked up when it is asked for; a check pays nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import (
@@ -16,11 +17,60 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from revocation.latency import Latencies
+
 from .counts import ALLOWED, ANSWERS, Counts
 from .verifier import Verifier
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 """Of the text format of Prometheus."""
+
+
+class WatchedCopy(Protocol):
+    """Of the denylist: a `Replica`, or what an agent keeps elsewhere."""
+
+    @property
+    def latencies(self) -> Latencies | None: ...
+
+    def staleness(self) -> float: ...
+
+    def __len__(self) -> int: ...
+
+
+class WatchedKeys(Protocol):
+    """The issuer's."""
+
+    @property
+    def ready(self) -> bool: ...
+
+
+class Watched(Protocol):
+    """Who keeps a copy in step: a `Verifier`, or an agent, which may have no keys."""
+
+    @property
+    def replica(self) -> WatchedCopy: ...
+
+    @property
+    def keys(self) -> WatchedKeys | None: ...
+
+    @property
+    def in_step(self) -> bool: ...
+
+
+class AgentMetrics(Collector):
+    """What an agent tells, whose gateway itself counts what it has decided."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def describe(self) -> Iterable[Metric]:
+        """As for `VerifierMetrics`."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Latency, and what `_replica_and_keys` tells."""
+        yield from _replica_and_keys(self._watched)
+        yield from _latencies(self._watched)
 
 
 class VerifierMetrics(Collector):
@@ -41,9 +91,7 @@ class VerifierMetrics(Collector):
         for code, number in list(self._verifier.refusals.items()):
             verifications.add_metric([code], number)
         yield verifications
-        latencies = self._verifier.replica.latencies
-        if latencies is not None:
-            yield _latency(latencies.buckets(), latencies.total)
+        yield from _latencies(self._verifier)
 
 
 class ServiceMetrics(Collector):
@@ -77,16 +125,17 @@ class ServiceMetrics(Collector):
         yield durations
         yield _latency(*totals.latencies())
 
-    def text(self) -> bytes:
-        """All of it in the text format of Prometheus."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        return bytes(generate_latest(registry))
+
+def text_of(collector: Collector) -> bytes:
+    """All that it tells, in the text format of Prometheus."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return bytes(generate_latest(registry))
 
 
-def _replica_and_keys(verifier: Verifier) -> Iterator[Metric]:
+def _replica_and_keys(watched: Watched) -> Iterator[Metric]:
     """Staleness and size of the replica, and whether it and the keys may be gone by."""
-    replica = verifier.replica
+    replica, keys = watched.replica, watched.keys
     yield GaugeMetricFamily(
         "gatepass_replica_staleness_seconds",
         "Seconds by which the replica may lag behind, at most; +Inf where nobody knows.",
@@ -95,16 +144,17 @@ def _replica_and_keys(verifier: Verifier) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "gatepass_replica_in_step",
         "Whether the replica is young enough to be gone by.",
-        float(verifier.in_step),
+        float(watched.in_step),
     )
     yield GaugeMetricFamily(
         "gatepass_replica_entries", "Revocations that the replica holds.", float(len(replica))
     )
-    yield GaugeMetricFamily(
-        "gatepass_keys_ready",
-        "Whether there is a copy of the issuer's keys that may be trusted.",
-        float(verifier.keys.ready),
-    )
+    if keys is not None:
+        yield GaugeMetricFamily(
+            "gatepass_keys_ready",
+            "Whether there is a copy of the issuer's keys that may be trusted.",
+            float(keys.ready),
+        )
 
 
 def _verifications() -> CounterMetricFamily:
@@ -113,6 +163,13 @@ def _verifications() -> CounterMetricFamily:
         "Verified requests: allowed, or the code of why not.",
         labels=["outcome"],
     )
+
+
+def _latencies(watched: Watched) -> Iterator[Metric]:
+    """Nothing where another process follows."""
+    latencies = watched.replica.latencies
+    if latencies is not None:
+        yield _latency(latencies.buckets(), latencies.total)
 
 
 def _latency(buckets: Iterable[tuple[float, int]], total: float) -> Metric:

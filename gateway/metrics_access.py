@@ -1,4 +1,4 @@
-"""Who may read a forward-auth service's metrics: whoever has the token, or else this machine."""
+"""Who may read the metrics of a service or an agent: whoever has the token, or this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from .bearer import bearer_token
-from .errors import RequestRefused, TokenRequired
+from .errors import Refusal, RequestRefused, TokenRequired, refused
 
 _FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"}
 
@@ -23,8 +23,17 @@ class MetricsAccess:
         self._token_sha256 = token_sha256
 
     @property
-    def needs_token(self) -> bool:
-        return self._token_sha256 is not None
+    def refusal(self) -> Refusal:
+        """The answer to whoever is not admitted."""
+        if self._token_sha256 is None:
+            told = "metrics are for this machine, unless there is a token"
+            return refused("403 Forbidden", "access_denied", told)
+        return refused(
+            "401 Unauthorized",
+            "invalid_token",
+            "the metrics' own token is required",
+            ("WWW-Authenticate", "Bearer"),
+        )
 
     def admits(
         self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]

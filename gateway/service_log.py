@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import time
+from enum import StrEnum
 from typing import Any
 
 from .request_ids import current
@@ -14,6 +15,14 @@ from .request_ids import current
 # W3C Trace Context section 3.2.2: version, trace-id, parent-id and flags, in lower case.
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _FIELDS = "gatepass"
+
+
+class LogRequests(StrEnum):
+    """Which decisions are logged."""
+
+    NONE = "none"
+    REFUSED = "refused"
+    ALL = "all"
 
 
 class JsonLines(logging.Formatter):

@@ -24,7 +24,7 @@ from revocation import (
 from revocation.follower import require_two_heartbeats
 from tokens import DEFAULT_LEEWAY, InvalidClaim, Recipient
 
-from .forward_auth import LogRequests
+from .service_log import LogRequests
 from .verifier import DEFAULT_MAX_LIFETIME
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}\Z")

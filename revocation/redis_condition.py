@@ -36,6 +36,8 @@ class Condition:
     """Whether it has an append-only file."""
     log_is_sound: bool
     """Whether what it last wrote to that file was written."""
+    log_is_rewritten: bool
+    """Whether its last attempt to make that file smaller came to an end."""
     synchronises: str | None
     """`appendfsync`; only an administrator may read the configuration."""
     replicas: tuple[ReplicaLink, ...]
@@ -60,6 +62,12 @@ def conditions(url: str, *, configured: bool = False) -> list[Condition]:
 def _of(client: Any, configured: bool) -> Condition:  # noqa: FBT001
     info: Mapping[str, Any] = client.info()
     seconds, microseconds = client.time()
+    synchronises = _synchronises(client) if configured else None
+    return condition_of(info, seconds + microseconds / 1e6, synchronises)
+
+
+def condition_of(info: Mapping[str, Any], time: float, synchronises: str | None) -> Condition:
+    """What `INFO` says, as redis-py reads it."""
     return Condition(
         version=tuple(int(part) for part in _version(info).split(".")[:3]),
         eviction=str(info.get("maxmemory_policy", "noeviction")),
@@ -67,13 +75,14 @@ def _of(client: Any, configured: bool) -> Condition:  # noqa: FBT001
         memory_limit=int(info.get("maxmemory", 0)),
         keeps_log=bool(info.get("aof_enabled")),
         log_is_sound=info.get("aof_last_write_status", "ok") == "ok",
-        synchronises=_synchronises(client) if configured else None,
+        log_is_rewritten=info.get("aof_last_bgrewrite_status", "ok") == "ok",
+        synchronises=synchronises,
         replicas=tuple(
             ReplicaLink(link.get("state") == "online", float(link.get("lag", 0)))
             for name, link in info.items()
             if name.startswith("slave") and isinstance(link, Mapping)
         ),
-        time=seconds + microseconds / 1e6,
+        time=time,
     )
 
 

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from revocation import Replica
 
 from .denylist_source import DenylistSource
 from .lua_source import Rules, bundle, modules_of, replace_file, source
 
+if TYPE_CHECKING:
+    from ..metrics import Watched
+
 _LOOK = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyCopy:
+    """The copy that Envoy's filter maps, as `gateway.metrics.Watched`; Envoy fetches the keys."""
+
+    replica: Replica
+    max_staleness: float
+    keys: None = None
+
+    @property
+    def in_step(self) -> bool:
+        return self.replica.staleness() <= self.max_staleness
 
 
 class EnvoyAgent:
@@ -45,9 +62,15 @@ class EnvoyAgent:
         )
         replace_file(self._directory / "gatepass.lua", program)
 
-    def run(self, stopping: threading.Event, on_step: Callable[[], None]) -> None:
+    def run(
+        self,
+        stopping: threading.Event,
+        on_step: Callable[[], None],
+        watch: Callable[[Watched], object] | None = None,
+    ) -> None:
         """Keep the copy in step until told to stop; `on_step` is called when it first is.
 
+        `watch` is given what tells how the copy stands, before that.
         Raises `PermissionError` where others may write to the file's directory.
         """
         with self._denylist.open() as denylist:
@@ -59,10 +82,13 @@ class EnvoyAgent:
                 owner=self._denylist.owner,
                 most=self._denylist.most_entries,
             )
+            copy = EnvoyCopy(replica, self._rules.max_staleness)
+            if watch is not None:
+                watch(copy)
             replica.start()
             try:
                 while not stopping.wait(_LOOK):
-                    if replica.staleness() <= self._rules.max_staleness:
+                    if copy.in_step:
                         on_step()
                         break
                 stopping.wait()

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from revocation import Follower
 from revocation.follower import suspension_aware_clock
+from revocation.latency import Latencies
 
 from ..errors import KeysUnavailable
 from .denylist_source import DenylistSource
@@ -19,6 +21,9 @@ from .haproxy_files import HaproxyFiles
 from .haproxy_runtime import HaproxyUnavailable, reload
 from .haproxy_sink import HaproxySink
 from .issuer_keys import IssuerKeys
+
+if TYPE_CHECKING:
+    from ..metrics import Watched
 
 log = logging.getLogger("gatepass.agent")
 
@@ -53,6 +58,35 @@ class Reloading:
                 raise HaproxyUnavailable(f"reloading failed: {type(error).__name__}") from None
         else:
             raise HaproxyUnavailable("reload it by hand: neither socket nor command is set")
+
+
+@dataclass(frozen=True, slots=True)
+class HaproxyCopy:
+    """The copy in HAProxy's maps, as `gateway.metrics.Watched` and `WatchedCopy`."""
+
+    follower: Follower
+    sink: HaproxySink
+    keys: IssuerKeys
+    max_staleness: float
+
+    @property
+    def replica(self) -> Self:
+        return self
+
+    @property
+    def in_step(self) -> bool:
+        """Whether HAProxy has been told all that the follower has, and that is young enough."""
+        return self.sink.in_step and self.staleness() <= self.max_staleness
+
+    @property
+    def latencies(self) -> Latencies:
+        return self.follower.latencies
+
+    def staleness(self) -> float:
+        return self.follower.staleness()
+
+    def __len__(self) -> int:
+        return len(self.sink)
 
 
 class HaproxyAgent:
@@ -90,8 +124,16 @@ class HaproxyAgent:
         self._keys.refresh()
         self._write()
 
-    def run(self, stopping: threading.Event, on_step: Callable[[], None]) -> None:
-        """Keep HAProxy in step until told to stop; `on_step` is called when it first is."""
+    def run(
+        self,
+        stopping: threading.Event,
+        on_step: Callable[[], None],
+        watch: Callable[[Watched], object] | None = None,
+    ) -> None:
+        """Keep HAProxy in step until told to stop; `on_step` is called when it first is.
+
+        `watch` is given what tells how HAProxy stands, before that.
+        """
         self._files.prepare()
         with self._denylist.open() as denylist, closing(self.sink):
             follower = Follower(
@@ -101,6 +143,8 @@ class HaproxyAgent:
                 heartbeat_interval=self._heartbeat_interval,
                 between_reads=_BETWEEN_READS,
             )
+            if watch is not None:
+                watch(HaproxyCopy(follower, self.sink, self._keys, self._max_staleness))
             follower.start()
             try:
                 while not stopping.wait(_TICK):
@@ -123,10 +167,10 @@ class HaproxyAgent:
             log.warning("keeping the last good keys: %s", error)
         else:
             self._write()
-        pause = self._keys_interval if self._keys.trusted else _FIRST_KEYS
+        pause = self._keys_interval if self._keys.ready else _FIRST_KEYS
         self._next_keys = suspension_aware_clock() + pause
         entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
-        self.sink.serve_keys(entries, trusted=self._keys.trusted)
+        self.sink.serve_keys(entries, trusted=self._keys.ready)
 
     def _write(self) -> None:
         entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}

@@ -57,7 +57,7 @@ class IssuerKeys:
         return self._keys
 
     @property
-    def trusted(self) -> bool:
+    def ready(self) -> bool:
         """Whether there is a copy that is young enough to be gone by."""
         return self._fetched_at is not None and self._clock() - self._fetched_at <= MAX_AGE
 

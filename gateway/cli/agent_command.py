@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,10 +21,14 @@ from ..agents.issuer_keys import IssuerKeys
 from ..agents.lua_source import Rules
 from ..errors import KeysUnavailable
 from ..fetching import fetch_json
+from ..metrics_access import MetricsAccess
 from ..service_log import configure_service_log
-from ..service_settings import ServiceSettings
+from ..service_settings import ServiceSettings, is_loopback
 from .denylist_option import denylist_url
 from .service_options import SECONDS, Command, ServiceOptions
+
+if TYPE_CHECKING:
+    from ..metrics import Watched
 
 _option = ServiceOptions("GATEPASS_AGENT_")
 _COMMON = (
@@ -43,6 +48,18 @@ _COMMON = (
     _option("leeway"),
     _option("max-lifetime"),
     _option("json"),
+    _option(
+        "metrics-port",
+        type=click.IntRange(1, 65_535),
+        help="Where to answer /metrics for Prometheus; not at all unless given.",
+    ),
+    _option("metrics-host", default="127.0.0.1", show_default=True, metavar="ADDRESS"),
+    _option(
+        "metrics-token-sha256",
+        metavar="DIGEST",
+        help="SHA-256, in hexadecimal, of the token that opens /metrics; without it, this machine"
+        " may fetch them.",
+    ),
 )
 
 
@@ -56,7 +73,8 @@ def agent() -> None:
 
 
 @agent.command(
-    epilog="Exit codes: 0 stopped, 1 the issuer does not answer (--prepare), 2 wrong usage.",
+    epilog="Exit codes: 0 stopped, 1 the issuer does not answer (--prepare) or an address is taken,"
+    " 2 wrong usage.",
 )
 @_common
 @_option(
@@ -114,14 +132,19 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
         if prepare:
             running.prepare()
             return
-        running.run(_until_told(), partial(_announce, settings, "HAProxy", given["socket"]))
+        with _metrics(given) as watch:
+            on_step = partial(_announce, settings, "HAProxy", given["socket"])
+            running.run(_until_told(), on_step, watch)
     except KeysUnavailable as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-@agent.command(epilog="Exit codes: 0 stopped, 1 a file cannot be written, 2 wrong usage.")
+@agent.command(
+    epilog="Exit codes: 0 stopped, 1 a file cannot be written or an address is taken,"
+    " 2 wrong usage.",
+)
 @_common
 @_option(
     "directory",
@@ -153,7 +176,9 @@ def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # no
     try:
         running.prepare()
         if not prepare:
-            running.run(_until_told(), partial(_announce, settings, "Envoy", running.replica_file))
+            with _metrics(given) as watch:
+                on_step = partial(_announce, settings, "Envoy", running.replica_file)
+                running.run(_until_told(), on_step, watch)
     except OSError as error:
         raise click.ClickException(str(error)) from None
 
@@ -165,9 +190,19 @@ def _checked(context: click.Context, given: dict[str, Any]) -> ServiceSettings:
     names = (
         *("issuer", "audience", "namespace", "max_staleness", "heartbeat_interval", "leeway"),
         *("max_lifetime", "most_entries", "issuer_ca", "plain_issuer", "json"),
+        "metrics_token_sha256",
     )
     settings = ServiceSettings(denylist=denylist, **{name: given[name] for name in names})
     _option.check(settings)
+    if (
+        given["metrics_port"] is not None
+        and settings.metrics_token_sha256 is None
+        and not is_loopback(given["metrics_host"])
+    ):
+        raise click.UsageError(
+            "--metrics-host is no loopback address, so that metrics need --metrics-token-sha256"
+            f" (or {_option.variable('metrics-token-sha256')})"
+        )
     configure_service_log(as_json=settings.json)
     return settings
 
@@ -196,6 +231,31 @@ def _source(settings: ServiceSettings) -> DenylistSource:
 def _fetch(settings: ServiceSettings) -> Callable[[str], Any]:
     authorities = None if settings.issuer_ca is None else str(settings.issuer_ca)
     return partial(fetch_json, cafile=authorities)
+
+
+@contextmanager
+def _metrics(given: dict[str, Any]) -> Iterator[Callable[[Watched], object] | None]:
+    """What an agent gives to be watched, if there is a port for it; it answers within the block."""
+    host, port = given["metrics_host"], given["metrics_port"]
+    if port is None:
+        yield None
+        return
+    try:
+        from ..agents.metrics_server import MetricsServer
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise click.UsageError(
+            "--metrics-port needs prometheus-client: pip install 'gatepass[gateway]'"
+        ) from None
+    try:
+        server = MetricsServer(host, port, MetricsAccess(given["metrics_token_sha256"]))
+    except OSError as error:
+        raise click.ClickException(
+            f"metrics cannot be served at {host} port {port}: {error.strerror}"
+        ) from None
+    with closing(server):
+        yield server.watch
 
 
 def _until_told() -> threading.Event:

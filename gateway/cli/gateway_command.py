@@ -12,8 +12,7 @@ import click
 from keys.memory import forbid_dumps
 from revocation import StalePolicy
 
-from ..forward_auth import LogRequests
-from ..service_log import configure_service_log
+from ..service_log import LogRequests, configure_service_log
 from ..service_settings import ServiceSettings, is_loopback
 from ..serving import CannotListen, serve
 from .denylist_option import denylist_url

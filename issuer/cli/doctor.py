@@ -23,12 +23,13 @@ _MARKS = {State.OK: "ok", State.WARN: "WARN", State.FAIL: "FAIL", State.UNKNOWN:
     "gateways",
     multiple=True,
     metavar="URL",
-    help="A forward-auth service whose copy of the denylist is looked at too; repeatable.",
+    help="A forward-auth service that is looked at beside those of console.gateways; repeatable.",
 )
 @click.option(
     "--gateway-token-file",
     type=click.File(),
-    help="A file whose first line opens the gateways' /metrics.",
+    help="A file whose first line opens /metrics of each --gateway; those of console.gateways have"
+    " their own tokens.",
 )
 @click.option(
     "--issuer-url",
@@ -51,8 +52,9 @@ def doctor(
 ) -> None:
     """Look at a deployment, and say what to do about each thing that is wrong.
 
-    Clocks, Redis, TLS, keys, database, journal, settings, and with --gateway the gateways' copies
-    of the denylist. It changes nothing. Exit code 0: nothing has failed; 1: something has.
+    Clocks, Redis, TLS, keys, database, journal, settings, and the copies of the denylist at the
+    gateways that console.gateways in the settings and --gateway name. It changes nothing.
+    Exit code 0: nothing has failed; 1: something has.
     """
     deployment = Deployment(
         settings=cli.settings(),

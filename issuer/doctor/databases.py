@@ -77,13 +77,20 @@ def _postgresql(deployment: Deployment, connection: sa.Connection) -> Iterator[F
     encrypted = connection.scalar(
         sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     )
-    if not encrypted and not is_local(deployment.database.host):
-        told = (
-            "plain TCP to another machine",
-            "whoever is in between reads accounts and can change them",
-            "add ?sslmode=verify-full to database_url",
-        )
-        yield (fail if deployment.is_production else warn)("database:tls", *told)
+    if not is_local(deployment.database.host):
+        yield _line(encrypted=bool(encrypted), in_production=deployment.is_production)
+
+
+def _line(*, encrypted: bool, in_production: bool) -> Finding:
+    """Of a database on another machine."""
+    if encrypted:
+        return ok("database:tls", "over TLS")
+    return (fail if in_production else warn)(
+        "database:tls",
+        "plain TCP to another machine",
+        "whoever is in between reads accounts and can change them",
+        "add ?sslmode=verify-full to database_url",
+    )
 
 
 _UNSAFE = {

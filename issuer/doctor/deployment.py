@@ -23,13 +23,13 @@ class Deployment:
 
     settings: Settings
     gateways: tuple[str, ...] = ()
-    """Addresses of forward-auth services."""
+    """Addresses of forward-auth services, beside what `console.gateways` names."""
     issuer_url: str = ""
     """Where the issuer is reached from here; its own name unless given."""
     cafile: Path | None = None
     """Who may vouch for issuer and gateways, instead of the system's authorities."""
     metrics_token: str | None = field(default=None, repr=False)
-    """Opens the gateways' `/metrics`."""
+    """Opens `/metrics` of `gateways`."""
     files: tuple[Path, ...] = ()
     """From which settings were read."""
     clock: Callable[[], float] = time.time

@@ -56,7 +56,8 @@ def look(url: str, *, cafile: Path | None = None, token: str | None = None) -> L
         connection.connect()
         certificate_end = _end(connection.sock)
         begun = time.time()
-        connection.request("GET", parts.path or "/", headers=headers)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         here = (begun + time.time()) / 2
         return Look(

@@ -97,6 +97,13 @@ def _durability(name: str, one: Condition) -> Iterator[Finding]:
             "what it takes now is lost at a restart; it may refuse to write at all",
             "look for a full or broken disk, and at its log",
         )
+    elif not one.log_is_rewritten:
+        yield warn(
+            check,
+            "the last rewrite of the append-only file has failed",
+            "it grows until the disk is full, and a restart takes longer and longer",
+            "make room on the disk and for its fork, look at its log, then: redis-cli BGREWRITEAOF",
+        )
     if one.synchronises is None:
         yield unknown(
             check,
@@ -113,7 +120,7 @@ def _durability(name: str, one: Condition) -> Iterator[Finding]:
             + ("" if confirmed else ", and revocations until the journal is replayed"),
             "CONFIG SET appendfsync always, and in redis.conf",
         )
-    elif one.log_is_sound:
+    elif one.log_is_sound and one.log_is_rewritten:
         yield ok(check, "every write is on disk before its answer")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,18 +15,53 @@ from .finding import Finding, fail, ok, unknown
 from .looking import NoAnswer
 
 STALENESS = "gatepass_replica_staleness_seconds"
+IN_STEP = "gatepass_replica_in_step"
+KEYS = "gatepass_keys_ready"
+NOT_READY = "it refuses requests with 503, or lets revoked tokens pass where it is told to"
+RUNBOOK = "docs/operations/runbooks.md#a-gateway-is-not-in-step"
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A gateway and where it tells of itself."""
+
+    name: str
+    metrics: str
+    token: str | None = field(repr=False)
+    readiness: str | None = None
+    """A forward-auth service's; an application that verifies by itself need not have it."""
 
 
 def replicas(deployment: Deployment) -> Iterator[Finding]:
-    """Each that the command line names."""
-    for url in deployment.gateways:
-        yield _of(deployment, url.rstrip("/"))
+    """Each that the settings of the console or the command line name, once."""
+    for gateway in _watched(deployment):
+        yield _of(deployment, gateway)
 
 
-def _of(deployment: Deployment, url: str) -> Finding:
-    check = f"gateway:{url}"
+def _watched(deployment: Deployment) -> Iterator[_Watched]:
+    known = {
+        each.url: None if each.token is None else each.token.get_secret_value()
+        for each in deployment.settings.console.gateways.values()
+    }
+    named = set()
+    for url in dict.fromkeys(given.rstrip("/") for given in deployment.gateways):
+        metrics = f"{url}/metrics"
+        named.add(metrics)
+        token = deployment.metrics_token or known.get(metrics)
+        yield _Watched(url, metrics, token, f"{url}/readyz")
+    for name, each in deployment.settings.console.gateways.items():
+        if each.url not in named:
+            yield _Watched(name, each.url, known[each.url])
+
+
+def _of(deployment: Deployment, gateway: _Watched) -> Finding:
+    check = f"gateway:{gateway.name}"
     try:
-        ready = deployment.ask(f"{url}/readyz")
+        if gateway.readiness is not None:
+            ready = deployment.ask(gateway.readiness)
+            if ready.status != http.client.OK:
+                return fail(check, f"not ready: {_parts(ready.body)}", NOT_READY, RUNBOOK)
+        answer = deployment.ask(gateway.metrics, gateway.token)
     except NoAnswer as error:
         return fail(
             check,
@@ -32,22 +69,31 @@ def _of(deployment: Deployment, url: str) -> Finding:
             "whoever is behind it gets 503 or 500",
             "start it, or correct the address",
         )
-    if ready.status != 200:
-        return fail(
+    if answer.status != http.client.OK:
+        return unknown(
             check,
-            f"not ready: {_parts(ready.body)}",
-            "it refuses every request with 503",
-            "docs/operations/runbooks.md#a-gateway-is-not-in-step",
+            f"its metrics may not be read from here: status {answer.status}",
+            "how old its copy of the denylist is cannot be told",
+            "run this on its host, or give its token: --gateway-token-file, or console.gateways",
         )
-    staleness = _staleness(deployment, url)
+    return _judged(check, _gauges(answer.body))
+
+
+def _judged(check: str, gauges: Mapping[str, float]) -> Finding:
+    staleness = gauges.get(STALENESS)
     if staleness is None:
         return unknown(
             check,
-            "ready; its metrics may not be read from here",
+            "its metrics tell nothing of a replica",
             "how old its copy of the denylist is cannot be told",
-            "run this on its host, or give --gateway-token-file",
+            "correct the address: it is that of a gateway's own /metrics",
         )
-    return ok(check, f"ready; its copy is {staleness:.1f} s old at the most")
+    age = f"{staleness:.1f} s old at the most" if math.isfinite(staleness) else "of no known age"
+    if not gauges.get(IN_STEP, 0.0):
+        return fail(check, f"not in step: its copy is {age}", NOT_READY, RUNBOOK)
+    if not gauges.get(KEYS, 1.0):
+        return fail(check, "it has no keys of the issuer's that it trusts", NOT_READY, RUNBOOK)
+    return ok(check, f"in step; its copy is {age}")
 
 
 def _parts(body: bytes) -> str:
@@ -58,13 +104,16 @@ def _parts(body: bytes) -> str:
         return "it does not say why"
 
 
-def _staleness(deployment: Deployment, url: str) -> float | None:
+def _gauges(body: bytes) -> dict[str, float]:
+    """By name, of several processes the worst; nothing where these are no metrics."""
+    found: dict[str, list[float]] = {}
     try:
-        answer = deployment.ask(f"{url}/metrics", deployment.metrics_token)
-        families = list(text_string_to_metric_families(answer.body.decode()))
-    except (NoAnswer, ValueError):
-        return None
-    if answer.status != 200:
-        return None
-    found = [one.value for family in families for one in family.samples if one.name == STALENESS]
-    return found[0] if found and math.isfinite(found[0]) else None
+        for family in text_string_to_metric_families(body.decode("utf-8", "replace")):
+            for sample in family.samples:
+                if sample.name in {STALENESS, IN_STEP, KEYS}:
+                    found.setdefault(sample.name, []).append(float(sample.value))
+    except (ValueError, KeyError):
+        return {}
+    return {
+        name: max(values) if name == STALENESS else min(values) for name, values in found.items()
+    }

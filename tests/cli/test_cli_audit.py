@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.processes import short_directory
@@ -132,11 +133,24 @@ def test_a_person_is_exported_and_erased(run: Run, person: Person) -> None:
     }
     assert [event["event"] for event in known["events"]] == ["account_added"]
     assert (known["factors"], known["recovery_codes_left"], known["notifications"]) == ([], 0, [])
+
+    def newest(*wanted: str) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = (
+            run("audit", "search", *wanted, "--json").done().json["events"]
+        )
+        return events
+
+    (told,) = newest("--event", "person_exported", "--sub", person.sub)
+    assert told["actor"].startswith("cli:")
     assert "aborted" in run("audit", "person", "erase", person.username).failed(1).lower()
     erased = run("audit", "person", "erase", person.username, "--yes", "--json").done().json
     assert erased["erased"] >= 2
     found = run("audit", "search", "--sub", person.sub, "--json").done().json["events"]
     assert found == []
+    # It names nobody: else the log would still tell of the person.
+    (told,) = newest("--event", "person_erased", "--limit", "1")
+    assert (told["sub"], told["details"]) == (None, {"events": erased["erased"]})
+    assert told["actor"].startswith("cli:")
     result = run("audit", "verify", "--json").done().json
     assert (result["intact"], result["keyed"]) == (True, True)
     assert result["redacted"] >= 2

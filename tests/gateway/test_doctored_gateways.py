@@ -1,4 +1,4 @@
-"""`gatepass doctor --gateway`: whether each gateway's copy of the denylist is in step."""
+"""`gatepass doctor`: whether each gateway's copy of the denylist is in step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from harness.doctored import found, states
+from harness.doctored import found, stand_in, states
 from harness.forward_auth import ForwardAuthService
 from harness.issuer_app import issuer_settings
+from harness.processes import until
+from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
+from harness.web import ask
+from pydantic import SecretStr
 
+from issuer.console.settings import ConsoleSettings, WatchedGateway
 from issuer.doctor import Deployment
 from issuer.settings import Settings
 
@@ -45,3 +50,54 @@ def test_a_gateway_in_step_and_others(
         assert "keys not ready" in told[f"gateway:{lost.url}"].what
         known = Deployment(settings=settings, gateways=(closed.url,), metrics_token=TOKEN)
         assert states(known, "replicas") == {f"gateway:{closed.url}": "ok"}
+        watched = watching(settings, service=service.url, lost=lost.url, closed=closed.url)
+        assert states(Deployment(settings=watched), "replicas") == {
+            "gateway:service": "ok",
+            "gateway:lost": "fail",
+            "gateway:closed": "ok",
+        }
+        # What is named twice is looked at once, with the token that is known for it.
+        both = Deployment(settings=watched, gateways=(f"{closed.url}/",))
+        assert set(states(both, "replicas").items()) == {
+            ("gateway:service", "ok"),
+            ("gateway:lost", "fail"),
+            (f"gateway:{closed.url}", "ok"),
+        }
+
+
+def watching(settings: Settings, **urls: str) -> Settings:
+    """Settings whose console watches these gateways."""
+    gateways = {
+        name: WatchedGateway(url=f"{url}/metrics", token=SecretStr(TOKEN))
+        for name, url in urls.items()
+    }
+    return settings.model_copy(update={"console": ConsoleSettings(gateways=gateways)})
+
+
+def test_a_gateway_whose_copy_is_too_old(
+    settings: Settings, source_redis: RedisServer, service: ForwardAuthService
+) -> None:
+    """It has the keys, and had a copy; it fails by its readiness as by its metrics alone."""
+    source_redis.pause()
+    try:
+        for _ in until(20, "the end of the bound"):
+            if ask("GET", f"{service.url}/readyz").status == 503:
+                break
+        asked = Deployment(settings=settings, gateways=(service.url,))
+        watched = Deployment(settings=watching(settings, edge=service.url))
+        by_name = found(asked, "replicas")[f"gateway:{service.url}"]
+        by_settings = found(watched, "replicas")["gateway:edge"]
+    finally:
+        source_redis.resume()
+    service.wait_ready()
+    assert str(by_name.state) == str(by_settings.state) == "fail"
+    assert "keys ready, replica not ready" in by_name.what
+    assert by_settings.what.startswith("not in step: its copy is ")
+    assert states(watched, "replicas") == {"gateway:edge": "ok"}
+
+
+def test_metrics_of_no_replica_are_unknown(settings: Settings) -> None:
+    """Whatever answers there is no gateway's `/metrics`."""
+    with stand_in() as url:
+        deployment = Deployment(settings=watching(settings, edge=url))
+        assert states(deployment, "replicas") == {"gateway:edge": "unknown"}

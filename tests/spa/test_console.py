@@ -324,7 +324,7 @@ def test_every_picture_of_the_docs_can_be_taken_again(
 
 
 def digest(project_root: Path) -> str:
-    """SHA-256 of the pages' sources, names included."""
+    """SHA-256 of the pages' templates, style and script, names included; of no Python."""
     pages = project_root / "issuer" / "console"
     found = sorted(path for pattern in SOURCES for path in pages.rglob(pattern))
     sources = [(path.relative_to(pages).as_posix(), path.read_text("utf-8")) for path in found]
@@ -333,6 +333,7 @@ def digest(project_root: Path) -> str:
 
 
 def test_the_pictures_are_of_these_pages(project_root: Path) -> None:
-    """Pages that have changed need pictures taken anew; the first lines here say how."""
+    """Templates, style and script that have changed need pictures taken anew; the first lines here
+    say how. That the pages look otherwise for another reason is not found."""
     written = (project_root / "docs" / "assets" / DIGEST).read_text("utf-8")
     assert written.strip() == digest(project_root)

@@ -109,7 +109,7 @@ def test_every_picture_of_the_docs_can_be_taken_again(
 
 
 def digest(project_root: Path) -> str:
-    """SHA-256 of the pages' sources, names included."""
+    """SHA-256 of the pages' html, css, js and svg, names included."""
     pages = project_root / "spa" / "demo"
     found = sorted(path for pattern in SOURCES for path in pages.rglob(pattern))
     sources = [(path.relative_to(pages).as_posix(), path.read_text("utf-8")) for path in found]
@@ -118,6 +118,7 @@ def digest(project_root: Path) -> str:
 
 
 def test_the_pictures_are_of_these_pages(project_root: Path) -> None:
-    """Pages that have changed need pictures taken anew; the first lines here say how."""
+    """Files of the pages that have changed need pictures taken anew; the first lines here say how.
+    That they look otherwise for another reason, such as an issuer's answer, is not found."""
     written = (project_root / "docs" / "assets" / DIGEST).read_text("utf-8")
     assert written.strip() == digest(project_root)

@@ -9,6 +9,7 @@ from harness.gatepass_command import Gatepass
 from harness.processes import free_port
 
 COMMON = ("--issuer", "http://127.0.0.1:1", "--audience", "api")
+METRICS = ("--directory", "d", "--metrics-port", "1")
 DENYLIST = ("--denylist", "redis://127.0.0.1:1/0")
 
 
@@ -25,6 +26,12 @@ DENYLIST = ("--denylist", "redis://127.0.0.1:1/0")
             ("envoy", "--issuer", "ftp://x", "--audience", "a", *DENYLIST, "--directory", "d"),
             "http",
         ),
+        (("envoy", *COMMON, *DENYLIST, *METRICS, "--metrics-host", "0.0.0.0"), "TOKEN_SHA256"),
+        (
+            ("haproxy", *COMMON, *DENYLIST, *METRICS, "--socket", "s", "--metrics-host", "::"),
+            "no loopback address",
+        ),
+        (("envoy", *COMMON, *DENYLIST, *METRICS, "--metrics-token-sha256", "secret"), "64"),
     ],
 )
 def test_wrong_usage_is_told(gatepass: Gatepass, arguments: tuple[str, ...], told: str) -> None:

@@ -72,16 +72,16 @@ def test_a_failed_fetch_keeps_the_last_copy_for_a_while() -> None:
     """Up to its greatest age, and at it; without a first copy nothing is trusted."""
     site = Site(public_jwk(ES256))
     keys = site.keys()
-    assert not keys.trusted
+    assert not keys.ready
     keys.refresh()
     site.documents.clear()
     site.now += MAX_AGE
     with pytest.raises(KeysUnavailable):
         keys.refresh()
-    assert keys.trusted
+    assert keys.ready
     assert ES256.kid in keys.keys
     site.now += 0.001
-    assert not keys.trusted
+    assert not keys.ready
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from harness.jose_oracle import b64u
 from harness.native_deployment import OUTAGES, PAUSE, Deployment, until_expiry
 from harness.native_gateways import MAX_STALENESS, Haproxy
 from harness.processes import monotonic, until
-from harness.web import Answer
+from harness.web import Answer, ask
 
+from issuer.console.replicas import parse_metrics
 from keys import NoActiveKey
 from revocation import Entry
 
@@ -387,6 +388,31 @@ def test_the_gateway_is_stopped(deployment: Deployment) -> None:
     deployment.waits_for(200, token, 30)
 
 
+def test_its_agent_tells_how_it_stands(deployment: Deployment) -> None:
+    """Prometheus and the console see its staleness, and how late a revocation came.
+
+    They have the token for it, which an access token is not.
+    """
+    token = deployment.token()
+    deployment.waits_for(200, token)
+    before = parse_metrics(deployment.agent.metrics())
+    deployment.revoke(token)
+    deployment.waits_for(401, token)
+    for _ in until(5, "the revocation to be timed"):
+        text = deployment.agent.metrics()
+        told = parse_metrics(text)
+        if told.latency[-1][1] > before.latency[-1][1]:
+            break
+    assert told.in_step
+    assert told.staleness is not None
+    assert 0 < told.staleness <= MAX_STALENESS
+    assert told.entries >= 1
+    keys_ready = "gatepass_keys_ready 1.0" in text
+    assert keys_ready is isinstance(deployment.gateway, Haproxy)
+    for other in (None, deployment.token()):
+        ask("GET", deployment.agent.metrics_url, token=other).refused(401, "invalid_token")
+
+
 @pytest.mark.parametrize("how", OUTAGES)
 def test_without_redis_it_closes(deployment: Deployment, how: str) -> None:
     """Guarantee: without news it closes; with Redis it opens again, and forgets nothing.
@@ -404,6 +430,9 @@ def test_without_redis_it_closes(deployment: Deployment, how: str) -> None:
         deployment.revoke(meanwhile)
         revoked.append(meanwhile)
     closed(deployment.ends_within_the_bound(503, token, gone))
+    for _ in until(5, "the agent's word that it is not in step"):
+        if not parse_metrics(deployment.agent.metrics()).in_step:
+            break
     assert 200 not in [deployment.gateway.ask(each).status for each in revoked]
     end(deployment)
     deployment.waits_for(200, token, 30)

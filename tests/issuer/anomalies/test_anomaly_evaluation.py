@@ -16,21 +16,9 @@ from benchmarks.anomalies.evaluation import (
     evaluate,
     halved,
 )
-from benchmarks.anomalies.report import RULES, document
+from benchmarks.anomalies.report import BUDGET, MADE_FOR, RULES, document
 from issuer.anomalies.settings import AnomalySettings
 
-NEEDED = {
-    "reuse": "stolen late, owner returns",
-    "follower": "lockstep, same place",
-    "two_places": "tokens lent out",
-    "moved": "stolen late, other agent",
-    "refresh_rate": "a refresh a second",
-    "impossible_travel": "far away, same agent",
-    "new_device": "near, other agent",
-    "guessing": "guessing",
-    "stuffing": "stuffing, one network",
-}
-"""For each rule an attack that nothing else sees."""
 UNSEEN = {
     "lockstep, at his heels",
     "stolen late, same agent",
@@ -59,7 +47,7 @@ def test_honest_people_are_left_alone(results: Results) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_finds_what_no_other_does(results: Results, rule: str) -> None:
     """At least a third of the runs, and none of them is left without it."""
-    label = NEEDED[rule]
+    label = MADE_FOR[rule]
     assert results.recall(label, rule) * 3 >= results.runs[label] > 0
     assert results.without(label, rule) == 0
 
@@ -73,8 +61,8 @@ def test_what_the_page_calls_unseen_is(results: Results) -> None:
 def test_without_a_rule_its_attack_is_missed(rule: str) -> None:
     """The whole evaluation with one rule switched off."""
     found = evaluate(TINY, AnomalySettings.model_validate({rule: {"on": False}}))
-    assert found.runs[NEEDED[rule]] > 0
-    assert found.recall(NEEDED[rule]) == 0
+    assert found.runs[MADE_FOR[rule]] > 0
+    assert found.recall(MADE_FOR[rule]) == 0
 
 
 def test_the_trace_is_hard_enough_for_thresholds_to_matter() -> None:
@@ -107,12 +95,29 @@ def test_bounds_are_those_of_clopper_and_pearson(
 
 
 def test_the_page_has_the_evaluation(project_root: Path) -> None:
-    """Each rule and each attack has its row in docs/anomalies.md, of more than 100,000 sessions."""
+    """Each rule and each attack has its row in docs/anomalies.md, of more than 100,000 sessions;
+    false alarms are below 1 in 10,000 of these, and so is the upper bound."""
     page = (project_root / "docs" / "anomalies.md").read_text("utf-8")
     for rule in RULES:
         assert len(re.findall(rf"^\| `{rule}` \|", page, re.MULTILINE)) >= 2
     for label in LABELS:
         assert f"\n| {label} | " in page
-    sessions = re.search(r"([\d,]+) honest sessions of", page)
-    assert sessions is not None
-    assert int(sessions[1].replace(",", "")) > 100_000
+    for rule, label in MADE_FOR.items():
+        told = re.search(rf"^\| {label} \| \d+ \| \d+ \| ([^|]+) \| `{rule}` ", page, re.MULTILINE)
+        assert told is not None
+        assert re.search(
+            rf"^\| `{rule}` \|.* \| {re.escape(told[1])} \| {label} \|", page, re.MULTILINE
+        )
+    summary = re.search(
+        r"([\d,]+) honest sessions of .*?\*\*(\d+) honest sessions, ([\d.]+) in 10,000\*\*\n"
+        r"\(95 % bounds ([\d.]+) to ([\d.]+)\)",
+        page,
+        re.DOTALL,
+    )
+    assert summary is not None
+    sessions, false = int(summary[1].replace(",", "")), int(summary[2])
+    assert sessions > 100_000
+    told = [float(number) / 10_000 for number in summary.groups()[2:]]
+    assert told == pytest.approx([false / sessions, *bounds(false, sessions)], abs=5e-7)
+    assert told[0] < BUDGET
+    assert told[2] < BUDGET

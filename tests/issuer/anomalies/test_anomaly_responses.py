@@ -10,7 +10,7 @@ import pytest
 from harness import stacks
 from harness.factors import ask, enrol_app
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, bearer, granted, refused
-from harness.limits import HOME, WRONG, attempt, elsewhere, limits, log_in
+from harness.limits import HOME, WRONG, attempt, elsewhere, limits, log_in, pass_time, wait_of
 
 from issuer.anomalies.alarm import Alarm
 from issuer.anomalies.responses import Responder
@@ -177,6 +177,21 @@ def test_a_block_keeps_strangers_out_and_lets_the_owner_in(make_issuer: Make) ->
     assert log_in(issuer, HOME).status_code == 200
     assert 0 < int(log_in(issuer, elsewhere(2)).headers["Retry-After"]) <= 900
     assert attempt(issuer, elsewhere(2), "somebody@else.example").status_code == 400
+
+
+@pytest.mark.parametrize("stack", ["sqlite-redis"], indirect=True)
+@pytest.mark.parametrize(("given", "seconds"), [({}, 900), ({"block_for": 40}, 40)])
+def test_a_block_ends(
+    make_issuer: Make, store_url: str, given: dict[str, int], seconds: int
+) -> None:
+    """After `block_for`, and not before; a login that is turned away makes it no longer."""
+    issuer = make_issuer(limits=limits(), anomalies={"guessing": {"respond": "block"}, **given})
+    responder(issuer)([alarm(issuer, "guessing", Scope.ACCOUNT)])
+    assert seconds - 10 < wait_of(log_in(issuer, elsewhere(1))) <= seconds
+    pass_time(store_url, seconds - 15)
+    assert 0 < wait_of(log_in(issuer, elsewhere(1))) <= 15
+    pass_time(store_url, 16)
+    assert log_in(issuer, elsewhere(1)).status_code == 200
 
 
 @stacks.both_stores

@@ -289,9 +289,10 @@ def test_new_keys_are_told(issuer: IssuerApp) -> None:
         assert changes.note() == 0
 
     found = told_by(issuer, note)
-    assert {event.details["to"] for event in found} == {"active"}
-    assert {event.details["kid"] for event in found} == {
-        key.kid for key in issuer.services.keys.ring.keys
+    assert said(found) == [("key_changed", "success", "active")] * 2
+    assert {event.details["kid"]: event.details for event in found} == {
+        key.kid: {"kid": key.kid, "alg": key.alg, "from": None, "to": "active"}
+        for key in issuer.services.keys.ring.keys
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from harness import stacks
 from harness.crash_trace import TracedStage
 from harness.issuer_app import (
+    PASSWORD,
     USERNAME,
     IssuerApp,
     claims_of,
@@ -17,11 +18,13 @@ from harness.issuer_app import (
     granted,
     refused,
 )
-from harness.limits import limits
+from harness.limits import HOME, elsewhere, limits
 from harness.notified import deliver
 from harness.receivers import WEBHOOK_SECRET, Mailbox, Receiver
 
 pytestmark = stacks.anywhere
+KNOWN = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/120.0 Safari/537.36"
+NEW = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 
 
 @pytest.fixture
@@ -112,6 +115,37 @@ def test_reuse_is_told(issuer: IssuerApp, receiver: Receiver, post_office: Mailb
     assert (found["reuse_detected"], found["session-revoked"], found[sid_of(grant)]) == (1, 1, 1)
     (message,) = post_office.messages
     assert message["Subject"] == "A session of yours was ended for your safety"
+
+
+def log_in_with(issuer: IssuerApp, agent: str, address: str) -> dict[str, Any]:
+    """A login with a device somewhere."""
+    body = {"username": USERNAME, "password": PASSWORD, "transport": "body"}
+    base = {"REMOTE_ADDR": address}
+    return granted(issuer.post("/login", body, environ_base=base, headers={"User-Agent": agent}))
+
+
+def test_a_new_device_is_told(issuer: IssuerApp, receiver: Receiver, post_office: Mailbox) -> None:
+    """From the login itself, by detector and log; one that the account has had is not."""
+    for address in (HOME, elsewhere(1)):
+        log_in_with(issuer, KNOWN, address)
+        settle(issuer)
+    assert (told(receiver)["anomaly"], post_office.messages) == (0, [])
+    grant = log_in_with(issuer, NEW, elsewhere(2))
+    # The alarm is in the log once those that follow it have been given what came before.
+    settle(issuer)
+    settle(issuer)
+    (alarm,) = [each.json for each in receiver.requests if each.json["type"] == "anomaly"]
+    assert (alarm["data"]["why"], alarm["data"]["sub"]) == ("new_device", issuer.account.id)
+    assert alarm["data"]["sid"] == sid_of(grant)
+    assert alarm["data"]["details"]["evidence"]["agent"] == "Firefox/Linux"
+    (message,) = post_office.messages
+    assert (message["To"], message["Subject"]) == (USERNAME, "A new device has signed in")
+    text = message.get_content()
+    assert f"From: {elsewhere(2)}\nWith: Firefox on Linux\n" in text.replace("\r\n", "\n")
+    log_in_with(issuer, NEW, elsewhere(3))
+    settle(issuer)
+    settle(issuer)
+    assert (told(receiver)["anomaly"], len(post_office.messages)) == (1, 1)
 
 
 def test_a_lockout_is_told(issuer: IssuerApp, receiver: Receiver, post_office: Mailbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "gateways"
 READY_SECONDS = 60.0
 HEARTBEAT_INTERVAL = 0.25
 MAX_STALENESS = 2.0
+METRICS_TOKEN = "what-prometheus-shows-an-agent-e5"
 
 
 class Agent:
@@ -30,17 +32,21 @@ class Agent:
         denylist: str,
         *options: str,
         max_staleness: float = MAX_STALENESS,
+        metrics_port: int | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        metrics = () if metrics_port is None else ("--metrics-port", str(metrics_port))
         self._arguments = [
             *("agent", kind, "--json", "--issuer", issuer, "--audience", "api"),
             *("--heartbeat-interval", str(HEARTBEAT_INTERVAL)),
-            *("--max-staleness", str(max_staleness), *options),
+            *("--max-staleness", str(max_staleness), *options, *metrics),
         ]
         self.process = WarmProcess(self._arguments)
         self.process.env = {
             **clean_environment(),
             "GATEPASS_AGENT_DENYLIST": denylist,
+            "GATEPASS_AGENT_METRICS_TOKEN_SHA256": sha256(METRICS_TOKEN.encode()).hexdigest(),
             **(env or {}),
         }
 
@@ -55,6 +61,12 @@ class Agent:
         self.process.start()
         self.process.wait_for_line(r"in_step", timeout=READY_SECONDS)
         return self
+
+    def metrics(self) -> str:
+        """What it tells Prometheus."""
+        answer = ask("GET", self.metrics_url, token=METRICS_TOKEN)
+        assert answer.status == 200, answer.content
+        return answer.content.decode()
 
     def prepare(self) -> None:
         """Let it write what the gateway needs to start."""
@@ -199,7 +211,7 @@ def guarded(
     else:
         gateway = Envoy(directory, backend, issuer, threads=threads)
         options = gateway.options
-    agent = Agent(kind, issuer, denylist, *options)
+    agent = Agent(kind, issuer, denylist, *options, metrics_port=free_port())
     agent.prepare()
     with gateway, agent:
         yield gateway, agent
