@@ -16,7 +16,8 @@ LOGOUT_TYPE = "logout+jwt"
 LIFETIME = 120
 """Seconds (section 4: two minutes at the most)."""
 _EVENT = "http://schemas.openid.net/event/backchannel-logout"
-_ENDS = frozenset({EventKind.SESSION_ENDED, EventKind.SESSION_EXPIRED})
+ENDS = frozenset({EventKind.SESSION_ENDED, EventKind.SESSION_EXPIRED})
+"""What clients are told of."""
 
 
 class LogoutRoute:
@@ -27,7 +28,7 @@ class LogoutRoute:
         self._targets = dict(targets)
 
     def wanted(self, event: Event) -> Iterator[Wanted]:
-        if event.kind not in _ENDS or event.sid is None:
+        if event.kind not in ENDS or event.sid is None:
             return
         # Where nobody knows whose session it was, each is told: to others its id says nothing.
         for client_id, target in self._targets.items():

@@ -109,6 +109,19 @@ def test_cve_2026_75509_lists_for_texts(material: Material) -> None:
             material.verifier().verify(material.token(**{name: [material.claims[name]]}))
 
 
+def test_cve_2026_103001_checks_that_stay_switched_off(material: Material) -> None:
+    """What a verifier refused changes nothing of what it asks of the next token."""
+    verifier = material.verifier()
+    for token in (ATTACKS["no alg"].make(material), material.token(exp=material.now - 60)):
+        with pytest.raises(TokenError):
+            verifier.verify(token)
+    assert verifier.verify(material.token()).sub == material.claims["sub"]
+    wrong = {"exp": material.now - 60, "iss": "https://else.example", "aud": "else", "jti": ...}
+    for name, value in wrong.items():
+        with pytest.raises(TokenError):
+            verifier.verify(material.token(**{name: value}))
+
+
 # --- Encryption
 
 

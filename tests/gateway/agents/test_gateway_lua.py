@@ -46,6 +46,68 @@ def test_keyed_blake2b_is_the_same(tmp_path: Path, run: Run) -> None:
     assert run(tmp_path, body, asked) == wanted
 
 
+REMEMBERED = """
+local made = 0
+local counting = {keyed = blake2b.keyed}
+function counting.digest(...)
+  made = made + 1
+  return blake2b.digest(...)
+end
+local id_of = digests.remembered(counting, function(raw) return raw end)
+local function answer(kind, name, salt)
+  if kind == "" then return made end
+  return id_of(kind, name, salt)
+end
+"""
+"""Identifiers as the agents remember them; without a kind, how many were computed."""
+KEPT = ("local MOST = 8192", "local MOST = 8")
+
+
+def remembered_wrongly(monkeypatch: pytest.MonkeyPatch, directory: Path, run: Run) -> bool:
+    """Whether names are given what others have, or one of theirs under a salt that is gone."""
+    source = lua_source.source
+    monkeypatch.setattr(lua_source, "source", lambda name: source(name).replace(*KEPT))
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    twice = [[b"u", b"ann", old]] * 2
+    asked = [*twice, [b"u", b"ann", new], [b"c", b"ann", new], [b"u", b"bob", new], *twice]
+    # As many more as are kept: what was first is computed anew.
+    asked += [[b"k", b"%d" % number, new] for number in range(8)]
+    asked += [[b"u", b"ann", new]]
+    wanted = [
+        hashlib.blake2b(name, digest_size=16, key=salt, person=kind).digest()
+        for kind, name, salt in asked
+    ]
+    return run(directory, REMEMBERED, [*asked, [b"", b"", b""]]) != [*wanted, b"13"]
+
+
+@pytest.mark.parametrize("run", [in_haproxy, in_envoy])
+def test_no_identifier_outlives_its_salt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run
+) -> None:
+    """Remembered digests are those of hashlib under the salt of now, and no more than some."""
+    assert not remembered_wrongly(monkeypatch, tmp_path, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("local start = kind .. salt", "local start = kind"),
+        ("local start = kind .. salt", "local start = salt"),
+        ("local at = start .. name", "local at = start"),
+        ("if not id then", "if true then"),
+        ("if kept >= MOST then digests, kept = {}, 0 end", ""),
+    ],
+)
+def test_a_memory_that_confuses_names_is_caught(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, instead: str
+) -> None:
+    """The comparison sees digests that survive their salt, and those that are never forgotten."""
+    source = lua_source.source
+    assert text in source("digests.lua")
+    monkeypatch.setattr(lua_source, "source", lambda name: source(name).replace(text, instead))
+    assert remembered_wrongly(monkeypatch, tmp_path, in_haproxy)
+
+
 # --- the denylist -------------------------------------------------------------------------------
 
 REFUSAL = """

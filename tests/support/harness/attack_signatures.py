@@ -72,6 +72,9 @@ FORMS: dict[str, Callable[[Key], bytes]] = {
     "DER": _bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     "OpenSSH form": _bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
     "JWK": lambda key: json.dumps(public_jwk(key)).encode(),
+    "JWK behind a byte order mark": lambda key: (
+        b"\xef\xbb\xbf" + json.dumps(public_jwk(key)).encode()
+    ),
     "JWK set": lambda key: json.dumps({"keys": [public_jwk(key)]}).encode(),
     "number": _number,
     "kid": lambda key: key.kid.encode(),

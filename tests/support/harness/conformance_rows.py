@@ -18,7 +18,6 @@ KNOWN = {
 """Checks that Gatepass does not pass, and what it does instead."""
 
 NO_REDIRECTS = "there is no authorization endpoint and no redirect"
-NO_FEDERATION = "there is no federation: the issuer logs people in itself"
 NO_BFF = "it is about a back end for a front end; none is shipped"
 NO_DPOP = "tokens are bearer tokens; DPoP is not built yet"
 
@@ -339,7 +338,10 @@ _shown(
     *("ASVS 5", "7.1.2", "L2", "How many sessions an account may have is set and documented."),
     "tests/issuer/limits/test_session_cap.py::test_the_session_longest_without_activity_makes_room",
 )
-_idle(*("ASVS 5", "7.1.3", "L2", "Systems of a federation end sessions together."), NO_FEDERATION)
+_shown(
+    *("ASVS 5", "7.1.3", "L2", "How sessions elsewhere end with ours is documented."),
+    "tests/conformance/test_conformance_page.py::test_how_sessions_elsewhere_end_is_documented",
+)
 _shown(
     *("ASVS 5", "7.4.2", "L1", "Disabling an account ends its sessions."),
     "tests/cli/test_cli_accounts.py::test_disable_and_enable",
@@ -409,9 +411,10 @@ _shown(
     *("NIST SP 800-63B-4", "5.2", "SHALL", "The timeouts in force are documented."),
     "tests/conformance/test_conformance_page.py::test_the_session_limits_are_documented",
 )
-_idle(
+_shown(
     *("NIST SP 800-63B-4", "5.2", "SHALL", "A relying party decides on reauthentication."),
-    NO_FEDERATION,
+    "tests/issuer/policies/test_elevation_at_a_gateway.py"
+    "::test_a_route_gets_what_it_wants_by_an_elevation",
 )
 _shown(
     *("NIST SP 800-63B-4", "5.2", "MAY", "The person is warned, and can avert the idle end."),

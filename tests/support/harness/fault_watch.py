@@ -248,3 +248,4 @@ class Watch:
         self.assert_live_go_on()
         self.assert_nothing_came_back()
         self.let_everything_expire()
+        print(f"{self.checks} checks, {len(self.violations)} violations")

@@ -55,7 +55,7 @@ static_resources:
 
 def in_haproxy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
     """What the Lua function `answer` of `body` makes of each list of texts, inside HAProxy."""
-    names = ["json", "claims", "denylist", "identity"]
+    names = ["json", "claims", "denylist", "digests", "identity"]
     program = _prepared(directory, body, given, {"blake2b": "blake2b53.lua", **modules_of(names)})
     (directory / "haproxy.cfg").write_text(f"global\n  lua-load {program}\n")
     haproxy = require_binary("haproxy", "haproxy", ["/usr/sbin"])
@@ -64,7 +64,7 @@ def in_haproxy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> 
 
 def in_envoy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
     """The same inside Envoy, which loads a filter to see whether a configuration is right."""
-    names = ["claims", "denylist", "identity", "packed", "wall_clock"]
+    names = ["claims", "denylist", "digests", "identity", "packed", "wall_clock"]
     program = _prepared(directory, body, given, {"blake2b": "blake2b_jit.lua", **modules_of(names)})
     (directory / "envoy.yaml").write_text(
         _ENVOY.replace("PROGRAM", str(program)).replace("TYPES", _TYPES)

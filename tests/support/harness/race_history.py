@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 NO_ANSWER = 0
 BUSY = 503
@@ -90,6 +90,23 @@ class Event:
         return f"{self.start:.4f}-{self.end:.4f} client {self.client}: {shown}"
 
 
+class Violation(str):
+    """What may not have happened, in words."""
+
+    at: float | None
+    """When it was seen; None for what is no one moment's."""
+
+    def __new__(cls, text: str, at: float | None = None) -> Self:
+        made = super().__new__(cls, text)
+        made.at = at
+        return made
+
+    @classmethod
+    def of(cls, event: Event, text: str) -> Self:
+        """What is wrong with an event, seen when its answer was there."""
+        return cls(f"{text}: {event}", event.end)
+
+
 class _Person:
     """One person's part of a history."""
 
@@ -140,23 +157,23 @@ class _Person:
         """The highest version that somebody had an answer from by then."""
         return max(version for version, known in self.known.items() if known <= moment)
 
-    def check(self) -> Iterable[str]:
+    def check(self) -> Iterable[Violation]:
         """Everything that may not have happened."""
         yield from self._winners()
         yield from self._families()
         for event in self.events:
             if event.status == BUSY and event.client >= 0 and not event.retry_after:
-                yield f"nobody was told when to come again: {event}"
+                yield Violation.of(event, "nobody was told when to come again")
             if event.status in UNDECIDED:
                 continue
             if event.status != 200 and event.status not in REFUSALS[event.op]:
-                yield f"unexpected status: {event}"
+                yield Violation.of(event, "unexpected status")
             elif event.op == "login":
                 yield from self._login(event)
             elif event.ver is not None:
                 yield from self._accepted(event) if event.accepted else self._refused(event)
 
-    def _winners(self) -> Iterable[str]:
+    def _winners(self) -> Iterable[Violation]:
         winners = defaultdict(set)
         for event in self.events:
             if event.got is None:
@@ -164,19 +181,21 @@ class _Person:
             if event.op == "change":
                 winners[event.got.ver].add(event.new)
                 if event.ver is None or event.got.ver != event.ver + 1:
-                    yield f"a change gave version {event.got.ver}: {event}"
+                    yield Violation.of(event, f"a change gave version {event.got.ver}")
             if event.op == "login":
                 winners[event.got.ver].add(event.password)
             if event.got.ver not in self.begun:
-                yield f"a version that nobody made, {event.got.ver}: {event}"
+                yield Violation.of(event, f"a version that nobody made, {event.got.ver}")
         for version, passwords in winners.items():
             if len(passwords) > 1:
-                yield f"version {version} of {self.events[0].person} has {len(passwords)} passwords"
+                yield Violation(
+                    f"version {version} of {self.events[0].person} has {len(passwords)} passwords"
+                )
         for version in range(1, self.last):
             if version not in self.known and version not in self.begun:
-                yield f"version {version} of {self.events[0].person} was skipped"
+                yield Violation(f"version {version} of {self.events[0].person} was skipped")
 
-    def _families(self) -> Iterable[str]:
+    def _families(self) -> Iterable[Violation]:
         """A family is one line of generations, of which the last two at the most are taken."""
         if self.generation is None:
             return
@@ -193,37 +212,39 @@ class _Person:
             newest = max((gen for end, gen in handed[sid] if end <= event.start), default=used)
             self.repeated += made == newest
             if made not in {used, used + 1}:
-                yield f"generation {made} came of generation {used}: {event}"
+                yield Violation.of(event, f"generation {made} came of generation {used}")
             if used < newest - 1:
-                yield f"a family forked, {used} was taken after {newest}: {event}"
+                yield Violation.of(event, f"a family forked, {used} was taken after {newest}")
 
-    def _login(self, event: Event) -> Iterable[str]:
+    def _login(self, event: Event) -> Iterable[Violation]:
         assert event.password is not None
         version = self.version_of[event.password]
         if event.got is not None:
             if event.got.ver != version:
-                yield f"the password of version {version} gave version {event.got.ver}: {event}"
+                yield Violation.of(
+                    event, f"the password of version {version} gave version {event.got.ver}"
+                )
             if event.got.ver < self.least_version(event.start):
-                yield f"an old password was taken: {event}"
+                yield Violation.of(event, "an old password was taken")
         elif (
             event.password in self.proven
             and self.known.get(version, NEVER) <= event.start
             and self.begun.get(version + 1, NEVER) >= event.end
         ):
-            yield f"the right password was refused: {event}"
+            yield Violation.of(event, "the right password was refused")
 
-    def _accepted(self, event: Event) -> Iterable[str]:
+    def _accepted(self, event: Event) -> Iterable[Violation]:
         assert event.ver is not None
         if event.ver < self.least_version(event.start):
-            yield f"an older token was taken: {event}"
+            yield Violation.of(event, "an older token was taken")
         for ended in (event.sid, event.jti):
             if self.end_known.get(ended or "", NEVER) <= event.start:
-                yield f"a token of what had been ended was taken: {event}"
+                yield Violation.of(event, "a token of what had been ended was taken")
         got = event.got
         if event.op == "refresh" and got and (got.ver, got.sid) != (event.ver, event.sid):
-            yield f"a refresh changed session or version: {event}"
+            yield Violation.of(event, "a refresh changed session or version")
 
-    def _refused(self, event: Event) -> Iterable[str]:
+    def _refused(self, event: Event) -> Iterable[Violation]:
         assert event.ver is not None
         overtaken = self.begun.get(event.ver + 1, NEVER) < event.end
         ended = any(
@@ -237,7 +258,7 @@ class _Person:
         if self._may_be_lost(missed or "", event):
             self.lost.add(missed or "")
             return
-        yield f"a good token was refused: {event}"
+        yield Violation.of(event, "a good token was refused")
 
     def _may_be_lost(self, sid: str, event: Event) -> bool:
         """Whether a store has lost data since the session began: then it may be gone."""
@@ -280,7 +301,7 @@ def check(
     first_passwords: Mapping[str, str],
     losses: Sequence[tuple[float, float]] = (),
     generation: Generation | None = None,
-) -> tuple[list[str], Figures]:
+) -> tuple[list[Violation], Figures]:
     """Everything in a history that may not have happened, and its figures.
 
     `losses` are the spans of faults that lose data, from their beginning to their end. Without
@@ -289,7 +310,7 @@ def check(
     by_person: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_person[event.person].append(event)
-    violations: list[str] = []
+    violations: list[Violation] = []
     operations: Counter[str] = Counter()
     won = lost = contested = interleavings = undecided = gone = repeated = 0
     for name, own in by_person.items():

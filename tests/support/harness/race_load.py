@@ -19,7 +19,7 @@ from typing import Any, Self
 from harness import race_client, secret_sources
 from harness.issuer_process import IssuerFleet, introspection_headers, reaches
 from harness.processes import monotonic
-from harness.race_history import Event, Figures, Grant, check
+from harness.race_history import Event, Figures, Grant, Violation, check
 
 from gateway import Verifier
 from issuer.database import open_engine
@@ -237,14 +237,14 @@ class Race:
 
     # --- the end -----------------------------------------------------------------------------
 
-    def judge(self) -> tuple[list[str], Figures]:
+    def judge(self) -> tuple[list[Violation], Figures]:
         """Everything in the history that may not have happened, and its figures."""
         return check(self.events, self.passwords, self.losses, self._generation)
 
     def _generation(self, token: str) -> int:
         return self.fleet.opened(token).gen
 
-    def settle(self, verifier: Verifier) -> tuple[list[str], Figures]:
+    def settle(self, verifier: Verifier) -> tuple[list[Violation], Figures]:
         """Try everything once more, now that nothing is under way, and check the whole history."""
         violations = []
         denylist = open_denylist(self.fleet.redis_url)
@@ -256,7 +256,7 @@ class Race:
         found, figures = self.judge()
         return violations + found, figures
 
-    def _settle(self, verifier: Verifier, denylist: Denylist, name: str) -> list[str]:
+    def _settle(self, verifier: Verifier, denylist: Denylist, name: str) -> list[Violation]:
         own = [event for event in self.events if event.person == name]
         # What a device was not told is found out by logging in with every password ever tried.
         tried = [self.passwords[name], *(event.new for event in own if event.new)]
@@ -265,9 +265,9 @@ class Race:
         highest = max(event.got.ver for event in self.events if event.person == name and event.got)
         violations = []
         if (account.credential_version, account.sub_ver) != (highest, highest):
-            violations.append(f"{name} stands at {account}, its tokens at {highest}")
+            violations.append(Violation(f"{name} stands at {account}, its tokens at {highest}"))
         if len(taken) != 1:
-            violations.append(f"{len(taken)} passwords of {name} are taken")
+            violations.append(Violation(f"{len(taken)} passwords of {name} are taken"))
         # A long race has tokens that are over by themselves, and no answer tells the difference.
         begun = time.time() - ACCESS_LIFETIME + OVER
         grants = [event.got for event in own if event.got and issued(event.got) > begun]

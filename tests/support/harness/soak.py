@@ -27,7 +27,7 @@ if __name__ == "__main__":
 from harness.issuer_process import READY_SECONDS, IssuerFleet
 from harness.postgres_server import PostgresServer, server_user
 from harness.processes import monotonic
-from harness.race_history import UNDECIDED, Event, Figures
+from harness.race_history import UNDECIDED, Event, Figures, Violation
 from harness.race_load import Race
 from harness.redis_cluster import RedisCluster
 from harness.redis_sentinel import RedisSentinel
@@ -258,7 +258,7 @@ class Report:
     soak: Soak
     seconds: float
     events: list[Event]
-    violations: list[str]
+    violations: list[Violation]
     figures: Figures
 
     def errors(self, begun: float, over: float) -> Counter[str]:
@@ -270,7 +270,7 @@ class Report:
         )
 
     def outage(self, begun: float, over: float) -> float:
-        """The longest time between two moments in which no request was answered for good."""
+        """The longest time between two moments in which nobody's request was answered for good."""
         answered = sorted(
             event.end
             for event in self.events
@@ -288,29 +288,47 @@ class Report:
         ]
         return max(spans, default=0.0)
 
-    def table(self) -> str:
-        """Markdown: one line for each kind of fault, and one for all."""
+    def windows(self) -> dict[str, list[tuple[float, float]]]:
+        """The spans in which each kind of fault was under way, and what came of it came."""
         struck = self.soak.struck
-        lines = [
-            "| Fault | Times | Requests meanwhile | 503 | No answer | Longest outage |"
-            " Gateway closed for |",
-            "|---|---|---|---|---|---|---|",
-        ]
         last = max(event.end for event in self.events if event.client >= 0)
         ends = [one.begun for one in struck[1:]] + [last]
         windows: dict[str, list[tuple[float, float]]] = {}
         for one, end in zip(struck, ends, strict=True):
             # Up to the next fault or 20 s: whatever comes of it comes by then.
             windows.setdefault(one.fault.name, []).append((one.begun, min(end, one.over + 20)))
+        return windows
+
+    def violations_in(self, spans: Sequence[tuple[float, float]]) -> int:
+        """Violations that were seen within one of the spans."""
+        return sum(
+            violation.at is not None and any(begun <= violation.at < over for begun, over in spans)
+            for violation in self.violations
+        )
+
+    def table(self) -> str:
+        """Markdown: one line for each kind of fault, and one for all.
+
+        Violations that were seen under no fault have a line of their own, where there are any.
+        """
+        lines = [
+            "| Fault | Times | Requests meanwhile | 503 | No answer | Longest outage |"
+            " Gateway closed for | Violations |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        windows = self.windows()
         for name, spans in windows.items():
             lines.append(self._line(name, spans))
-        everything = [(min(event.end for event in self.events), monotonic())]
+        anywhere = [span for spans in windows.values() for span in spans]
+        if elsewhere := len(self.violations) - self.violations_in(anywhere):
+            lines.append(f"| no fault under way | | | | | | | {elsewhere} |")
+        begun, over = min(event.end for event in self.events), monotonic()
         requests = sum(event.client >= 0 for event in self.events)
-        errors = self.errors(*everything[0])
+        errors = self.errors(begun, over)
         lines.append(
-            f"| **all** | {len(struck)} | {requests} | {errors['503']} | {errors['no answer']} |"
-            f" {max(self.outage(*span) for spans in windows.values() for span in spans):.1f} s |"
-            f" {self.shut(*everything[0]):.1f} s |"
+            f"| **all** | {len(self.soak.struck)} | {requests} | {errors['503']} |"
+            f" {errors['no answer']} | {max(self.outage(*span) for span in anywhere):.1f} s |"
+            f" {self.shut(begun, over):.1f} s | {len(self.violations)} |"
         )
         return "\n".join(lines)
 
@@ -326,7 +344,7 @@ class Report:
         shut = max(self.shut(*span) for span in spans)
         return (
             f"| {name} | {len(spans)} | {requests} | {errors['503']} | {errors['no answer']} |"
-            f" {outage:.1f} s | {shut:.1f} s |"
+            f" {outage:.1f} s | {shut:.1f} s | {self.violations_in(spans)} |"
         )
 
     def __str__(self) -> str:
