@@ -132,6 +132,22 @@ def test_guesses_from_strange_networks(times: list[float], found: bool) -> None:
     assert ("guessing" in Watch().see(*events)) is found
 
 
+def test_a_password_is_guessed_behind_a_login_too() -> None:
+    """With a stolen token, where the current password is asked for."""
+    refused = [
+        event(
+            EventKind.PASSWORD_REFUSED,
+            each * MINUTE,
+            sid=None,
+            address=CAFE,
+            why="wrong_password",
+            outcome=Outcome.FAILURE,
+        )
+        for each in range(15)
+    ]
+    assert Watch().see(*refused) == ["guessing"]
+
+
 def test_an_owner_who_forgets_is_nobody_who_guesses() -> None:
     """What fails where the account has logged in is not counted, nor is what succeeds."""
     watch = Watch()
