@@ -53,7 +53,13 @@ _COMMON = (
         type=click.IntRange(1, 65_535),
         help="Where to answer /metrics for Prometheus; not at all unless given.",
     ),
-    _option("metrics-host", default="127.0.0.1", show_default=True, metavar="ADDRESS"),
+    _option(
+        "metrics-host",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="ADDRESS",
+        help="Where that listens; beyond this machine only with --metrics-token-sha256.",
+    ),
     _option(
         "metrics-token-sha256",
         metavar="DIGEST",
