@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -44,11 +45,19 @@ def until(timeout: float, what: str, pause: float = POLL_SECONDS) -> Iterator[No
         time.sleep(pause)
 
 
+PORTS = range(10_240, 32_768)
+"""Below those that the system gives to connections, so that none takes a server's while that is
+down for a moment."""
+
+
 def free_port() -> int:
     """A loopback TCP port that was free a moment ago; whoever binds it may still lose a race."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for _ in range(1000):
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("there is no free port")
 
 
 def require_binary(name: str, package: str, places: Sequence[str] = ()) -> str:
