@@ -39,6 +39,8 @@ class Reading:
     entries: int
     latency: tuple[tuple[float | None, int], ...] = ()
     """How many revocations took so many seconds at the most, ever since; None is any time."""
+    keys_ready: bool = True
+    """Whether it trusts its copy of the issuer's keys, if it has one."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -122,6 +124,7 @@ def parse_metrics(text: str) -> Reading:
             in_step=min(gauges["gatepass_replica_in_step"]) >= 1,
             entries=int(max(gauges["gatepass_replica_entries"])),
             latency=tuple(sorted(buckets.items(), key=lambda each: _bound(each[0]))),
+            keys_ready=min(gauges.get("gatepass_keys_ready", [1.0])) >= 1,
         )
     except (KeyError, ValueError, OverflowError):
         raise NotReached("it tells nothing of a replica") from None

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from ..console.replicas import NotReached, parse_metrics
 from .deployment import Deployment
 from .finding import Finding, fail, ok, unknown
 from .looking import NoAnswer
 
-STALENESS = "gatepass_replica_staleness_seconds"
-IN_STEP = "gatepass_replica_in_step"
-KEYS = "gatepass_keys_ready"
 NOT_READY = "it refuses requests with 503, or lets revoked tokens pass where it is told to"
 RUNBOOK = "docs/operations/runbooks.md#a-gateway-is-not-in-step"
 
@@ -76,22 +71,24 @@ def _of(deployment: Deployment, gateway: _Watched) -> Finding:
             "how old its copy of the denylist is cannot be told",
             "run this on its host, or give its token: --gateway-token-file, or console.gateways",
         )
-    return _judged(check, _gauges(answer.body))
+    return _judged(check, answer.body)
 
 
-def _judged(check: str, gauges: Mapping[str, float]) -> Finding:
-    staleness = gauges.get(STALENESS)
-    if staleness is None:
+def _judged(check: str, body: bytes) -> Finding:
+    try:
+        reading = parse_metrics(body.decode("utf-8", "replace"))
+    except NotReached:
         return unknown(
             check,
             "its metrics tell nothing of a replica",
             "how old its copy of the denylist is cannot be told",
             "correct the address: it is that of a gateway's own /metrics",
         )
-    age = f"{staleness:.1f} s old at the most" if math.isfinite(staleness) else "of no known age"
-    if not gauges.get(IN_STEP, 0.0):
+    known = reading.staleness is not None
+    age = f"{reading.staleness:.1f} s old at the most" if known else "of no known age"
+    if not reading.in_step:
         return fail(check, f"not in step: its copy is {age}", NOT_READY, RUNBOOK)
-    if not gauges.get(KEYS, 1.0):
+    if not reading.keys_ready:
         return fail(check, "it has no keys of the issuer's that it trusts", NOT_READY, RUNBOOK)
     return ok(check, f"in step; its copy is {age}")
 
@@ -102,18 +99,3 @@ def _parts(body: bytes) -> str:
         return ", ".join(f"{name} {found[name]}" for name in ("keys", "replica"))
     except (ValueError, KeyError, TypeError):
         return "it does not say why"
-
-
-def _gauges(body: bytes) -> dict[str, float]:
-    """By name, of several processes the worst; nothing where these are no metrics."""
-    found: dict[str, list[float]] = {}
-    try:
-        for family in text_string_to_metric_families(body.decode("utf-8", "replace")):
-            for sample in family.samples:
-                if sample.name in {STALENESS, IN_STEP, KEYS}:
-                    found.setdefault(sample.name, []).append(float(sample.value))
-    except (ValueError, KeyError):
-        return {}
-    return {
-        name: max(values) if name == STALENESS else min(values) for name, values in found.items()
-    }
