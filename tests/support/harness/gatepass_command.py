@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import logged, secret_sources
-from harness.processes import Process, short_directory
+from harness.processes import Process, is_readable, short_directory
 
 PROGRAM = str(Path(sys.executable).with_name("gatepass"))
 """The console script of the environment that runs the tests."""
@@ -104,7 +103,7 @@ class Running:
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
-        return bool(select.select([self.connection], [], [], 0)[0])
+        return is_readable(self.connection)
 
     def stderr(self) -> str:
         """All that it has written to standard error."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -58,6 +59,13 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise RuntimeError("there is no free port")
+
+
+def is_readable(connection: socket.socket) -> bool:
+    """Whether something has come, or its end. (`select` takes no descriptor above 1,023.)"""
+    found = select.poll()
+    found.register(connection, select.POLLIN)
+    return bool(found.poll(0))
 
 
 def require_binary(name: str, package: str, places: Sequence[str] = ()) -> str:

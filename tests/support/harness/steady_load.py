@@ -11,12 +11,13 @@ A new connection is never retried.
 from __future__ import annotations
 
 import http.client
-import select
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from harness.processes import is_readable
 
 CLOSED_UNANSWERED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
@@ -113,4 +114,4 @@ class Load:
 
 def _closed_by_server(connection: http.client.HTTPConnection) -> bool:
     """Between requests nothing may come but the end of the stream."""
-    return bool(select.select([connection.sock], [], [], 0)[0])
+    return is_readable(connection.sock)
