@@ -62,15 +62,15 @@ class RedisCluster:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.masters)
 
     def _meet(self) -> None:
-        for epoch, node in enumerate(self.masters, start=1):
-            client = node.client()
+        # One each: a server closes those that it gave out when it ends, and no sooner.
+        clients = [node.client() for node in self._nodes]
+        for epoch, (node, client) in enumerate(zip(self.masters, clients, strict=False), start=1):
             client.execute_command("CLUSTER", "ADDSLOTS", *node.slots)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
-        first, *others = self._nodes
-        for node in others:
-            first.client().execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
+        for node in self._nodes[1:]:
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
         for _ in until(30, "the nodes to agree"):
-            if all(self._agrees(node) for node in self._nodes):
+            if all(map(self._agrees, clients)):
                 break
         for master, replica in zip(self.masters, self.replicas, strict=False):
             client = replica.client()
@@ -79,8 +79,7 @@ class RedisCluster:
                 if client.info("replication").get("master_link_status") == "up":
                     break
 
-    def _agrees(self, node: ClusterNode) -> bool:
-        client = node.client()
+    def _agrees(self, client: redis.Redis) -> bool:
         told = str(client.execute_command("CLUSTER", "INFO"))
         known = f"cluster_known_nodes:{len(self._nodes)}" in told
         assigned = f"cluster_slots_ok:{SLOTS}" in told
