@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar
 
 import sqlalchemy as sa
 import structlog
 
 from ..crash_points import CrashPoint, reach
+from ..database import DatabaseUnavailable
 from .consumer import Consumer
 from .log import AuditLog
 from .place import Place
@@ -51,6 +53,10 @@ class Follower:
     def start(self) -> None:
         """Threads do not survive a fork: start in the worker."""
         self._stopping.clear()
+        # Before a request can make an event: one from before its place nobody is told of. Where
+        # the database does not answer now, the thread tries again, and nothing happens meanwhile.
+        with suppress(DatabaseUnavailable, sa.exc.SQLAlchemyError):
+            self._place.make()
         name = f"gatepass-{self._consumer.name}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()

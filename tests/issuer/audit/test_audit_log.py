@@ -188,6 +188,25 @@ def test_a_follower_is_told_everything_at_least_once(
     assert listener.heard == [4, 5, 4, 5]
 
 
+def test_a_follower_begins_before_anything_happens(
+    log: AuditLog,
+    audit_engine: sa.Engine,
+    some_events: Callable[..., list[Event]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread may be late: what came since the start is not before its place."""
+    listener = Listener()
+    follower = Follower(audit_engine, log, listener, lambda: 1000.0)
+    monkeypatch.setattr(Follower, "_work", lambda _: None)
+    follower.start()
+    log.append(some_events(2))
+    follower._place.make()
+    assert follower._place.hold()
+    assert follower.step()
+    assert listener.heard == [1, 2]
+    follower.stop()
+
+
 def test_one_process_follows_at_a_time(audit_engine: sa.Engine) -> None:
     """Until its lease is over, or it lets go; who has lost it moves no place."""
     now = 1000.0
