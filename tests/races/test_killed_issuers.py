@@ -18,6 +18,8 @@ from revocation import TokenRevoked, open_denylist
 PASSWORD = "seven violet otters juggle 91"
 NEW_PASSWORD = "an unlikely brass kettle 4417"
 DEATHS = 4
+ENOUGH = 20
+"""Changes that were won, and ends of sessions, for the history to say something."""
 APART = 80
 """Requests between a death, the next start, and the next death."""
 
@@ -84,15 +86,18 @@ def test_no_acknowledged_revocation_is_undone(make_fleet: Callable[..., IssuerFl
         Race(fleet, people=2, devices=6, seconds=60) as race,
     ):
         reaper = Reaper(race, fleet)
-        race.watch(verifier, enough=reaper)
+
+        def enough() -> bool:
+            return reaper() and min(race.won(), race.ended()) >= ENOUGH
+
+        race.watch(verifier, enough=enough)
         reaper.finish()
         violations, figures = race.settle(verifier)
     print(f"{figures}; {reaper.kills} issuers killed")
     assert violations == []
     assert reaper.kills == DEATHS
-    assert figures.changes_won >= 20
-    ended = [event for event in race.events if event.ends and event.status == 200]
-    assert len(ended) >= 20
+    assert figures.changes_won >= ENOUGH
+    assert race.ended() >= ENOUGH
 
 
 @pytest.fixture

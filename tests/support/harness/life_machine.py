@@ -147,6 +147,8 @@ class WholeLives(RuleBasedStateMachine):
         for _ in range(2):
             self.joins()
             self.log_in(self.life.people[-1], "demo")
+        # Time went by since the last life: whatever comes next finds the gateway in step.
+        self.look()
 
     @precondition(lambda self: len(self.life.people) < 4)
     @rule()

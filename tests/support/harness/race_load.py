@@ -142,6 +142,10 @@ class Race:
         """How many password changes have been answered with 200 so far."""
         return sum(event.op == "change" and event.status == 200 for event in list(self.events))
 
+    def ended(self) -> int:
+        """How many requests that end a session have been answered with 200 so far."""
+        return sum(bool(event.ends) and event.status == 200 for event in list(self.events))
+
     def answered(self) -> int:
         """How many requests of devices have been answered so far."""
         return sum(event.client >= 0 for event in list(self.events))
