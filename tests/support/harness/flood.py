@@ -23,6 +23,7 @@ SOURCES = 200
 AT_ONCE = 200
 """Handshakes under way: a flood that fills the listener's queue would mostly wait for itself."""
 DRIP_SECONDS = 0.5
+SETTLED_SECONDS = 1.0
 
 
 class Flood:
@@ -47,7 +48,7 @@ class Flood:
         self.stop()
 
     def opened(self) -> int:
-        """Wait until all have been tried; how many connections there were in all."""
+        """Wait until all have been tried and no more will be; how many there were in all."""
         assert self._popen.stdout is not None
         return int(self._popen.stdout.readline())
 
@@ -73,6 +74,11 @@ class _Clients:
         self.connecting: set[socket.socket] = set()
         self.open: set[socket.socket] = set()
         self.begun = 0
+        self.changed = time.monotonic()
+
+    def is_left_alone(self) -> bool:
+        """Whether the server has closed none for a while; one that is busy is late to make room."""
+        return time.monotonic() - self.changed > SETTLED_SECONDS
 
     def run(self) -> None:
         os.set_blocking(0, False)
@@ -87,8 +93,8 @@ class _Clients:
                 if key.fileobj == 0:
                     return
                 self.serve(key.fileobj, events)  # type: ignore[arg-type]
-            if not told and self.begun >= self.count and not self.connecting:
-                # Nobody was closed, so nobody is opened again.
+            if not told and len(self.open) == self.count and self.is_left_alone():
+                # Nobody is closed, so nobody is opened again.
                 print(self.begun, flush=True)
                 told = True
             if self.drip and time.monotonic() >= next_drip:
@@ -110,6 +116,7 @@ class _Clients:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((f"127.66.0.{self.begun % SOURCES + 1}", 0))
             self.begun += 1
+            self.changed = time.monotonic()
             if sock.connect_ex(("127.0.0.1", self.port)) not in {0, errno.EINPROGRESS}:
                 sock.close()
                 continue
