@@ -13,10 +13,15 @@ from harness.postgres_server import PostgresServer
 from harness.redis_cluster import RedisCluster
 from harness.redis_server import RedisServer
 from harness.warm_process import end_warm
+from hypothesis import settings
 
 pytest_plugins = ["harness.leak_hunt"]
 
 late_grammars.put_off()  # before whatever imports jsonschema
+
+# No test fails for being slow: a machine may be busy, or stand still for a moment.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
