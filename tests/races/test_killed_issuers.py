@@ -39,7 +39,9 @@ class Reaper:
         return self._fleet.issuers[self.kills % len(self._fleet.issuers)]
 
     def __call__(self) -> bool:
-        """Do what is due; called again and again, until all deaths have been died."""
+        """Do what is due, again and again; whether all deaths have been died."""
+        if self.kills >= DEATHS:
+            return True
         if self._starting:
             if answers(self._victim):
                 self.kills += 1
