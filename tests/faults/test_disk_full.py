@@ -60,16 +60,21 @@ def fill_up(deployment: Deployment, disk: SmallDisk, rounds: int = ROUNDS) -> No
     """The disk fills, and has room again, under a scenario."""
     scenario = deployment.scenario()
     with Watch(scenario) as watch:
-        refused = [scenario.log_in("full", at=at) for at in range(2)]
+        before = [scenario.log_in("full", at=at) for at in range(2)]
         disk.fill()
         for at in range(rounds):
-            answer = scenario.end(scenario.log_in_again(refused[0], at=at), at=at)
+            session = scenario.log_in_again(before[0], at=at)
+            answer = scenario.end(session, at=at)
             if answer.status != 200:
                 break
         assert (answer.status, answer.retry_after) == (503, "1"), answer
-        for at, session in enumerate(refused):
+        refused = [session]
+        for at, session in enumerate(before):
             answer = scenario.end(session, at=at)
-            assert (answer.status, answer.retry_after) == (503, "1"), answer
+            # PostgreSQL may have cleared a page meanwhile: what it took there must stay, too.
+            if answer.status != 200:
+                assert (answer.status, answer.retry_after) == (503, "1"), answer
+                refused.append(session)
         watch.gateways_go_on()
         disk.free()
         for at, session in enumerate(refused):
