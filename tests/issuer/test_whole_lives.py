@@ -12,7 +12,8 @@ import pytest
 from harness import stacks
 from harness.family_mutants import Change, changed
 from harness.issuer_app import IssuerApp
-from harness.life_machine import World, machine, walk
+from harness.life_machine import machine, walk
+from harness.life_world import World
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
