@@ -25,6 +25,11 @@ PAST = 24
 SESSIONS = 4
 LOST = 0.15
 # The share of answers to refreshes that a device acts as if it had never had.
+REQUESTS = 3
+# The least number of requests of a device for which a password lasts, or a slow machine would only
+# change passwords and log in.
+LATEST = 0.2
+# The weight of the last request in how long one takes.
 
 
 class Board:
@@ -58,6 +63,7 @@ class Client:
         self.past = []
         self.tried = 0.0
         self.maybe = []
+        self.takes = 0.0
 
     def run(self):
         while time.monotonic() < self.orders["until"] and not os.path.exists(self.orders["stop"]):  # noqa: PTH110
@@ -69,7 +75,8 @@ class Client:
         version, password, since = self.board.latest()
         for session in [s for s in self.sessions if s["ver"] < version]:
             self.retire(session)
-        due = time.monotonic() >= max(since, self.tried) + self.orders["period"]
+        period = max(self.orders["period"], REQUESTS * self.takes)
+        due = time.monotonic() >= max(since, self.tried) + period
         if not self.sessions:
             self.login(password)
         elif due:
@@ -229,13 +236,15 @@ class Client:
         number, status, answer, retry_after = self.ask_any(
             method or ("POST" if raw else "GET"), path, raw, headers
         )
+        end = time.monotonic()
+        self.takes += LATEST * (end - start - self.takes)
         event = {
             "person": self.orders["username"],
             "client": self.orders["client"],
             "op": operation,
             "issuer": number,
             "start": start,
-            "end": time.monotonic(),
+            "end": end,
             "status": status,
             "sid": sid,
             "ver": ver,

@@ -26,7 +26,7 @@ from issuer.database import open_engine
 from revocation import Denylist, ReplicaStale, TokenRevoked, open_denylist
 
 PERIOD = 0.15
-"""Seconds after which everybody wants another password."""
+"""Seconds after which everybody wants another password; more where requests take long."""
 ACCESS_LIFETIME = 300
 OVER = 60
 """Seconds before its end from which a token is left alone."""
