@@ -33,11 +33,11 @@ from gateway.fetching import fetch_json
 from .accounts import BadCredentials
 from .app import create_app
 from .certificates import write_self_signed
-from .console.replicas import reading_of
 from .database import migrate
 from .embedded_redis import EmbeddedRedis, find_server
 from .http.cors import Cors
 from .http.pages import pages, pages_folder
+from .replica_reading import reading_of
 from .resets import ResetMessage
 from .services import Services, build_services
 from .settings import DEMO_SETTINGS, Mode, Settings, SettingsError, read_settings

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from keys import Key, KeyState, RotationPolicy
 
+from ..replica_reading import Latency, Reading, latency_between
 from .queries import ALARMS, BLOCKS
-from .replicas import Latency, Reading, latency_between
 from .scales import Window, axis, clock_time, latency, moment, span, ticks
 from .watching import Noted
 

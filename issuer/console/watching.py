@@ -21,7 +21,8 @@ from revocation.deadline import beside
 from ..database import DatabaseUnavailable
 from ..database.engine import insert_if_absent, reading, writing
 from ..database.tables import denylist_sizes, journal, replica_readings
-from .replicas import NotReached, Read, Reading, fetch_reading
+from ..replica_reading import NotReached, Reading
+from .gateway_metrics import fetch_reading
 from .settings import ConsoleSettings
 
 log = structlog.get_logger("gatepass.issuer")
@@ -34,6 +35,9 @@ KEEP_READINGS = 3600
 KEEP_SIZES = 7 * 86_400
 PATIENCE = 2.0
 """Seconds for which a page waits for all gateways together."""
+
+Read = Callable[[], Reading]
+"""Raises `NotReached`."""
 
 
 @dataclass(frozen=True, slots=True)

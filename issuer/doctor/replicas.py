@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..console.replicas import NotReached, parse_metrics
+from ..replica_reading import NotReached, parse_metrics
 from .deployment import Deployment
 from .finding import Finding, fail, ok, unknown
 from .looking import NoAnswer

@@ -27,7 +27,7 @@ from gateway.agents.metrics_server import MetricsApp, MetricsServer
 from gateway.cli.agent_command import agent
 from gateway.metrics import AgentMetrics, text_of
 from gateway.metrics_access import MetricsAccess
-from issuer.console.replicas import parse_metrics
+from issuer.replica_reading import parse_metrics
 from revocation import Denylist, Entry, Follower, Replica, open_denylist
 
 TOKEN = "what-prometheus-shows-5d07"

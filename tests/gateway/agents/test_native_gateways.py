@@ -23,7 +23,7 @@ from harness.native_gateways import MAX_STALENESS, Haproxy
 from harness.processes import monotonic, until
 from harness.web import Answer, ask
 
-from issuer.console.replicas import parse_metrics
+from issuer.replica_reading import parse_metrics
 from keys import NoActiveKey
 from revocation import Entry
 

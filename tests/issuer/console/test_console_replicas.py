@@ -20,18 +20,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway import Verifier
 from gateway.metrics import VerifierMetrics
-from issuer.console import plots, replicas, watching
-from issuer.console.replicas import (
-    Latency,
-    NotReached,
-    Reading,
-    fetch_reading,
-    latency_between,
-    parse_metrics,
-    reading_of,
-)
+from issuer.console import gateway_metrics, plots, watching
+from issuer.console.gateway_metrics import fetch_reading
 from issuer.console.settings import WatchedGateway
 from issuer.console.watching import KEEP_READINGS, Noted
+from issuer.replica_reading import NotReached, Reading, parse_metrics, reading_of
 from revocation import Entry
 from revocation.latency import BOUNDS
 
@@ -119,39 +112,6 @@ def test_a_verifiers_metrics_are_its_replica(issuer: IssuerApp, verifier: Verifi
     assert Reading.from_json(told.to_json()) == told
 
 
-def test_a_replica_without_a_copy_is_no_number() -> None:
-    """`+Inf` of Prometheus is None here, which JSON can hold."""
-    text = (
-        "gatepass_replica_staleness_seconds +Inf\n"
-        "gatepass_replica_in_step 0\ngatepass_replica_entries 0\n"
-    )
-    assert parse_metrics(text) == Reading(None, in_step=False, entries=0)
-
-
-def test_of_several_processes_the_worst_counts() -> None:
-    """The oldest copy, and whether all are in step; latencies add up."""
-    lines = [
-        *(f'gatepass_replica_staleness_seconds{{pid="{pid}"}} {pid}' for pid in (1, 3, 2)),
-        *(f'gatepass_replica_in_step{{pid="{pid}"}} {pid % 2}' for pid in (1, 2)),
-        'gatepass_replica_entries{pid="1"} 7',
-        *(
-            f'gatepass_revocation_latency_seconds_bucket{{pid="{pid}",le="{bound}"}} {count}'
-            for pid in (1, 2)
-            for bound, count in (("0.01", 1), ("+Inf", 2))
-        ),
-    ]
-    assert parse_metrics("\n".join(lines) + "\n") == Reading(3, False, 7, ((0.01, 2), (None, 4)))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "<html>", "gatepass_replica_entries 1\n", "gatepass_replica_entries nonsense\n"]
-)
-def test_other_texts_are_no_reading(text: str) -> None:
-    """Whatever answers at a wrong address is not taken for a gateway."""
-    with pytest.raises(NotReached):
-        parse_metrics(text)
-
-
 def test_what_does_not_answer_as_it_should_is_not_reached(server: MetricsServer) -> None:
     """No token, a redirect, a flood of bytes, a closed port: one kind of error, and no more."""
     watched = WatchedGateway(url=server.url, token=TOKEN)
@@ -161,26 +121,11 @@ def test_what_does_not_answer_as_it_should_is_not_reached(server: MetricsServer)
     with pytest.raises(NotReached, match="302"):
         fetch_reading(watched)
     assert server.asked == ["/metrics", "/metrics"]
-    server.status, server.body = 200, b"x" * (replicas.MAX_METRICS + 1)
+    server.status, server.body = 200, b"x" * (gateway_metrics.MAX_METRICS + 1)
     with pytest.raises(NotReached):
         fetch_reading(watched)
     with pytest.raises(NotReached, match="does not answer"):
         fetch_reading(WatchedGateway(url="http://127.0.0.1:1/metrics"))
-
-
-def test_latency_is_that_of_the_time_between_two_readings() -> None:
-    """Half, and all, within the bounds of the histogram; none without a revocation."""
-
-    def reading(*counts: int) -> Reading:
-        bounds = (0.01, 0.1, None)
-        return Reading(0, True, 0, tuple(zip(bounds, counts, strict=True)))
-
-    assert latency_between(reading(5, 6, 6), reading(5, 6, 6)) is None
-    assert latency_between(reading(5, 6, 6), reading(7, 9, 9)) == Latency(3, 0.01, 0.1)
-    assert latency_between(reading(5, 6, 6), reading(5, 6, 8)) == Latency(2, None, None)
-    # Fewer than before: it has been restarted.
-    assert latency_between(reading(5, 6, 6), reading(1, 2, 2)) == Latency(2, 0.01, 0.1)
-    assert latency_between(Reading(0, True, 0), Reading(0, True, 0)) is None
 
 
 def test_the_plot_is_higher_for_what_took_longer() -> None:
@@ -276,7 +221,7 @@ def test_what_only_trickles_is_not_waited_for(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole answer, and not for each part of it."""
-    monkeypatch.setattr(replicas, "FETCH_TIMEOUT", 0.2)
+    monkeypatch.setattr(gateway_metrics, "FETCH_TIMEOUT", 0.2)
     server.body, server.trickle = b"#" * 40, 0.05
     with pytest.raises(NotReached, match="in time"):
         fetch_reading(WatchedGateway(url=server.url, token=TOKEN))

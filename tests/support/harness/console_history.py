@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from issuer.audit import Event, EventKind, Outcome
 from issuer.audit.chain import ChainKeys
 from issuer.audit.log import AuditLog
-from issuer.console.replicas import Reading
 from issuer.database.tables import accounts, audit_sessions, denylist_sizes, replica_readings
+from issuer.replica_reading import Reading
 from keys import KeyRing, KeyState, KeyStore, generate
 from revocation.latency import Latencies
 

@@ -1,28 +1,16 @@
-"""What a gateway tells of its replica: read from its metrics, or in this process."""
+"""A gateway's replica as it is now, by its metrics or in this process."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Self
-from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from revocation import Replica
-from revocation.http_connection import TimedResponse
-
-from .settings import WatchedGateway
-
-FETCH_TIMEOUT = 1.5
-"""Seconds for which a page waits for a gateway."""
-MAX_METRICS = 1 << 20
-"""Bytes."""
 
 
 class NotReached(Exception):
@@ -52,10 +40,6 @@ class Reading:
         return cls(**fields)
 
 
-Read = Callable[[], Reading]
-"""Raises `NotReached`."""
-
-
 def reading_of(replica: Replica, *, in_step: bool) -> Reading:
     """Of a replica in this process."""
     latencies = replica.latencies
@@ -67,41 +51,6 @@ def reading_of(replica: Replica, *, in_step: bool) -> Reading:
         if latencies is None
         else tuple((_finite(bound), count) for bound, count in latencies.buckets()),
     )
-
-
-def fetch_reading(gateway: WatchedGateway) -> Reading:
-    """Of a gateway's `/metrics`, at the address of the settings alone. Raises `NotReached`."""
-    headers = {"Connection": "close"}
-    if gateway.token is not None:
-        headers["Authorization"] = f"Bearer {gateway.token.get_secret_value()}"
-    try:
-        status, body = _get(gateway.url, headers)
-    except TimeoutError:
-        raise NotReached("it does not answer in time") from None
-    except (OSError, http.client.HTTPException):
-        raise NotReached("it does not answer") from None
-    if status != http.client.OK:
-        raise NotReached(f"it answers with status {status}")
-    if len(body) > MAX_METRICS:
-        raise NotReached("it answers with more than a page of metrics")
-    return parse_metrics(body.decode("utf-8", "replace"))
-
-
-def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = make(parts.hostname or "", parts.port, timeout=FETCH_TIMEOUT)
-    connection.response_class = partial(  # type: ignore[assignment]
-        TimedResponse, deadline=time.monotonic() + FETCH_TIMEOUT, buffered=True
-    )
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.request("GET", path, headers=headers)
-        with connection.getresponse() as answer:
-            return answer.status, answer.read(MAX_METRICS + 1)
-    finally:
-        connection.close()
 
 
 def parse_metrics(text: str) -> Reading:
