@@ -18,6 +18,8 @@ from .database.tables import disabled_clients
 from .journal import Reason, append_row
 from .parties import LONGEST_SESSION, Client
 
+_IS_DISABLED = sa.select(sa.exists().where(disabled_clients.c.client_id == sa.bindparam("given")))
+
 
 class Clients:
     """The configured clients, and in SQL those that an operator has disabled."""
@@ -48,8 +50,7 @@ class Clients:
 
     def is_disabled(self, client_id: str) -> bool:
         with reading(self._engine) as connection:
-            found = sa.exists().where(disabled_clients.c.client_id == client_id)
-            return bool(connection.scalar(sa.select(found)))
+            return bool(connection.scalar(_IS_DISABLED, {"given": client_id}))
 
     def disable(self, client_id: str, *, watermark: int, expires: int) -> int:
         """Refuse a client's logins and refreshes; returns the journal row to be pushed.

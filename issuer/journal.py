@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,6 +42,49 @@ CLIENT_WATERMARK = (
     .scalar_subquery()
 )
 """Until when, at the latest, a client or its audience was revoked: part of the same query."""
+
+# Built once: building them takes longer than running them, and a revocation runs each of them.
+_APPEND = sa.insert(journal)
+
+
+def _at_least(column: sa.Column[int]) -> sa.ColumnElement[int]:
+    least = sa.bindparam("least_expires", type_=sa.BigInteger)
+    earlier = sa.and_(journal.c.kind.in_(OPEN_ENDED), column < least)
+    return sa.case((earlier, least), else_=column)
+
+
+_MARK_DONE = (
+    sa.update(journal)
+    .where(
+        journal.c.id.in_(sa.bindparam("ids", expanding=True)),
+        # SQLite gives the number of a row that was pruned to another one.
+        journal.c.value.in_(sa.bindparam("values", expanding=True)),
+    )
+    .values(
+        done=True,
+        expires=_at_least(journal.c.expires),
+        kept_until=_at_least(journal.c.kept_until),
+    )
+)
+_ROWS = sa.select(journal).order_by(journal.c.id)
+_OF_IDS = _ROWS.where(journal.c.id.in_(sa.bindparam("ids", expanding=True)))
+_OF_ONE = _ROWS.where(
+    journal.c.kind == sa.bindparam("kind"), journal.c.value == sa.bindparam("value")
+)
+_UNDONE = _ROWS.where(sa.not_(journal.c.done))
+_UNDONE_OF = _UNDONE.where(
+    sa.or_(
+        sa.and_(journal.c.kind == Kind.SUBJECT.value, journal.c.value == sa.bindparam("of")),
+        journal.c.sub == sa.bindparam("of"),
+    )
+)
+# In the order of its index: by id, SQLite would read the whole table for it.
+_IN_FORCE = (
+    sa.select(journal).where(journal.c.expires > sa.bindparam("now")).order_by(journal.c.expires)
+)
+_LONGEST_LIFETIME = sa.select(sa.func.max(access_lifetimes.c.seconds)).where(
+    access_lifetimes.c.in_force_until + access_lifetimes.c.seconds > sa.bindparam("now")
+)
 
 
 class Reason(StrEnum):
@@ -103,7 +147,7 @@ class Journal:
 
     def get(self, row_ids: Sequence[int]) -> list[JournalRow]:
         with reading(self._engine) as connection:
-            return _rows(connection, journal.c.id.in_(row_ids))
+            return _rows(connection, _OF_IDS, ids=row_ids)
 
     def mark_done(
         self,
@@ -117,48 +161,31 @@ class Journal:
         `moved` is the position from which, and to which, that took the feed. False, and nothing is
         noted, where another issuer has moved it meanwhile.
         """
-
-        def at_least(column: sa.Column[int]) -> sa.ColumnElement[int]:
-            earlier = sa.and_(journal.c.kind.in_(OPEN_ENDED), column < least_expires)
-            return sa.case((earlier, least_expires), else_=column)
-
         with writing(self._engine) as connection:
             if moved is not None and not move_position(connection, *moved):
                 return False
-            connection.execute(
-                sa.update(journal)
-                .where(
-                    journal.c.id.in_([row.id for row in rows]),
-                    # SQLite gives the number of a row that was pruned to another one.
-                    journal.c.value.in_([row.entry.value for row in rows]),
-                )
-                .values(
-                    done=True,
-                    expires=at_least(journal.c.expires),
-                    kept_until=at_least(journal.c.kept_until),
-                )
-            )
+            given = {
+                "ids": [row.id for row in rows],
+                "values": [row.entry.value for row in rows],
+                "least_expires": least_expires,
+            }
+            connection.execute(_MARK_DONE, given)
             return True
 
     def undone(self, *, limit: int = 500) -> list[JournalRow]:
         """Rows that have not reached the denylist, oldest first."""
         with reading(self._engine) as connection:
-            return _rows(connection, sa.not_(journal.c.done), limit=limit)
+            return _rows(connection, _UNDONE.limit(limit))
 
     def undone_of(self, sub: str) -> list[JournalRow]:
         """A subject's undone rows: a login completes them before it answers."""
-        mine = sa.or_(
-            sa.and_(journal.c.kind == Kind.SUBJECT, journal.c.value == sub), journal.c.sub == sub
-        )
         with reading(self._engine) as connection:
-            return _rows(connection, sa.and_(sa.not_(journal.c.done), mine))
+            return _rows(connection, _UNDONE_OF, of=sub)
 
     def in_force(self) -> list[JournalRow]:
         """Every row whose denylist entry has not expired, for a replay."""
         with reading(self._engine) as connection:
-            # In the order of its index: by id, SQLite would read the whole table for it.
-            in_force = journal.c.expires > int(self._clock())
-            return _rows(connection, in_force, order=journal.c.expires)
+            return _rows(connection, _IN_FORCE, now=int(self._clock()))
 
     def ended_among(self, sids: Sequence[str]) -> frozenset[str]:
         """Those of some sessions that have been ended."""
@@ -179,9 +206,8 @@ class Journal:
 
     def find(self, kind: Kind, value: str) -> list[JournalRow]:
         """The rows of one revocation; none if there was none."""
-        is_its = sa.and_(journal.c.kind == kind.value, journal.c.value == value)
         with reading(self._engine) as connection:
-            return _rows(connection, is_its)
+            return _rows(connection, _OF_ONE, kind=kind.value, value=value)
 
     def prune(self) -> int:
         """Drop rows past their time, `PRUNE_BATCH` at most; returns how many."""
@@ -207,13 +233,8 @@ class Journal:
 
     def longest_lifetime(self) -> int:
         """The longest lifetime of any access token that can still be out, seconds; 0 if none."""
-        now = int(self._clock())
-        alive = access_lifetimes.c.in_force_until + access_lifetimes.c.seconds > now
         with reading(self._engine) as connection:
-            longest = connection.scalar(
-                sa.select(sa.func.max(access_lifetimes.c.seconds)).where(alive)
-            )
-            return int(longest or 0)
+            return int(connection.scalar(_LONGEST_LIFETIME, {"now": int(self._clock())}) or 0)
 
 
 def append_row(
@@ -230,19 +251,18 @@ def append_row(
 
     `ends_below`: the subject's sessions of a lower credential version end by it.
     """
-    result = connection.execute(
-        sa.insert(journal).values(
-            kind=entry.kind.value,
-            value=entry.value,
-            level=entry.level,
-            expires=entry.expires,
-            kept_until=entry.expires if kept_until is None else max(kept_until, entry.expires),
-            sub=sub,
-            reason=str(reason),
-            created=int(now),
-            done=False,
-        )
-    )
+    row = {
+        "kind": entry.kind.value,
+        "value": entry.value,
+        "level": entry.level,
+        "expires": entry.expires,
+        "kept_until": entry.expires if kept_until is None else max(kept_until, entry.expires),
+        "sub": sub,
+        "reason": str(reason),
+        "created": int(now),
+        "done": False,
+    }
+    result = connection.execute(_APPEND, row)
     pend(connection, _event_of(entry, str(reason), now, sub, ends_below))
     primary_key = result.inserted_primary_key
     assert primary_key is not None  # noqa: S101 - an insert of one row has a key
@@ -269,14 +289,7 @@ def _event_of(
     return happened(EventKind.REVOKED, now, why=reason, sub=sub, details=details)
 
 
-def _rows(
-    connection: sa.Connection,
-    where: sa.ColumnElement[bool],
-    *,
-    limit: int | None = None,
-    order: sa.Column[int] = journal.c.id,
-) -> list[JournalRow]:
-    query = sa.select(journal).where(where).order_by(order).limit(limit)
+def _rows(connection: sa.Connection, query: sa.Select[Any], **given: Any) -> list[JournalRow]:
     return [
         JournalRow(
             id=row.id,
@@ -285,5 +298,5 @@ def _rows(
             reason=row.reason,
             done=bool(row.done),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query, given)
     ]

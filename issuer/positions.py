@@ -16,6 +16,18 @@ from .database.engine import insert_if_absent, reading, writing
 from .database.tables import denylist_positions
 
 _ROW = 1
+# Built once: every heartbeat reads the position, and every revocation moves it.
+_READ = sa.select(denylist_positions).where(denylist_positions.c.id == _ROW)
+_MOVE = (
+    sa.update(denylist_positions)
+    .where(
+        denylist_positions.c.id == _ROW,
+        denylist_positions.c.epoch == sa.bindparam("known_epoch"),
+        denylist_positions.c.seq == sa.bindparam("known_seq"),
+        denylist_positions.c.chain == sa.bindparam("known_chain"),
+    )
+    .values({name: sa.bindparam(f"new_{name}") for name in ("epoch", "seq", "chain")})
+)
 
 
 class Positions:
@@ -30,8 +42,7 @@ class Positions:
         Raises `DatabaseUnavailable`.
         """
         with reading(self._engine) as connection:
-            query = sa.select(denylist_positions).where(denylist_positions.c.id == _ROW)
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_READ).one_or_none()
         return None if row is None else Position(row.epoch, row.seq, row.chain)
 
     def move(self, known: Position | None, reached: Position) -> bool:
@@ -47,17 +58,15 @@ class Positions:
 
 def move_position(connection: sa.Connection, known: Position | None, reached: Position) -> bool:
     """The same within the caller's transaction."""
-    new = {"epoch": reached.epoch, "seq": reached.seq, "chain": reached.chain}
     if known is None:
+        new = {"epoch": reached.epoch, "seq": reached.seq, "chain": reached.chain}
         return insert_if_absent(connection, denylist_positions, id=_ROW, **new)
-    moved = connection.execute(
-        sa.update(denylist_positions)
-        .where(
-            denylist_positions.c.id == _ROW,
-            denylist_positions.c.epoch == known.epoch,
-            denylist_positions.c.seq == known.seq,
-            denylist_positions.c.chain == known.chain,
-        )
-        .values(**new)
-    )
-    return bool(moved.rowcount)
+    places = {
+        "known_epoch": known.epoch,
+        "known_seq": known.seq,
+        "known_chain": known.chain,
+        "new_epoch": reached.epoch,
+        "new_seq": reached.seq,
+        "new_chain": reached.chain,
+    }
+    return bool(connection.execute(_MOVE, places).rowcount)

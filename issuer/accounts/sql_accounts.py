@@ -39,7 +39,10 @@ RESET_LIFETIME = 900
 """Seconds for which a reset token may be used (OWASP Forgot Password Cheat Sheet: short-lived)."""
 
 
-# Built once: at every refresh, building it would cost more than running it.
+# Built once: building a statement takes longer than running it.
+_BY_ID = sa.select(accounts).where(accounts.c.id == sa.bindparam("given"))
+_BY_ID_LOCKED = _BY_ID.with_for_update()  # SQLite's writers take turns from BEGIN on
+_BY_USERNAME = sa.select(accounts).where(accounts.c.username == sa.bindparam("given"))
 _STANDING = sa.select(
     accounts,
     SESSION_ENDED.label("session_ended"),
@@ -80,11 +83,11 @@ class SqlAccounts:
 
     def by_username(self, username: str) -> Account | None:
         with reading(self._engine) as connection:
-            return _one(connection, accounts.c.username == normalise_username(username))
+            return _one(connection, _BY_USERNAME, normalise_username(username))
 
     def by_id(self, sub: str) -> Account | None:
         with reading(self._engine) as connection:
-            return _one(connection, accounts.c.id == sub)
+            return _one(connection, _BY_ID, sub)
 
     def standing(self, sub: str, *, sid: str, client_id: str, audience: str) -> Standing:
         given = {"sub": sub, "sid": sid, "client_id": client_id, "audience": audience}
@@ -187,7 +190,7 @@ class SqlAccounts:
         *,
         ends_sessions: bool = False,
     ) -> Change:
-        account = _one(connection, accounts.c.id == sub)
+        account = _one(connection, _BY_ID, sub)
         if account is None:
             raise UnknownAccount(sub)
         row_id = append_row(
@@ -270,7 +273,7 @@ class SqlAccounts:
         ).one_or_none()
         if row is None or row.expires <= self._clock():
             raise InvalidReset("the reset token is unknown, used or expired")
-        account = _one(connection, accounts.c.id == row.account_id)
+        account = _one(connection, _BY_ID, row.account_id)
         # A password changed by other means since is not to be overwritten by an old mail.
         if (
             account is None
@@ -333,7 +336,7 @@ class SqlAccounts:
 
         Raises `Conflict` where it has another credential by now, or is disabled or gone.
         """
-        found = _one(connection, accounts.c.id == account.id, lock=True)
+        found = _one(connection, _BY_ID_LOCKED, account.id)
         if (
             found is None
             or not found.enabled
@@ -343,7 +346,7 @@ class SqlAccounts:
 
     def set_enabled(self, sub: str, enabled: bool, *, expires: int) -> Change | None:  # noqa: FBT001
         with writing(self._engine) as connection:
-            account = _one(connection, accounts.c.id == sub)
+            account = _one(connection, _BY_ID, sub)
             if account is None:
                 raise UnknownAccount(sub)
             if enabled:
@@ -370,7 +373,7 @@ class SqlAccounts:
     def set_roles(self, sub: str, roles: tuple[str, ...], *, expires: int) -> Change | None:
         with writing(self._engine) as connection:
             # Locked, so that a role given by a transaction that is under way counts as lost too.
-            account = _one(connection, accounts.c.id == sub, lock=True)
+            account = _one(connection, _BY_ID_LOCKED, sub)
             if account is None:
                 raise UnknownAccount(sub)
             lost = set(account.roles) - set(roles)
@@ -396,12 +399,8 @@ def _unchanged(read: Account) -> sa.ColumnElement[bool]:
     )
 
 
-def _one(
-    connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool = False
-) -> Account | None:
-    query = sa.select(accounts).where(where)
-    # SQLite's writers take turns from BEGIN on.
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+def _one(connection: sa.Connection, query: sa.Select[Any], given: str) -> Account | None:
+    row = connection.execute(query, {"given": given}).one_or_none()
     return None if row is None else _account(row)
 
 

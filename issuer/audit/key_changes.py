@@ -18,6 +18,7 @@ from .event import EventKind
 from .outbox import happened, pend
 
 GONE = "gone"
+_ALL = sa.select(audit_keys)
 
 
 class KeyChanges:
@@ -52,5 +53,5 @@ class KeyChanges:
 
 
 def _known(connection: sa.Connection) -> dict[str, tuple[str, str]]:
-    rows = connection.execute(sa.select(audit_keys))
+    rows = connection.execute(_ALL)
     return {row.kid: (row.alg, row.state) for row in rows}

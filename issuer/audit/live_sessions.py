@@ -22,6 +22,21 @@ from .event import LATEST, Event, EventKind, event_id
 ENDS_BELOW = "ends_below"
 """In an event's details: every session of the person with a lower credential version has ended."""
 
+# Built once, as in `log`.
+_THIS = audit_sessions.c.sid == sa.bindparam("this")
+_REFRESHED = (
+    sa.update(audit_sessions)
+    .where(_THIS)
+    .values(last_seen=sa.bindparam("seen"), ends=sa.bindparam("until"))
+)
+_READ = sa.select(audit_sessions).where(_THIS)
+_DROP = sa.delete(audit_sessions).where(_THIS)
+_HAS_ENDED = sa.select(
+    sa.exists().where(
+        audit_log.c.sid == sa.bindparam("this"), audit_log.c.kind == EventKind.SESSION_ENDED.value
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
@@ -50,11 +65,8 @@ def follow(connection: sa.Connection, event: Event, ended: set[str | None]) -> l
             if event.sid not in ended:
                 _begin(connection, event)
         case EventKind.SESSION_REFRESHED if (ends := _whole(event, "ends")) is not None:
-            connection.execute(
-                sa.update(audit_sessions)
-                .where(audit_sessions.c.sid == kept(event, "sid"))
-                .values(last_seen=int(event.time), ends=ends)
-            )
+            seen = {"this": kept(event, "sid"), "seen": int(event.time), "until": ends}
+            connection.execute(_REFRESHED, seen)
         case EventKind.SESSION_ENDED | EventKind.SESSION_EXPIRED:
             ended.add(event.sid)
             return [_end(connection, event)]
@@ -71,11 +83,11 @@ def follow(connection: sa.Connection, event: Event, ended: set[str | None]) -> l
 
 
 def _end(connection: sa.Connection, event: Event) -> Event:
-    mine = audit_sessions.c.sid == kept(event, "sid")
-    row = connection.execute(sa.select(audit_sessions).where(mine)).one_or_none()
+    mine = {"this": kept(event, "sid")}
+    row = connection.execute(_READ, mine).one_or_none()
     if row is None:
         return event
-    connection.execute(sa.delete(audit_sessions).where(mine))
+    connection.execute(_DROP, mine)
     return replace(
         event, sub=event.sub or row.sub, client_id=event.client_id or row.client_id or None
     )
@@ -91,10 +103,7 @@ def _begin(connection: sa.Connection, event: Event) -> None:
     )
     if version is None or ends is None or absolute is None:
         return
-    ended = sa.exists().where(
-        audit_log.c.sid == event.sid, audit_log.c.kind == EventKind.SESSION_ENDED.value
-    )
-    if connection.scalar(sa.select(ended)):
+    if connection.scalar(_HAS_ENDED, {"this": event.sid}):
         return  # another issuer's word of its end was faster
     insert_if_absent(
         connection,

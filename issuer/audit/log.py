@@ -30,6 +30,30 @@ FORGED = "forged"
 """Of a redaction that no issuer has written; it says of no row that it was taken out."""
 _HEAD = 1
 
+# Built once: building a statement takes longer than running it, and here are several for an event.
+_WAITING = (
+    sa.select(audit_outbox)
+    .where(audit_outbox.c.id > sa.bindparam("after"))
+    .order_by(audit_outbox.c.id)
+    .limit(BATCH)
+)
+_STILL_THERE = sa.select(audit_outbox.c.id).where(
+    audit_outbox.c.id.in_(sa.bindparam("ids", expanding=True))
+)
+_KNOWN = sa.select(audit_log.c.event_id).where(
+    audit_log.c.event_id.in_(sa.bindparam("ids", expanding=True))
+)
+_LOCK = sa.select(audit_head.c.id).with_for_update()  # SQLite's writers take turns from BEGIN
+_READ_HEAD = sa.select(audit_head)
+_APPEND = sa.insert(audit_log)
+_MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("to"), hash=sa.bindparam("link"))
+_AFTER = (
+    sa.select(audit_log.c.seq, audit_log.c.body)
+    .where(audit_log.c.seq > sa.bindparam("seq"), audit_log.c.body.is_not(None))
+    .order_by(audit_log.c.seq)
+    .limit(sa.bindparam("most"))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -86,12 +110,7 @@ class AuditLog:
         after = unreadable = 0
         first_unreadable = 0
         while True:
-            rows = connection.execute(
-                sa.select(audit_outbox)
-                .where(audit_outbox.c.id > after)
-                .order_by(audit_outbox.c.id)
-                .limit(BATCH)
-            ).all()
+            rows = connection.execute(_WAITING, {"after": after}).all()
             found = _readable(rows)
             if len(found) < len(rows) and not first_unreadable:
                 first_unreadable = next(row.id for row in rows if row.id not in found)
@@ -138,8 +157,8 @@ class AuditLog:
                 )
                 appended.append(Appended(Recorded(seq, kept), link))
         if rows:
-            connection.execute(sa.insert(audit_log), rows)
-            connection.execute(sa.update(audit_head).values(seq=seq, hash=link))
+            connection.execute(_APPEND, rows)
+            connection.execute(_MOVE_HEAD, {"to": seq, "link": link})
         return appended
 
     def head(self) -> Head:
@@ -150,25 +169,19 @@ class AuditLog:
     def after(self, seq: int, limit: int = BATCH) -> list[Recorded]:
         """The events after a place, in order; those that were redacted are left out."""
         with reading(self._engine) as connection:
-            rows = connection.execute(
-                sa.select(audit_log.c.seq, audit_log.c.body)
-                .where(audit_log.c.seq > seq, audit_log.c.body.is_not(None))
-                .order_by(audit_log.c.seq)
-                .limit(limit)
-            )
+            rows = connection.execute(_AFTER, {"seq": seq, "most": limit})
             return [Recorded(row.seq, Event.from_json(row.body)) for row in rows]
 
 
 def read_head(connection: sa.Connection) -> Head:
-    row = connection.execute(sa.select(audit_head)).one_or_none()
+    row = connection.execute(_READ_HEAD).one_or_none()
     if row is None:
         return Head(0, GENESIS)
     return Head(row.seq, row.hash, row.base_seq, row.base_hash)
 
 
 def _lock_head(connection: sa.Connection) -> Head:
-    query = sa.select(audit_head.c.id).with_for_update()  # SQLite's writers take turns from BEGIN
-    if connection.scalar(query) is None:
+    if connection.scalar(_LOCK) is None:
         insert_if_absent(
             connection,
             audit_head,
@@ -178,13 +191,12 @@ def _lock_head(connection: sa.Connection) -> Head:
             base_seq=0,
             base_hash=GENESIS,
         )
-        connection.scalar(query)
+        connection.scalar(_LOCK)
     return read_head(connection)
 
 
 def _still_there(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
-    query = sa.select(audit_outbox.c.id).where(audit_outbox.c.id.in_(ids))
-    return set(connection.scalars(query))
+    return set(connection.scalars(_STILL_THERE, {"ids": ids}))
 
 
 def _readable(rows: Sequence[sa.Row[Any]]) -> dict[int, Event]:
@@ -201,9 +213,7 @@ def _readable(rows: Sequence[sa.Row[Any]]) -> dict[int, Event]:
 
 
 def _new(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
-    ids = {event.id for event in events}
-    found = connection.scalars(sa.select(audit_log.c.event_id).where(audit_log.c.event_id.in_(ids)))
-    there = set(found)
+    there = set(connection.scalars(_KNOWN, {"ids": [event.id for event in events]}))
     new = []
     for event in events:
         if event.id not in there:

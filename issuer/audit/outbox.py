@@ -10,6 +10,8 @@ from ..database.tables import audit_outbox
 from .event import Event, EventKind
 from .origin import current_origin
 
+_PEND = sa.insert(audit_outbox)
+
 
 def happened(kind: EventKind, now: float, **fields: Any) -> Event:
     """An event of this moment, which came from where this request or command does."""
@@ -23,4 +25,4 @@ def happened(kind: EventKind, now: float, **fields: Any) -> Event:
 
 def pend(connection: sa.Connection, event: Event) -> None:
     """Write an event down within the caller's transaction; the log has it within moments."""
-    connection.execute(sa.insert(audit_outbox).values(event=event.to_json()))
+    connection.execute(_PEND, {"event": event.to_json()})

@@ -18,6 +18,15 @@ from .log import read_head
 LEASE = 15
 """Seconds; issuers' clocks may differ by a few."""
 _TOO_LONG = 4 * LEASE
+_MOVE = (
+    sa.update(audit_places)
+    .where(
+        audit_places.c.name == sa.bindparam("follower"),
+        audit_places.c.seq == sa.bindparam("known"),
+        audit_places.c.holder == sa.bindparam("by"),
+    )
+    .values(seq=sa.bindparam("reached"))
+)
 
 
 class Place:
@@ -104,13 +113,8 @@ class Place:
         """Come further; False where somebody else has meanwhile."""
         with writing(self._engine) as connection:
             moved = connection.execute(
-                sa.update(audit_places)
-                .where(
-                    audit_places.c.name == self.name,
-                    audit_places.c.seq == known,
-                    audit_places.c.holder == self._holder,
-                )
-                .values(seq=reached)
+                _MOVE,
+                {"follower": self.name, "known": known, "by": self._holder, "reached": reached},
             )
         self._reached = reached if moved.rowcount else None
         return bool(moved.rowcount)

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -149,10 +150,15 @@ def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) 
 
     Whether this call inserted it.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    counted = connection.execute(insert, execution_options={"preserve_rowcount": True})
+    insert = _insert_if_absent(connection.dialect.name, table)
+    counted = connection.execute(insert, values, execution_options={"preserve_rowcount": True})
     return counted.rowcount > 0
+
+
+@lru_cache
+def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Insert:
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_nothing()
 
 
 def _alembic(engine: sa.Engine | None = None, connection: sa.Connection | None = None) -> Config:

@@ -15,6 +15,12 @@ from ..database.engine import reading, writing
 from ..database.tables import factor_challenges, factors, recovery_codes
 from .factor import MOST_FAILURES, Factor, Kind
 
+_OF = (
+    sa.select(factors)
+    .where(factors.c.account_id == sa.bindparam("account"))
+    .order_by(factors.c.created, factors.c.id)
+)
+
 
 class Purpose(StrEnum):
     """What a challenge was made for; it is good for nothing else."""
@@ -49,13 +55,8 @@ class SqlFactors:
 
     def of(self, account_id: str) -> list[Factor]:
         """Oldest first."""
-        query = (
-            sa.select(factors)
-            .where(factors.c.account_id == account_id)
-            .order_by(factors.c.created, factors.c.id)
-        )
         with reading(self._engine) as connection:
-            return [_factor(row) for row in connection.execute(query)]
+            return [_factor(row) for row in connection.execute(_OF, {"account": account_id})]
 
     def codes_left(self, account_id: str) -> int:
         """Recovery codes that have not been spent."""
