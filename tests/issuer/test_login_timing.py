@@ -70,10 +70,10 @@ def rounds_for(case: Case) -> int:
         times = measured({"one": case, "other": case}, rounds)
         same = [one / other for one, other in zip(times["one"], times["other"], strict=True)]
         draws = [chance.choices(same, k=rounds) for _ in range(100)]
-        assert not any(map(told_apart, draws))
-        if sum(told_apart([1.2 * ratio for ratio in draw]) for draw in draws) >= 95:
+        slower = ([1.2 * ratio for ratio in draw] for draw in draws)
+        if not any(map(told_apart, draws)) and sum(map(told_apart, slower)) >= 95:
             return rounds
-    raise AssertionError(f"a fifth is not found in {rounds} rounds: the times spread too far")
+    raise AssertionError(f"a fifth is not found in {rounds} rounds, or is where there is none")
 
 
 def revealing(cases: dict[str, Case]) -> list[str]:

@@ -17,6 +17,8 @@ from harness.spa_mutants import MUTANTS
 SPA = Path(__file__).resolve().parent.parent.parent / "spa"
 LONGEST_MODULE = 250
 FENCE = re.compile(r"^```(js|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LONGEST = 540
+"""Seconds for one program: two minutes where nothing else runs on a slow machine."""
 SEEDS = "8"
 SHORT = "1"
 
@@ -29,7 +31,7 @@ def output(argv: list[str], cwd: Path, **environment: str) -> subprocess.Complet
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=LONGEST,
         check=False,
     )
 
@@ -74,6 +76,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+@pytest.mark.timeout(600)
 def test_the_modules_own_tests_pass() -> None:
     """Node's test runner passes every test of the module, with many tabs in one process."""
     code, told = node_tests(SPA, [], SEEDS=SEEDS)
