@@ -93,7 +93,7 @@ def test_a_refusal_of_a_token_that_lives_fails_the_run(redis_url: str) -> None:
         claims = source.claims()
         token = sign(claims, source.ring.active("ES256"))
         traffic = Traffic([gateway], lambda: token, others)
-        for _ in until(30, "new tokens"):
+        for _ in until(10, "new tokens"):
             if traffic.ended("all of them").new > 0:
                 break
         source.revoke(claims)
@@ -127,7 +127,7 @@ def test_entries_that_the_feed_has_not_got_do_not_count(denylist_url: str) -> No
     with OtherRevocations(denylist_url, 1_000_000) as others:
         assert others.pid is not None
         os.kill(others.pid, signal.SIGSTOP)
-        for _ in until(30, "its stop"):
+        for _ in until(10, "its stop"):
             if Path(f"/proc/{others.pid}/stat").read_text().split()[2] == "T":
                 break
         for _ in range(2):  # the last entry may have been on its way
@@ -142,7 +142,7 @@ def test_other_revocations_that_have_ended_fail_the_run(denylist_url: str) -> No
     with OtherRevocations(denylist_url, 1_000_000) as others:
         assert others.pid is not None
         os.kill(others.pid, signal.SIGKILL)
-        for _ in until(30, "its end"):
+        for _ in until(10, "its end"):
             with pytest.raises(BenchmarkError) as failed:
                 others.achieved()
             if "has ended" in str(failed.value):

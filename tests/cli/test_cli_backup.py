@@ -48,7 +48,7 @@ def test_there_and_back(
         own_demo.refuses(granted["access_token"])
         own_demo.site.refresh(granted["refresh_token"]).refused(400, "invalid_grant")
     good = own_demo.login()
-    for _ in until(30, "the API in step with the new epoch", pause=0.02):
+    for _ in until(10, "the API in step with the new epoch", pause=0.02):
         answer = own_demo.site.api(good["access_token"])
         assert answer.status in {200, 503}, answer
         if answer.status == 200:

@@ -174,7 +174,7 @@ def test_keys_rotate_early(own_demo: RunningDemo, run_on: Callable[[RunningDemo]
     """An early rotation publishes the next key and breaks nothing: the old one still signs."""
     run = run_on(own_demo)
     before = own_demo.login()["access_token"]
-    for _ in until(30, "a key of more than a second", pause=0.1):
+    for _ in until(10, "a key of more than a second", pause=0.1):
         changed = run("keys", "rotate", "--early", "--json").done().json["changed"]
         if changed:
             break

@@ -106,7 +106,7 @@ def test_what_others_do_meanwhile_is_no_step(
     with stage.recording() as trace:
         other = threading.Thread(target=lambda: waiting.blpop(["news"], timeout=30))
         other.start()
-        for _ in until(30, "a command under way"):
+        for _ in until(10, "a command under way"):
             if theirs.info("clients")["blocked_clients"]:
                 break
         operation("logout by refresh token").do(scene)

@@ -55,7 +55,7 @@ def test_a_rotation_that_was_cut_off_is_made_again(
     own = {"GATEPASS_KEYS_DIR": str(tmp_path / "keys")}
     old = kids(world, **own)
     # Nothing is due before the youngest key is a second old.
-    for _ in until(30, "a ring that can be rotated"):
+    for _ in until(10, "a ring that can be rotated"):
         world.arm(point, "command")
         if world.command("keys", "rotate", "--early", env=own).code != 0:
             break

@@ -154,7 +154,7 @@ def test_stop_leaves_nothing_running(
     assert demo.process.wait() == 0
     assert demo.redis_pid() is None
     assert not (demo.state_dir / "redis" / "redis.sock").exists()
-    for _ in until(30, "the end of Redis"):
+    for _ in until(10, "the end of Redis"):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

@@ -61,7 +61,7 @@ def kill_everything(demo: RunningDemo) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     demo.process.kill()
-    for _ in until(30, "the end of Redis"):
+    for _ in until(10, "the end of Redis"):
         if demo.redis_pid() is None:
             return
 
@@ -101,7 +101,7 @@ def test_orphaned_worker_is_waited_for(
     demo = make_demo().start()
     kept, revoked = acknowledged(demo)
     demo.process.signal(signal.SIGKILL)
-    for _ in until(30, "the supervisor's end"):
+    for _ in until(10, "the supervisor's end"):
         if not demo.process.running:
             break
     again = make_demo()

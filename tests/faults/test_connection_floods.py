@@ -196,7 +196,7 @@ def test_what_was_read_ahead_holds_no_thread(world: World) -> None:
     """Half a request behind a whole one waits in the poller, however it is pieced together."""
     slow = [dial(world.issuer.port, AHEAD + PART + b"X: ") for _ in range(40)]
     for sock in slow:
-        for _ in until(30, "the answer to the first"):
+        for _ in until(5, "the answer to the first"):
             with suppress(BlockingIOError):
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200")
                 break
@@ -212,7 +212,7 @@ def test_requests_that_come_in_one_piece_are_answered_in_turn(world: World) -> N
     """Each of five, and nobody waits for what is there already (RFC 9112 section 9.3.2)."""
     sock = dial(world.issuer.port, AHEAD * 5)
     got = b""
-    for _ in until(30, "five answers"):
+    for _ in until(5, "five answers"):
         with suppress(BlockingIOError):
             got += sock.recv(65536)
         if got.count(b"HTTP/1.1 200") == 5:

@@ -78,7 +78,7 @@ def fill_up(deployment: Deployment, disk: SmallDisk, rounds: int = ROUNDS) -> No
         watch.gateways_go_on()
         disk.free()
         for at, session in enumerate(refused):
-            for _ in until(30, "an acknowledgement", pause=0.1):
+            for _ in until(10, "an acknowledgement", pause=0.1):
                 if scenario.end(session, at=at).status == 200:
                     break
         watch.passes()
@@ -127,7 +127,7 @@ def test_a_full_disk_of_redis_is_503_and_mends(fsync: str, tmp_path: Path) -> No
         if fsync == "always":
             store.start()
         pulse = issuer.make_pulse()
-        for _ in until(30, "a logout"):
+        for _ in until(10, "a logout"):
             with suppress(DenylistUnavailable):
                 pulse.beat()
             if issuer.logout(leaving).status_code == 200:

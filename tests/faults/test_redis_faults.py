@@ -72,7 +72,7 @@ def fill(deployment: Deployment, patience: float = RECOVERY) -> None:
                 scenario.end(leaving, at=at),
             ):
                 assert (answer.status, answer.retry_after) == (503, "1"), answer
-        for _ in until(30, "the gateway to close"):
+        for _ in until(10, "the gateway to close"):
             if verdict(watch.gateways["gateway 0"], scenario.live[0].access) == "not now":
                 break
         client.config_set("maxmemory", "0")

@@ -119,7 +119,7 @@ def test_a_replica_that_was_asked_for_has_what_was_acknowledged(
             answer = scenario.fleet.issuers[1].refresh(session.refresh)
             assert (answer.status, answer.retry_after) == (503, "1"), answer
             pair.replica.resume()
-            for _ in until(30, "an acknowledgement"):
+            for _ in until(10, "an acknowledgement"):
                 if scenario.end(session).status == 200:
                     break
             scenario.refused(session, ENDED)

@@ -148,7 +148,7 @@ def the_gateway_is_stopped(bound: Bound, store: RedisServer, gateway: WatchingGa
 def a_heartbeat_comes(store: RedisServer) -> None:
     client = store.client()
     last = client.xrevrange(FEED, count=1)
-    for _ in until(30, "a heartbeat"):
+    for _ in until(10, "a heartbeat"):
         if client.xrevrange(FEED, count=1) != last:
             return
 

@@ -109,12 +109,12 @@ def test_a_stop_answers_what_it_has(source: TokenSource, number: signal.Signals)
             running.process.wait_for_url(f"{running.url}/healthz")
             thread = threading.Thread(target=lambda: answers.append(ask("GET", url, token=token)))
             thread.start()
-            for _ in until(30, "a request under way"):
+            for _ in until(10, "a request under way"):
                 if line.sent:
                     break
             assert ask("GET", f"{running.url}/healthz").status == 200
             running.process.signal(number)
-            for _ in until(30, "a closed door"):
+            for _ in until(10, "a closed door"):
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", running.port)):
                         break
@@ -178,7 +178,7 @@ def test_a_worker_that_dies_while_it_is_asked_is_replaced_at_once(source: TokenS
             if waits == 10:
                 break
         os.kill(victim, signal.SIGKILL)
-        for _ in until(30, "another worker"):
+        for _ in until(10, "another worker"):
             now = children(running.process.pid)
             if len(now) == 2 and victim not in now:
                 break

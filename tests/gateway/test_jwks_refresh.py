@@ -50,7 +50,7 @@ def client(
     monkeypatch.setattr(jwks, "COOL_DOWN", 0.05)
     made = JwksClient(ISSUER, fetch=issuer.fetch, clock=clock)
     made.start()
-    for _ in until(30, "a first copy"):
+    for _ in until(10, "a first copy"):
         if made.ready:
             break
     yield made
@@ -59,7 +59,7 @@ def client(
 
 
 def wait_for(what: str, so: Callable[[], bool]) -> None:
-    for _ in until(30, what):
+    for _ in until(10, what):
         if so():
             return
 

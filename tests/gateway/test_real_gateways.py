@@ -220,7 +220,7 @@ def test_the_trace_goes_through(gateway: RealGateway, world: World) -> None:
     seen = passed(gateway, world, "/hello", token=world.token(), headers=headers)
     assert (seen.all("traceparent"), seen.all("tracestate")) == ([trace], [TRACESTATE])
     refused(gateway, world, "/hello", 401, headers=headers)
-    for _ in until(30, "the log"):
+    for _ in until(10, "the log"):
         events = [
             each["event"] for each in world.service.logged() if each.get("traceparent") == trace
         ]
@@ -283,7 +283,7 @@ def test_a_page_of_a_listed_origin_may_ask_and_read(gateway: RealGateway, world:
         assert cors(answer) == readable
     finally:
         world.line.mend()
-    for _ in until(30, "the service"):
+    for _ in until(10, "the service"):
         if gateway.ask("/hello", token=token).status == 200:
             return
 
@@ -423,7 +423,7 @@ def test_a_service_that_is_down_closes(gateway: RealGateway, world: World) -> No
         passed(gateway, world, "/public/x")
     finally:
         world.line.mend()
-    for _ in until(30, "the service"):
+    for _ in until(10, "the service"):
         if gateway.ask("/hello", token=token).status == 200:
             return
 

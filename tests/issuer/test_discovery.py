@@ -172,7 +172,7 @@ def test_a_redis_that_is_down_is_503_everywhere(
             assert down.headers["Retry-After"] == "1"
         assert issuer.rows("accounts") == before
         private_redis.start()
-        for _ in until(30, "the end of the pause"):
+        for _ in until(10, "the end of the pause"):
             if issuer.ask("GET", "/readyz").get_json()["checks"]["families"] == "ok":
                 break
         # Restarted, it may have lost something; a beat puts the journal's rows back.

@@ -305,7 +305,7 @@ def test_a_flood_of_threads_delays_itself_alone() -> None:
     threads.append(threading.Thread(target=hash_one, args=(OTHER,)))
     for thread in threads:
         thread.start()
-    for _ in until(30, "all but those who wait are told"):
+    for _ in until(10, "all but those who wait are told"):
         if len(refused) == 193:
             break
     gate.__exit__(None, None, None)

@@ -240,7 +240,7 @@ def test_the_background_thread_outlives_a_store_that_is_down(
     with capture_logs() as lines:
         pulse.start()
         try:
-            for _ in until(30, "recovery"):
+            for _ in until(10, "recovery"):
                 if any(line["event"] == "pulse_recovered" for line in lines):
                     break
         finally:
@@ -279,11 +279,11 @@ def test_a_database_that_is_away_is_told_once(
     with capture_logs() as lines:
         pulse.start()
         try:
-            for _ in until(30, "twenty beats"):
+            for _ in until(10, "twenty beats"):
                 if beats[0] > 20:
                     break
             back.set()
-            for _ in until(30, "recovery"):
+            for _ in until(10, "recovery"):
                 if any(line["event"] == "pulse_recovered" for line in lines):
                     break
         finally:
@@ -348,7 +348,7 @@ def test_no_beat_waits_for_a_write(issuer: IssuerApp, monkeypatch: pytest.Monkey
     try:
         assert writing.wait(10)
         begun = beats[0]
-        for _ in until(30, "twenty beats"):
+        for _ in until(10, "twenty beats"):
             if beats[0] >= begun + 20:
                 break
     finally:

@@ -369,7 +369,7 @@ def test_a_role_that_is_given_meanwhile_is_not_lost_in_silence(
 def wait_for_a_waiting_lock(engine: sa.Engine) -> None:
     """Return once some transaction waits for another one's row."""
     with engine.connect() as connection:
-        for _ in until(30, "a transaction that waits"):
+        for _ in until(10, "a transaction that waits"):
             if connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
                 return
 

@@ -34,7 +34,7 @@ def held(database_url: str, statement: str) -> Iterator[Callable[[], None]]:
         holder.execute(statement)
 
         def until_somebody_waits() -> None:
-            for _ in until(30, "somebody waiting for the lock"):
+            for _ in until(10, "somebody waiting for the lock"):
                 query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
                 if watcher.execute(query).fetchone() != (0,):
                     return

@@ -73,7 +73,7 @@ def lose(issuer: IssuerProcess, fleet: IssuerFleet, families: FamilyStore, token
     """Refresh, drop the connection at once, and wait until the issuer has carried it out."""
     before = family_of(fleet, families, token).last_refresh
     issuer.lose_refresh(token)
-    for _ in until(30, "a refresh whose client is gone"):
+    for _ in until(10, "a refresh whose client is gone"):
         family = family_of(fleet, families, token)
         if family.last_refresh > before:
             return family

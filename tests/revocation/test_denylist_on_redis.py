@@ -291,7 +291,7 @@ def test_a_paused_server_is_unavailable(private_redis: RedisServer) -> None:
         with pytest.raises(DenylistUnavailable):
             call(denylist)
     private_redis.resume()
-    for _ in until(30, "an answer"):
+    for _ in until(10, "an answer"):
         with contextlib.suppress(DenylistUnavailable):
             denylist.add([Entry.key("k")])
             break
@@ -357,7 +357,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(private_redis: RedisServer)
         writer.join()
     private_redis.start()
     with contextlib.closing(open_denylist(private_redis.unix_url)) as denylist:
-        for _ in until(30, "an answer"):
+        for _ in until(10, "an answer"):
             with contextlib.suppress(DenylistUnavailable):
                 state = denylist.state()
                 break

@@ -62,7 +62,7 @@ def test_a_stream_ends_and_its_reader_goes_on(denylist: Denylist) -> None:
             time.sleep(0.01)
             if monotonic() - began > 1.0:
                 break
-        for _ in until(30, "every entry"):
+        for _ in until(10, "every entry"):
             if len(replica) == number + 1:
                 break
         replica.stop()

@@ -271,7 +271,7 @@ def test_places_come_back(denylist: Denylist) -> None:
 
         def asked(method: str, path: str = "", **headers: str) -> Any:
             # A place may come back a moment after the answer's last byte.
-            for _ in until(30, "a place"):
+            for _ in until(10, "a place"):
                 answer = ask(method, plain(server, path), headers={**basic(), **headers})
                 if answer.status != 503:
                     break
@@ -286,7 +286,7 @@ def test_places_come_back(denylist: Denylist) -> None:
         feed = server.open()
         assert isinstance(feed, HttpDenylist)
         for _ in range(3):
-            for _ in until(30, "a place", pause=0.01):
+            for _ in until(10, "a place", pause=0.01):
                 try:
                     stream = EventStream(feed._connections, f"/events?after={position.epoch}.0.")
                     break
@@ -306,7 +306,7 @@ def test_a_reader_that_lags_is_dropped(denylist: Denylist) -> None:
         joined = denylist.state().position
         for n in range(200):
             denylist.add([Entry.session(f"s{n}-{m}", EXPIRES) for m in range(20)])
-        for _ in until(30, "the backlog to move on"):
+        for _ in until(10, "the backlog to move on"):
             if not server.hub._covers(joined):
                 break
         assert list(slow) == []

@@ -252,7 +252,7 @@ def test_a_paused_redis_is_seen_for_what_it_is(
     with pytest.raises(ReplicaStale):
         replica.check(Token(), KID)
     private_redis.resume()
-    for _ in until(30, "an answer"):
+    for _ in until(10, "an answer"):
         with contextlib.suppress(DenylistUnavailable):
             denylist.state()
             break

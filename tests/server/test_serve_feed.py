@@ -86,7 +86,7 @@ def test_requests_do_not_starve_while_all_streams_are_taken(issuer: ServedIssuer
     assert monotonic() - begun < 20 * SOON
     assert all(one.next(SOON) is not None for one in streams)
     streams.pop().close()
-    for _ in until(30, "a place"):
+    for _ in until(10, "a place"):
         try:
             streams.append(stream(issuer))
             break

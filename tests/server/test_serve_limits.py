@@ -37,7 +37,7 @@ def test_no_malformed_request_is_carried_out(served: ServedIssuer) -> None:
 
 def test_requests_that_are_cut_off_leave_nothing_behind(served: ServedIssuer) -> None:
     """A reset at any place, an `Expect` that is left included: the workers go on."""
-    for _ in until(30, "every worker"):
+    for _ in until(10, "every worker"):
         if (workers := served.started_workers()) >= served.settings["workers"]:
             break
     head = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

@@ -59,6 +59,6 @@ def test_workers_count_together(redis_server: RedisServer, issuer_directory: Pat
             if workers(issuer) - before:
                 break
         issuer.login().granted()
-        for _ in until(30, "all counts"):
+        for _ in until(10, "all counts"):
             if [logins(issuer) for _ in range(8)] == [LOGINS + 1] * 8:
                 break

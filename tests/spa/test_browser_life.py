@@ -120,7 +120,7 @@ def asked_by(*pages: Page) -> int:
 
 def asks_by_itself(asked: int, *pages: Page) -> None:
     """Wait until one of these tabs has refreshed since, without anybody's call."""
-    for _ in until(30, "a refresh that nobody called for", pause=0):
+    for _ in until(10, "a refresh that nobody called for", pause=0):
         if asked_by(*pages) > asked:
             return
         pages[0].wait_for_timeout(20)

@@ -226,7 +226,7 @@ def test_a_lost_answer_to_a_refresh_logs_nobody_out(ann: Visitor, world: Browser
     sid = sid_of(tab)
     with answers_lost(tab, REFRESH) as lost:
         world.moved(290)
-        for _ in until(30, "a lost answer", pause=0):
+        for _ in until(10, "a lost answer", pause=0):
             tab.wait_for_timeout(50)
             if lost:
                 break

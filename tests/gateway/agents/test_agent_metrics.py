@@ -243,7 +243,7 @@ def test_who_dawdles_is_hung_up_on(server: MetricsServer, monkeypatch: pytest.Mo
     with connected(server) as connection:
         connection.settimeout(0.05)
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
-        for _ in until(30, "the end of the connection"):
+        for _ in until(10, "the end of the connection"):
             try:
                 connection.sendall(b"x")
                 if connection.recv(1) == b"":
@@ -265,7 +265,7 @@ def test_connections_are_bounded_and_room_comes_back(server: MetricsServer) -> N
         with connection, connection.makefile("rb") as answer:
             connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert answer.read().startswith(b"HTTP/1.0 200 OK")
-    for _ in until(30, "room"):
+    for _ in until(5, "room"):
         try:
             if ask("GET", url).status == 200:
                 break

@@ -398,7 +398,7 @@ def test_its_agent_tells_how_it_stands(deployment: Deployment) -> None:
     before = parse_metrics(deployment.agent.metrics())
     deployment.revoke(token)
     deployment.waits_for(401, token)
-    for _ in until(30, "the revocation to be timed"):
+    for _ in until(5, "the revocation to be timed"):
         text = deployment.agent.metrics()
         told = parse_metrics(text)
         if told.latency[-1][1] > before.latency[-1][1]:
@@ -430,7 +430,7 @@ def test_without_redis_it_closes(deployment: Deployment, how: str) -> None:
         deployment.revoke(meanwhile)
         revoked.append(meanwhile)
     closed(deployment.ends_within_the_bound(503, token, gone))
-    for _ in until(30, "the agent's word that it is not in step"):
+    for _ in until(5, "the agent's word that it is not in step"):
         if not parse_metrics(deployment.agent.metrics()).in_step:
             break
     assert 200 not in [deployment.gateway.ask(each).status for each in revoked]
@@ -448,7 +448,7 @@ def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gat
     """
     settings = {"GATEPASS_CONFIG": str(deployment.issuer.directory / "gatepass.toml")}
     token, pending = deployment.token(), deployment.pending()
-    for _ in until(30, "a pending key"):
+    for _ in until(5, "a pending key"):
         if pending is not None:
             break
         # Nothing is due in the very second in which the issuer made its first key.

@@ -211,7 +211,7 @@ def test_issuers_share_the_work(make_issuer: MakeIssuer, receiver: Receiver) -> 
     for issuer in issuers:
         issuer.services.notifications.start()
     receiver.wait_for(60)
-    for _ in until(30, "all noted"):
+    for _ in until(10, "all noted"):
         if all(state == "delivered" for _, state, _, _ in states(issuers[0])):
             break
     assert len(receiver.ids()) == len(set(receiver.ids())) == 60

@@ -198,7 +198,7 @@ def test_a_greeting_without_end_is_cut_off(make_issuer: MakeIssuer) -> None:
         tell(issuer, event(issuer, EventKind.PASSWORD_CHANGED))
         deliver(issuer)
         assert states(issuer) == [("email", "waiting", 1, "no answer in time")]
-        for _ in until(30, "the end of its thread"):
+        for _ in until(10, "the end of its thread"):
             if "gatepass-mail" not in {thread.name for thread in threading.enumerate()}:
                 break
 

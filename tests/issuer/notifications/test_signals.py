@@ -279,7 +279,7 @@ def test_a_poll_waits_for_news(make_issuer: MakeIssuer) -> None:
     waiting = threading.Thread(target=lambda: answers.append(poll(issuer)))
     waiting.start()
     polls = issuer.services.notifications.polls
-    for _ in until(30, "a poll that waits"):
+    for _ in until(10, "a poll that waits"):
         if "watcher" in polls._waiting:
             break
     assert granted(poll(issuer))["sets"] == {}
@@ -290,7 +290,7 @@ def test_a_poll_waits_for_news(make_issuer: MakeIssuer) -> None:
     polled(issuer, ack=[happened.id])
     ending = threading.Thread(target=lambda: answers.append(poll(issuer)))
     ending.start()
-    for _ in until(30, "a poll that waits"):
+    for _ in until(10, "a poll that waits"):
         if "watcher" in polls._waiting:
             break
     issuer.services.end_streams()

@@ -240,7 +240,7 @@ def test_lists_that_take_long_hold_two_threads_at_most(
     threads = [threading.Thread(target=lists.token, args=[list_id]) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for _ in until(30, "both of them"):
+    for _ in until(10, "both of them"):
         if making.is_set() and lists._places._value == 0:  # type: ignore[attr-defined]
             break
     assert issuer.ask("GET", path).text == first

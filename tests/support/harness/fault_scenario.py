@@ -156,7 +156,7 @@ class Scenario:
     def rotate(self, session: Session, *, at: int = 0) -> None:
         """Refresh a session to its next generation."""
         before = self.fleet.opened(session.refresh).gen
-        for _ in until(30, "another generation", pause=REUSE_INTERVAL / 2):
+        for _ in until(10, "another generation", pause=REUSE_INTERVAL / 2):
             self.take(session, self._at(at).refresh(session.refresh).granted())
             if self.fleet.opened(session.refresh).gen > before:
                 return

@@ -154,7 +154,7 @@ class PostgresServer:
             return True
         leftovers = ("pre-existing shared memory", "lock file")
         if any(mark in message for mark in leftovers):
-            for tick, _ in enumerate(until(30, "the old backends' end", pause=0.1)):
+            for tick, _ in enumerate(until(5, "the old backends' end", pause=0.1)):
                 if tick:
                     return True
         return False
