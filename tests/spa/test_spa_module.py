@@ -17,8 +17,7 @@ from harness.spa_mutants import MUTANTS
 SPA = Path(__file__).resolve().parent.parent.parent / "spa"
 LONGEST_MODULE = 250
 FENCE = re.compile(r"^```(js|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LONGEST = 540
-"""Seconds for one program: two minutes where nothing else runs on a slow machine."""
+OWN_TESTS = sorted(path.name for path in (SPA / "tests").glob("*.test.js"))
 SEEDS = "8"
 SHORT = "1"
 
@@ -31,23 +30,15 @@ def output(argv: list[str], cwd: Path, **environment: str) -> subprocess.Complet
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=LONGEST,
+        timeout=240,
         check=False,
     )
 
 
-def node_tests(tree: Path, names: list[str], **environment: str) -> tuple[int, str]:
-    files = sorted(
-        f"tests/{path.name}"
-        for path in (tree / "tests").glob("*.test.js")
-        if not names or any(name in path.read_text("utf-8") for name in names)
-    )
-    assert files, f"no test has such a name: {names}"
-    wanted = [f"--test-name-pattern={name}" for name in names]
-    # The runner costs a process of its own; one file reports by itself.
-    runner = [] if len(files) == 1 else ["--test"]
-    argv = [require_binary("node", "nodejs"), *runner, *wanted, *files]
-    done = output(argv, tree, **environment)
+def own_tests(tree: Path, file: str, *options: str, seeds: str) -> tuple[int, str]:
+    """Without the runner, which costs a process of its own: one file reports by itself."""
+    argv = [require_binary("node", "nodejs"), *options, f"tests/{file}"]
+    done = output(argv, tree, SEEDS=seeds)
     return done.returncode, done.stdout
 
 
@@ -76,10 +67,15 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-@pytest.mark.timeout(600)
-def test_the_modules_own_tests_pass() -> None:
+def test_the_module_has_tests() -> None:
+    """Those that the next test runs one by one."""
+    assert len(OWN_TESTS) > 4
+
+
+@pytest.mark.parametrize("file", OWN_TESTS)
+def test_the_modules_own_tests_pass(file: str) -> None:
     """Node's test runner passes every test of the module, with many tabs in one process."""
-    code, told = node_tests(SPA, [], SEEDS=SEEDS)
+    code, told = own_tests(SPA, file, seeds=SEEDS)
     assert code == 0, told
 
 
@@ -162,7 +158,12 @@ def test_a_mistake_is_caught(name: str, tmp_path: Path) -> None:
     text = source.read_text("utf-8")
     assert text.count(old) == 1, f"{file} has changed: {old}"
     source.write_text(text.replace(old, new), "utf-8")
-    code, told = node_tests(tmp_path, [test], SEEDS=SHORT)
+    [telling] = [
+        path.name
+        for path in (tmp_path / "tests").glob("*.test.js")
+        if test in path.read_text("utf-8")
+    ]
+    code, told = own_tests(tmp_path, telling, f"--test-name-pattern={test}", seeds=SHORT)
     assert code != 0, told
     assert "SyntaxError" not in told
     assert "ReferenceError" not in told

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness.console_client import ConsoleClient
 from harness.issuer_app import IssuerApp
+from harness.metrics_server import MetricsServer
 
 
 @pytest.fixture
@@ -25,3 +26,11 @@ def browser(issuer: IssuerApp) -> ConsoleClient:
 def console(browser: ConsoleClient) -> ConsoleClient:
     """An administrator is signed in."""
     return browser.signed_in()
+
+
+@pytest.fixture
+def server() -> Iterator[MetricsServer]:
+    """On a free port."""
+    running = MetricsServer()
+    yield running
+    running.close()

@@ -1,79 +1,27 @@
-"""What gateways tell of their replicas: read over HTTP, kept for an hour, and drawn."""
+"""Gateways watched from the console: read at their pace, kept for an hour, and drawn."""
 
 from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from harness import stacks
 from harness.console_client import ConsoleClient
 from harness.console_history import put_readings
 from harness.issuer_app import IssuerApp
+from harness.metrics_server import TOKEN, MetricsServer
 from harness.processes import until
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway import Verifier
 from gateway.metrics import VerifierMetrics
-from issuer.console import gateway_metrics, plots, watching
-from issuer.console.gateway_metrics import fetch_reading
-from issuer.console.settings import WatchedGateway
+from issuer.console import plots, watching
 from issuer.console.watching import KEEP_READINGS, Noted
 from issuer.replica_reading import NotReached, Reading, parse_metrics, reading_of
 from revocation import Entry
 from revocation.latency import BOUNDS
-
-TOKEN = "what-the-gateway-asks-for-88"
-
-
-class MetricsServer:
-    """Answers with what a test gave it, to whoever has the token."""
-
-    def __init__(self) -> None:
-        self.status, self.body, self.headers = 200, b"", dict[str, str]()
-        self.asked: list[str] = []
-        self.trickle = 0.0
-        """Seconds between one byte and the next."""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
-                self.send_response(outer.status if allowed else 401)
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(outer.body)))
-                self.end_headers()
-                with suppress(OSError):
-                    for part in range(0, len(outer.body), 1 if outer.trickle else 1 << 20):
-                        self.wfile.write(outer.body[part : part + 1 if outer.trickle else None])
-                        time.sleep(outer.trickle)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/metrics"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def server() -> Iterator[MetricsServer]:
-    """On a free port."""
-    running = MetricsServer()
-    yield running
-    running.close()
 
 
 @pytest.fixture
@@ -110,22 +58,6 @@ def test_a_verifiers_metrics_are_its_replica(issuer: IssuerApp, verifier: Verifi
     assert told.staleness == pytest.approx(known.staleness, abs=1)
     assert len(told.latency) == len(BOUNDS) + 1
     assert Reading.from_json(told.to_json()) == told
-
-
-def test_what_does_not_answer_as_it_should_is_not_reached(server: MetricsServer) -> None:
-    """No token, a redirect, a flood of bytes, a closed port: one kind of error, and no more."""
-    watched = WatchedGateway(url=server.url, token=TOKEN)
-    with pytest.raises(NotReached, match="401"):
-        fetch_reading(WatchedGateway(url=server.url))
-    server.status, server.headers = 302, {"Location": f"{server.url}/elsewhere"}
-    with pytest.raises(NotReached, match="302"):
-        fetch_reading(watched)
-    assert server.asked == ["/metrics", "/metrics"]
-    server.status, server.body = 200, b"x" * (gateway_metrics.MAX_METRICS + 1)
-    with pytest.raises(NotReached):
-        fetch_reading(watched)
-    with pytest.raises(NotReached, match="does not answer"):
-        fetch_reading(WatchedGateway(url="http://127.0.0.1:1/metrics"))
 
 
 def test_the_plot_is_higher_for_what_took_longer() -> None:
@@ -215,16 +147,6 @@ def test_a_gateway_that_never_answers_holds_nothing_up(
     assert [each.reading is None for each in noted["late"][:3]] == [True] * 3
     assert noted["late"][-1].reading is not None
     assert all(each.reading is not None for each in noted["prompt"])
-
-
-def test_what_only_trickles_is_not_waited_for(
-    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The time is for the whole answer, and not for each part of it."""
-    monkeypatch.setattr(gateway_metrics, "FETCH_TIMEOUT", 0.2)
-    server.body, server.trickle = b"#" * 40, 0.05
-    with pytest.raises(NotReached, match="in time"):
-        fetch_reading(WatchedGateway(url=server.url, token=TOKEN))
 
 
 @stacks.anywhere
