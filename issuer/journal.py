@@ -72,7 +72,6 @@ _OF_ONE = _ROWS.where(
     journal.c.kind == sa.bindparam("kind"), journal.c.value == sa.bindparam("value")
 )
 _UNDONE = _ROWS.where(sa.not_(journal.c.done))
-_OLDEST_UNDONE = _UNDONE.limit(500)
 _UNDONE_OF = _UNDONE.where(
     sa.or_(
         sa.and_(journal.c.kind == Kind.SUBJECT.value, journal.c.value == sa.bindparam("of")),
@@ -173,10 +172,10 @@ class Journal:
             connection.execute(_MARK_DONE, given)
             return True
 
-    def undone(self) -> list[JournalRow]:
-        """Rows that have not reached the denylist, the oldest first; some hundreds at the most."""
+    def undone(self, *, limit: int = 500) -> list[JournalRow]:
+        """Rows that have not reached the denylist, oldest first."""
         with reading(self._engine) as connection:
-            return _rows(connection, _OLDEST_UNDONE)
+            return _rows(connection, _UNDONE.limit(limit))
 
     def undone_of(self, sub: str) -> list[JournalRow]:
         """A subject's undone rows: a login completes them before it answers."""

@@ -11,10 +11,14 @@ from harness.processes import short_directory
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[BrowserWorld]:
-    """What a module's tests share; each has people, profiles and tabs of its own."""
+def world(request: pytest.FixtureRequest) -> Iterator[BrowserWorld]:
+    """What a module's tests share; each has people, profiles and tabs of its own.
+
+    `GATED` in the module: everything is behind Caddy.
+    """
     directory = short_directory("gp-web-")
-    with BrowserWorld(directory) as running:
+    gated = getattr(request.module, "GATED", False)
+    with BrowserWorld(directory, gated=gated) as running:
         yield running
     shutil.rmtree(directory)
 

@@ -243,7 +243,7 @@ _idle(
 )
 _shown(
     *("RFC 10017", "8.4", "advice", "The access token is kept in memory, and nowhere else."),
-    "tests/spa/test_demo_pages.py::test_no_token_is_ever_in_address_storage_or_document",
+    "tests/spa/test_demo_secrets.py::test_no_token_is_ever_in_address_storage_or_document",
 )
 _idle(
     *("RFC 10017", "9.1", "SHOULD NOT", "An ID token says no more than the client needs."),
@@ -348,7 +348,7 @@ _shown(
 )
 _shown(
     *("ASVS 5", "7.4.4", "L2", "Every page of a person who is signed in has a way out."),
-    "tests/spa/test_demo_pages.py::test_a_person_signs_in_moves_on_and_out_by_keyboard",
+    "tests/spa/test_demo_keyboard.py::test_a_person_signs_in_moves_on_and_out_by_keyboard",
 )
 _shown(
     *("ASVS 5", "7.4.5", "L2", "An administrator ends a person's sessions."),

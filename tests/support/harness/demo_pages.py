@@ -1,9 +1,9 @@
-"""What a person does on the demo's pages, beside signing in."""
+"""What a person does on the demo's pages, beside signing in, and what the pages show."""
 
 from __future__ import annotations
 
-from harness.browser import ABSOLUTE, IDLE, BrowserWorld
-from playwright.sync_api import Page, expect
+from harness.browser import ABSOLUTE, IDLE, BrowserWorld, Person, Visitor
+from playwright.sync_api import Locator, Page, expect
 
 
 def go(page: Page, name: str) -> None:
@@ -32,3 +32,61 @@ def near_the_absolute_end(page: Page, world: BrowserWorld) -> None:
     # Both ends are near now, the idle one nearer.
     page.get_by_role("button", name="Stay signed in").click()
     expect(dialog).to_contain_text("It has lasted as long as a session may")
+
+
+def verdict_is(page: Page, text: str) -> None:
+    """What the gateway said last."""
+    expect(page.locator("#verdict")).to_have_text(text)
+
+
+def is_in(page: Page) -> None:
+    """The page shows the inside."""
+    expect(page.get_by_role("heading", name="What the gateway says")).to_be_visible()
+
+
+def is_out(page: Page, notice: str, timeout: float | None = None) -> None:
+    """The page shows the sign-in form, and why."""
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=timeout)
+    expect(page.get_by_role("status").filter(has_text=notice)).to_be_visible()
+
+
+def sid_of(page: Page) -> str:
+    """The session that the page shows."""
+    return page.locator("#sid").text_content() or ""
+
+
+def requests_of(page: Page) -> list[str]:
+    """The paths that a page asks for from now on."""
+    paths: list[str] = []
+    page.on("request", lambda request: paths.append(request.url.split("/", 3)[3]))
+    return paths
+
+
+def beside(world: BrowserWorld, person: Person) -> tuple[Visitor, Page]:
+    """The same person at another browser, signed in."""
+    visitor = world.visitor(person)
+    return visitor, visitor.signed_in()
+
+
+def tab_to(page: Page, target: Locator, key: str = "Tab") -> None:
+    """Press the key until the focus is there."""
+    for _ in range(30):
+        if target.evaluate("part => part === document.activeElement"):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} does not lead to {target}")
+
+
+FOCUSED = """() => {
+  const {id, innerText, tagName} = document.activeElement;
+  return tagName === "BODY" ? "" : id || innerText;
+}"""
+
+
+def tabbed_through(page: Page, presses: int) -> set[str]:
+    """The ids, or else the texts, that Tab leads to; between first and last it leads nowhere."""
+    seen: set[str] = set()
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate(FOCUSED))
+    return seen - {""}

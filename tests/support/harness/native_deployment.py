@@ -184,3 +184,9 @@ def deployed(kind: str) -> Iterator[Deployment]:
 def until_expiry() -> int:
     """An expiry that outlives every token of a test."""
     return int(time.time()) + 600
+
+
+def refused(answer: Answer) -> None:
+    """The one answer to every token that is worth nothing."""
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'

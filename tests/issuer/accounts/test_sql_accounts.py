@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from harness.account_directory import EXPIRES, NEW, OLD, THIRD, change, entries
 from harness.issuer_app import CHEAP_HASHING, MovableClock
 from harness.processes import until
 from hypothesis import given
@@ -17,7 +18,6 @@ from issuer.accounts import (
     Account,
     BadCredentials,
     Conflict,
-    InvalidReset,
     PasswordHasher,
     PasswordPolicy,
     PasswordRefused,
@@ -27,66 +27,15 @@ from issuer.accounts import (
     UsernameTaken,
 )
 from issuer.accounts.account import Standing
-from issuer.accounts.sql_accounts import RESET_LIFETIME, normalise_username
+from issuer.accounts.sql_accounts import normalise_username
 from issuer.clients import Clients
 from issuer.database import DatabaseUnavailable, open_engine
 from issuer.database.engine import writing
 from issuer.database.tables import accounts as accounts_table
-from issuer.database.tables import journal as journal_table
 from issuer.journal import Journal, Reason
 from revocation import Entry, Kind
 
-OLD = "seven violet otters juggle 91"
-NEW = "an unlikely brass kettle 4417"
-THIRD = "one more unusual phrase 31"
-EXPIRES = 1_900_000_000
 STRONGER = {"time_cost": 2, "memory_cost": 16, "parallelism": 1, "concurrency": 2}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def stack(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Both databases; no store takes part."""
-    return request.param, "memory"
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """The engine under test."""
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def clock() -> MovableClock:
-    """The directory's time."""
-    return MovableClock()
-
-
-@pytest.fixture
-def directory(engine: sa.Engine, clock: MovableClock) -> SqlAccounts:
-    """A directory with cheap hashing."""
-    return SqlAccounts(engine, PasswordHasher(**CHEAP_HASHING), PasswordPolicy(15), clock)
-
-
-@pytest.fixture
-def alice(directory: SqlAccounts) -> Account:
-    """An account as it was made."""
-    return directory.add("alice", OLD, roles=("admin", "staff"))
-
-
-def change(directory: SqlAccounts, read: Account, new: str = NEW) -> Account:
-    """Change a password from what was read."""
-    reason = str(Reason.PASSWORD_CHANGE)
-    return directory.change_password(read, new, expires=EXPIRES, reason=reason).account
-
-
-def entries(engine: sa.Engine) -> list[tuple[str, str, int, int, bool]]:
-    """What has been journalled: kind, value, level, expiry, done."""
-    columns = journal_table.c
-    query = sa.select(columns.kind, columns.value, columns.level, columns.expires, columns.done)
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(query.order_by(columns.id))]
 
 
 # Looking up
@@ -372,121 +321,6 @@ def wait_for_a_waiting_lock(engine: sa.Engine) -> None:
         for _ in until(10, "a transaction that waits"):
             if connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
                 return
-
-
-# Resets
-
-
-def reset(directory: SqlAccounts, token: str, new: str = NEW) -> Account:
-    """Spend a reset token."""
-    return directory.reset_password(token, new, expires=EXPIRES).account
-
-
-def ask(directory: SqlAccounts) -> str:
-    """A reset token for alice."""
-    made = directory.request_reset("Alice")
-    assert made is not None
-    return made[1]
-
-
-def test_a_reset_token_is_good_once(
-    directory: SqlAccounts, engine: sa.Engine, alice: Account
-) -> None:
-    """It sets the password, raises both versions, and is gone."""
-    token = ask(directory)
-    account = reset(directory, token)
-    assert (account.credential_version, account.sub_ver) == (2, 2)
-    assert directory.authenticate("alice", NEW) == account
-    with pytest.raises(InvalidReset):
-        reset(directory, token, THIRD)
-    assert len(entries(engine)) == 1
-
-
-def test_of_many_resets_by_one_token_one_wins(
-    directory: SqlAccounts, engine: sa.Engine, alice: Account
-) -> None:
-    """Six threads spend one token: one password is set."""
-    token = ask(directory)
-    start = threading.Barrier(6)
-
-    def attempt(number: int) -> int | None:
-        start.wait(10)
-        try:
-            reset(directory, token, f"an unlikely brass kettle {number}{number}1")
-        except InvalidReset:
-            return None
-        return number
-
-    with ThreadPoolExecutor(6) as pool:
-        won = [number for number in pool.map(attempt, range(6)) if number is not None]
-    assert len(won) == 1
-    assert directory.authenticate("alice", f"an unlikely brass kettle {won[0]}{won[0]}1")
-    assert len(entries(engine)) == 1
-
-
-def test_a_reset_token_expires(directory: SqlAccounts, clock: MovableClock, alice: Account) -> None:
-    """At its expiry, to the second, a token is worth nothing, and the next request drops it."""
-    token = ask(directory)
-    clock.advance(RESET_LIFETIME)
-    with pytest.raises(InvalidReset):
-        reset(directory, token)
-    token = ask(directory)
-    clock.advance(RESET_LIFETIME - 1)
-    assert reset(directory, token)
-
-
-@pytest.mark.parametrize("overtaking", ["change", "reset", "versions", "disabled", "newer"])
-def test_a_reset_token_is_overtaken(
-    directory: SqlAccounts, alice: Account, overtaking: str
-) -> None:
-    """Whatever ends the sessions of an account ends its reset tokens too."""
-    token = ask(directory)
-    if overtaking == "change":
-        change(directory, alice)
-    elif overtaking == "reset":
-        reset(directory, ask(directory))
-    elif overtaking == "versions":
-        directory.raise_versions(alice.id, expires=EXPIRES, reason="version")
-    elif overtaking == "disabled":
-        directory.set_enabled(alice.id, False, expires=EXPIRES)
-        directory.set_enabled(alice.id, True, expires=EXPIRES)
-    else:
-        ask(directory)
-    before = directory.by_id(alice.id)
-    with pytest.raises(InvalidReset):
-        reset(directory, token, THIRD)
-    assert directory.by_id(alice.id) == before
-
-
-def test_a_role_change_leaves_a_reset_token_usable(directory: SqlAccounts, alice: Account) -> None:
-    """`sub_ver` alone does not touch it."""
-    token = ask(directory)
-    directory.set_roles(alice.id, (), expires=EXPIRES)
-    assert reset(directory, token).roles == ()
-
-
-def test_a_refused_password_leaves_a_reset_token_usable(
-    directory: SqlAccounts, alice: Account
-) -> None:
-    """Too weak a choice may be made again."""
-    token = ask(directory)
-    with pytest.raises(PasswordRefused):
-        reset(directory, token, "alice")
-    assert reset(directory, token)
-
-
-def test_nobody_gets_a_reset_token(directory: SqlAccounts, alice: Account) -> None:
-    """An unknown and a disabled account get none."""
-    assert directory.request_reset("bob") is None
-    directory.set_enabled(alice.id, False, expires=EXPIRES)
-    assert directory.request_reset("alice") is None
-
-
-@pytest.mark.parametrize("token", ["", "x", "\0", "é" * 300])
-def test_what_is_no_reset_token_is_refused(directory: SqlAccounts, token: str) -> None:
-    """Any other text is an unknown token."""
-    with pytest.raises(InvalidReset):
-        reset(directory, token)
 
 
 # When the database does not answer
