@@ -71,6 +71,23 @@ def test_each_decision_is_counted_and_timed(
     assert after["gatepass_replica_staleness_seconds", ()] < 2
 
 
+def test_nobody_is_named(service: ForwardAuthService, source: TokenSource) -> None:
+    """No person, session, client, token or key is in what Prometheus keeps for months."""
+    claims = source.claims()
+    token = source.token(sid=claims.sid)
+    assert service.verify(token).status == 200
+    source.revoke(claims)
+    for _ in until(10, "the replica's entry"):
+        if service.verify(token).status == 401:
+            break
+    answer = ask("GET", f"{service.url}/metrics")
+    assert answer.status == 200
+    text = answer.content.decode()
+    assert "gatepass_verifications_total" in text
+    for named in (claims.sub, claims.sid, claims.jti, claims.client_id, token, token.split(".")[2]):
+        assert named not in text
+
+
 def test_who_is_passed_on_by_a_proxy_is_not_this_machine(service: ForwardAuthService) -> None:
     """Without a token loopback may, but not somebody whom a proxy on it serves."""
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import argon2
 import pytest
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from harness import stacks
 from harness.issuer_app import PASSWORD, USERNAME, IssuerApp, basic
 from harness.limits import WIDE
+from harness.redis_server import RedisServer
 
 from issuer.accounts import BadCredentials, PasswordHasher
 from issuer.database.tables import accounts
@@ -98,9 +100,14 @@ def revealing(cases: dict[str, Case]) -> list[str]:
 
 
 @pytest.fixture
-def cases(make_issuer: Callable[..., IssuerApp]) -> dict[str, Case]:
+def issuer(make_issuer: Callable[..., IssuerApp]) -> IssuerApp:
+    """It hashes for some milliseconds, and limits nobody."""
+    return make_issuer(hashing=HASHING, limits=WIDE)
+
+
+@pytest.fixture
+def cases(issuer: IssuerApp) -> dict[str, Case]:
     """Logins that are refused: for a name that nobody has, and for each kind of account."""
-    issuer = make_issuer(hashing=HASHING, limits=WIDE)
     directory = issuer.services.accounts
     hashes = {
         "older parameters": OLDER.hash(PASSWORD),
@@ -141,6 +148,32 @@ def cases(make_issuer: Callable[..., IssuerApp]) -> dict[str, Case]:
 def test_no_refused_login_tells_whether_the_name_is_known(cases: dict[str, Case]) -> None:
     """Unknown, known, disabled, without a password, under older parameters: one time for all."""
     assert revealing(cases) == []
+
+
+@stacks.on_redis
+def test_no_refused_login_asks_a_store_for_more(
+    issuer: IssuerApp, cases: dict[str, Case], redis_server: RedisServer
+) -> None:
+    """What is measured above is the processor's time; here is what would be waited for."""
+    statements: list[str] = []
+
+    @sa.event.listens_for(issuer.services.engine, "before_cursor_execute")
+    def note(*given: Any) -> None:
+        statements.append(given[2])
+
+    def asked(case: Case) -> tuple[list[str], int]:
+        case()  # what is loaded at first is loaded now
+        statements.clear()
+        with redis_server.client() as client:
+            before = client.info("stats")["total_commands_processed"]
+            case()
+            after = client.info("stats")["total_commands_processed"]
+        return statements[:], after - before
+
+    first, *others = (asked(case) for case in cases.values())
+    assert len(first[0]) > 1
+    assert first[1] > 1
+    assert others == [first] * len(others)
 
 
 @stacks.anywhere

@@ -88,6 +88,17 @@ def test_a_policy_alone_is_the_policy(name: str) -> None:
         assert getattr(client, rule) == expected, rule
 
 
+@pytest.mark.parametrize(
+    ("level", "idle", "absolute"), [("aal2", 3600, 86_400), ("aal3", 900, 43_200)]
+)
+def test_a_level_has_the_timeouts_of_the_standard(level: str, idle: int, absolute: int) -> None:
+    """In seconds, at most: NIST SP 800-63B-4 sections 2.2.3 and 2.3.3; longer ones are refused."""
+    client = web(policy=level)
+    assert (client.idle, client.absolute) == (idle, absolute)
+    assert "idle" in refusal(policy=level, idle=idle + 1)
+    assert "absolute" in refusal(policy=level, absolute=absolute + 1)
+
+
 @pytest.mark.parametrize("rule", OF_A_CLIENT)
 def test_a_client_may_be_tighter(rule: str) -> None:
     """What it gives is what holds."""
