@@ -51,7 +51,7 @@ _AFTER = (
     sa.select(audit_log.c.seq, audit_log.c.body)
     .where(audit_log.c.seq > sa.bindparam("seq"), audit_log.c.body.is_not(None))
     .order_by(audit_log.c.seq)
-    .limit(sa.bindparam("most"))
+    .limit(sa.bindparam("most", type_=sa.Integer))
 )
 
 
