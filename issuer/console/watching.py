@@ -181,10 +181,10 @@ class Watch:
     # --- what is known -----------------------------------------------------------------------
 
     def readings(self, since: float) -> Mapping[str, list[Noted]]:
-        """By gateway, oldest first."""
+        """By gateway, oldest first; none that a clock dates later than now, which is set right."""
         query = (
             sa.select(replica_readings)
-            .where(replica_readings.c.at >= int(since * 1000))
+            .where(replica_readings.c.at.between(int(since * 1000), int(self._clock() * 1000)))
             .order_by(replica_readings.c.at)
         )
         found: dict[str, list[Noted]] = defaultdict(list)
@@ -195,10 +195,10 @@ class Watch:
         return found
 
     def sizes(self, since: float) -> list[tuple[int, int]]:
-        """Minute and size of the denylist, oldest first."""
+        """Minute and size of the denylist, oldest first; likewise."""
         query = (
             sa.select(denylist_sizes)
-            .where(denylist_sizes.c.minute >= int(since))
+            .where(denylist_sizes.c.minute.between(int(since), int(self._clock())))
             .order_by(denylist_sizes.c.minute)
         )
         with reading(self._engine) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,13 @@ from structlog.testing import capture_logs
 
 from issuer.audit import Event, EventKind, Origin, coming_from, live_sessions
 from issuer.audit.chain import ChainKey
+from issuer.audit.key_changes import KeyChanges
 from issuer.audit.live_sessions import LiveSession, past_their_end
 from issuer.database.tables import audit_log
 from issuer.families import LeftDraft
 from issuer.journal import Reason
+from keys import KeyRing, KeyState, generate
+from revocation import Entry
 
 Said = tuple[str, str, str]
 """Kind, outcome, why."""
@@ -294,6 +298,58 @@ def test_new_keys_are_told(issuer: IssuerApp) -> None:
         key.kid: {"kid": key.kid, "alg": key.alg, "from": None, "to": "active"}
         for key in issuer.services.keys.ring.keys
     }
+
+
+@stacks.both_databases
+def test_each_state_of_a_key_is_told(issuer: IssuerApp) -> None:
+    """From the one before: a step of its rotation, or gone by whatever way, once each."""
+    key, other = generate("ES256", 0), generate("EdDSA", 0)
+    rings = [
+        [key],
+        [replace(key, state=KeyState.ACTIVE)],
+        [replace(key, state=KeyState.RETIRING), other],
+        [other],
+    ]
+    ring = KeyRing()
+    changes = KeyChanges(issuer.services.engine, lambda: ring, issuer.clock)
+    changes.note()  # the log forgets whatever the fixture's ring has told
+    before = len(events(issuer))
+    for each in rings:
+        ring = KeyRing(tuple(each))
+        assert changes.note() > 0
+        assert changes.note() == 0
+    told = [event for event in events(issuer)[before:] if event.kind is EventKind.KEY_CHANGED]
+    steps = [(event.details["kid"], event.details["from"], event.details["to"]) for event in told]
+    assert sorted(steps, key=str) == sorted(
+        [
+            (key.kid, None, "pending"),
+            (key.kid, "pending", "active"),
+            (key.kid, "active", "retiring"),
+            (key.kid, "retiring", "gone"),
+            (other.kid, None, "pending"),
+        ],
+        key=str,
+    )
+    assert {event.details["alg"] for event in told} == {"ES256", "EdDSA"}
+
+
+@stacks.anywhere
+def test_a_revoked_key_is_told_as_such_and_as_gone(issuer: IssuerApp) -> None:
+    """The revocation with its reason, and the ring's change that follows it."""
+    changes = issuer.services.audit._keeper._keys
+    changes.note()
+    kid = issuer.services.keys.ring.active("ES256").kid
+
+    def revoke() -> None:
+        issuer.services.revoker.revoke(Entry.key(kid), reason=Reason.KEY)
+        issuer.services.keys.tick()  # as it does by itself every few seconds
+        changes.note()
+
+    found = told_by(issuer, revoke)
+    revoked = next(event for event in found if event.kind is EventKind.REVOKED)
+    assert (revoked.why, revoked.details) == ("key", {"what": "key", "value": kid})
+    gone = next(event for event in found if event.details.get("kid") == kid)
+    assert (gone.kind, gone.why) == (EventKind.KEY_CHANGED, "gone")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from harness import stacks
+from harness.issuer_app import IssuerApp
 
 from issuer.audit import Event, EventKind
 from issuer.audit.chain import ChainKeys
@@ -44,6 +46,29 @@ def test_each_kind_has_its_time(
     assert len(kept(log)) == 3
     found = verify(audit_engine, keys)
     assert (found.intact, found.redacted, found.verified) == (True, 3, 4)
+
+
+@stacks.both_databases
+def test_an_issuer_takes_out_what_is_over_by_itself(make_issuer: Callable[..., IssuerApp]) -> None:
+    """By its settings, within the hour, and nothing that has time left."""
+    hour = 3600
+    issuer = make_issuer(audit={"keep": 9 * hour, "keep_kinds": {"session_started": 3 * hour}})
+    audit = issuer.services.audit
+
+    def kinds() -> set[EventKind]:
+        audit._keeper.keep()
+        audit.flush()
+        return {one.event.kind for one in audit.log.after(0)}
+
+    issuer.login("nobody")
+    issuer.grant()
+    assert {EventKind.LOGIN, EventKind.SESSION_STARTED} < kinds()
+    issuer.clock.advance(4 * hour)
+    later = kinds()
+    assert EventKind.LOGIN in later
+    assert EventKind.SESSION_STARTED not in later
+    issuer.clock.advance(6 * hour)
+    assert EventKind.LOGIN not in kinds()
 
 
 def test_an_event_leaves_nothing_of_itself(

@@ -118,6 +118,20 @@ def test_gateways_are_read_at_their_pace_and_kept_for_an_hour(
     assert [size for _, size in watch.sizes(0)] == [0, 0]
 
 
+@stacks.both_databases
+def test_a_clock_that_is_put_back_hides_nothing_of_now(issuer: IssuerApp) -> None:
+    """What is dated later than now is not taken for the latest word."""
+    watch, entries = issuer.services.watch, 5
+    watch.add("edge", lambda: Reading(0.1, in_step=True, entries=entries))
+    issuer.clock.advance(900)
+    watch.note()
+    issuer.clock.now -= 900
+    entries = 6
+    watch.note()
+    assert [each.reading and each.reading.entries for each in watch.readings(0)["edge"]] == [6]
+    assert len(watch.sizes(0)) == 1
+
+
 def test_a_gateway_that_never_answers_holds_nothing_up(
     issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
