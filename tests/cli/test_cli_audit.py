@@ -7,13 +7,21 @@ import io
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from harness.processes import short_directory
 from harness.running_demo import Person, Run, RunningDemo
+from harness.web import ask
+
+from issuer.audit import Event, EventKind
+from issuer.database import open_engine
+from issuer.notifications.delivery import Wanted
+from issuer.notifications.queue import DeliveryQueue
 
 
 def test_what_was_done_is_found(run: Run, person: Person) -> None:
@@ -113,6 +121,8 @@ def test_one_log_is_exported_in_three_forms(run: Run, person: Person, tmp_path: 
     rows = csv.DictReader(
         io.StringIO(run("audit", "export", *wanted, "--format", "csv").done().out)
     )
+    told = run("audit", "search", "--event", "audit_read", "--text", person.sub, "--json").done()
+    assert {event["why"] for event in told.json["events"]} == {"export jsonl", "export csv"}
     # One in 64 begins with what a spreadsheet takes for a formula.
     ids = [row["id"].removeprefix("'") for row in rows]
     assert ids == [json.loads(line)["id"] for line in lines]
@@ -154,6 +164,45 @@ def test_a_person_is_exported_and_erased(run: Run, person: Person) -> None:
     result = run("audit", "verify", "--json").done().json
     assert (result["intact"], result["keyed"]) == (True, True)
     assert result["redacted"] >= 2
+
+
+def test_an_export_holds_all_that_is_known_and_no_secret(
+    own_demo: RunningDemo, run_on: Callable[[RunningDemo], Run]
+) -> None:
+    """Factors, codes, sessions and notifications of a person, as the person may see them."""
+    run, site = run_on(own_demo), own_demo.site
+    added = run("users", "add", "carol", "--generate", "--json").done().json
+    token = site.login("carol", added["password"]).granted()["access_token"]
+
+    def ask_for(path: str, **fields: str) -> dict[str, Any]:
+        answer = ask("POST", site.base_url + path, json_body=fields, token=token)
+        assert answer.status == 200, answer.content
+        found: dict[str, Any] = answer.json
+        return found
+
+    begun = ask_for("/factors/totp")
+    code = pyotp.TOTP(begun["secret"]).now()
+    made = ask_for("/factors/totp/confirm", id=begun["id"], otp=code, transport="body")
+    token = made["access_token"]
+    codes = ask_for("/factors/recovery-codes", transport="body")
+    engine = open_engine(f"sqlite:///{own_demo.state_dir / 'gatepass.sqlite'}")
+    queue = DeliveryQueue(engine, time.time, max_age=3600)
+    event = Event(kind=EventKind.LOGIN, time=time.time(), sub=added["sub"])
+    queue.add([Wanted("webhook:crm", "told-once", event)])
+    engine.dispose()
+    told = run("audit", "person", "export", "carol").done()
+    known = told.json
+    assert [one["kind"] for one in known["factors"]] == ["totp"]
+    assert known["recovery_codes_left"] == len(codes["recovery_codes"]) > 0
+    assert [one["sid"] for one in known["sessions"]] == [codes["session"]["sid"]]
+    assert [(one["target"], one["key"]) for one in known["notifications"]] == [
+        ("webhook:crm", "told-once")
+    ]
+    kinds = {event["event"] for event in known["events"]}
+    assert {"account_added", "login", "session_started", "factor_added"} <= kinds
+    secrets = [begun["secret"], added["password"], *codes["recovery_codes"]]
+    secrets += [one[name] for one in (made, codes) for name in ("access_token", "refresh_token")]
+    assert [secret for secret in secrets if secret in told.out] == []
 
 
 def test_tampering_is_told(

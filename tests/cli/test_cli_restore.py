@@ -192,6 +192,9 @@ def test_end_to_end(fleet: IssuerFleet, tell: Tell, tmp_path: Path) -> None:
             report = tell("restore", "--in-place", "--yes", "--json").done().json
             issuer.process.start()
             issuer.wait_ready()
+        events = tell("audit", "search", "--event", "operated", "--json").done().json["events"]
+        (told,) = (event for event in events if event["why"] == "restore")
+        assert told["details"] == {"in_place": not by_file}
         assert report["changed"] == ["alice"]
         assert report["completed"]
         for token in handed.access:

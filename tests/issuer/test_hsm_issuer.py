@@ -182,6 +182,8 @@ def test_an_orphan_is_listed_and_destroyed(hsm: SoftHsm, run: Callable[..., Comp
     assert run("keys", "orphans", "--json").done().json["orphans"] == [orphan]
     assert run("keys", "orphans", "--destroy").done().out == f"{orphan}\n"
     assert token.kids() == {kept}
+    events = run("audit", "search", "--event", "operated", "--json").done().json["events"]
+    assert [event["why"] for event in events].count("keys_orphans_destroy") == 1
 
 
 def test_the_pin_is_on_no_command_line(
