@@ -245,9 +245,9 @@ Identified = tuple[bytes, bytes, tuple[bytes, ...]]
 
 
 def _identified(claims: Revocable, kid: str, salt: bytes) -> Identified:
-    digest = _keyed(b"u", salt).copy()
-    digest.update(claims.sub.encode())
-    ids = _random_ids(claims.jti, claims.sid, salt) + digest.digest() + b"\0\0"
+    subject = _keyed(b"u", salt).copy()
+    subject.update(claims.sub.encode())
+    ids = b"%b%b\0\0" % (_random_ids(claims.jti, claims.sid, salt), subject.digest())
     return salt, ids, _keys_of_parties(kid, claims.client_id, claims.aud, salt)
 
 

@@ -194,13 +194,15 @@ class PackedTable:
 
     def may_hold_ids(self, ids: bytes) -> bool:
         """The same of `Probe.ids`: False is certain, True a suspicion."""
-        buffer, capacity, last_glance = self._buffer, self.capacity, self._last_glance
+        buffer, capacity = self._buffer, self.capacity
         for first, last in _halves_and_lasts(ids):
-            at = first % capacity
-            if at > last_glance:
+            at = first % capacity + HEADER
+            if not buffer[at]:
+                continue
+            if at > self._last_glance + HEADER:
                 return True
             tag = last % 254 + 1
-            seen = buffer[at + HEADER : at + _GLANCE_END]
+            seen = buffer[at : at + _GLANCE]
             if tag not in seen and 0 in seen:
                 continue
             free = seen.find(0)

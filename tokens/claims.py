@@ -58,17 +58,11 @@ class AccessClaims:
         clash = _KNOWN.intersection(self.extra)
         if clash:
             raise InvalidClaim(min(clash), "may not be given as an extra claim")
+        # What the tokens of one client share comes first, which `usual_payload` reads once.
         payload: dict[str, Any] = {
             "iss": self.iss,
-            "sub": self.sub,
             "aud": self.aud[0] if len(self.aud) == 1 else list(self.aud),
             "client_id": self.client_id,
-            "iat": self.iat,
-            "exp": self.exp,
-            "jti": self.jti,
-            "sid": self.sid,
-            "auth_time": self.auth_time,
-            "sub_ver": self.sub_ver,
             "amr": list(self.amr),
             "scope": self.scope,
         }
@@ -76,6 +70,15 @@ class AccessClaims:
             payload["roles"] = list(self.roles)
         if self.acr:
             payload["acr"] = self.acr
+        payload |= {
+            "sub": self.sub,
+            "iat": self.iat,
+            "exp": self.exp,
+            "jti": self.jti,
+            "sid": self.sid,
+            "auth_time": self.auth_time,
+            "sub_ver": self.sub_ver,
+        }
         payload.update(self.extra)
         return payload
 
