@@ -19,13 +19,14 @@ from .claims import ID_FORM, AccessClaims
 from .errors import TokenError
 
 _OWN = b',"sub":"'
-# Possessive where what follows cannot begin alike: there is nothing to go back to.
+# Possessive where what follows cannot begin alike: there is nothing to go back to. A name has no
+# brackets, which the parser counts.
 _NUMBER = "(0|[1-9][0-9]{0,14}+)"
 _read_own = re.compile(
-    rf'([^"\\\x00-\x1f]++)","iat":{_NUMBER},"exp":{_NUMBER},"jti":"({ID_FORM})","sid":"({ID_FORM})"'
+    rf'([^"\\\[{{\x00-\x1f]++)","iat":{_NUMBER},"exp":{_NUMBER},"jti":"({ID_FORM})","sid":"({ID_FORM})"'
     rf',"auth_time":{_NUMBER},"sub_ver":{_NUMBER}}}\Z'
 ).match
-_ANY_OWN = {
+_ANY_OWN = {  # of their form, which is all that is asked of them
     "sub": "-",
     "iat": 0,
     "exp": 0,
@@ -75,11 +76,11 @@ def read(raw: bytes) -> AccessClaims | None:
 # The same few come again and again; kept once, they take no memory in each remembered token.
 @lru_cache(maxsize=1024)
 def _shared(members: bytes) -> AccessClaims | None:
-    """Claims of which only those count that tokens share."""
+    """Claims of which only those count that tokens share; None where others are there, or fewer."""
     try:
         payload = strict_json.loads_object(members + b"}")
         if payload.keys() & _ANY_OWN.keys():
-            return None
+            return None  # given twice
         claims = AccessClaims.from_payload(payload | _ANY_OWN)
     except TokenError:
         return None

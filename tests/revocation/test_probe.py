@@ -35,6 +35,8 @@ ids = st.one_of(
 
 
 @example("0" * 22, "=" * 9 + "A" * 13, "", [], b"\0")
+@example("A" * 21 + "=", "A" * 23, "", [], b"\0")
+@example("A" * 22, "A" * 22 + "=", "", [], b"\0")
 @given(ids, ids, st.text(), st.lists(st.text(), max_size=3), st.binary(min_size=1, max_size=32))
 def test_a_probe_has_the_keys_of_the_entries(
     jti: str, sid: str, name: str, audiences: list[str], salt: bytes
