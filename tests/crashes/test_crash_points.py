@@ -46,7 +46,7 @@ def test_a_rotation_in_the_database_has_crash_points(
     assert (len(trace.steps), trace.points, trace.gaps()) == (2, _IN_SQL, [])
 
 
-def test_no_crash_point_is_dead() -> None:
+def test_no_crash_point_is_dead(project_root: Path) -> None:
     """Some operation passes each name that is registered; the others have tests of their own."""
     elsewhere = (
         "restore.",
@@ -57,6 +57,12 @@ def test_no_crash_point_is_dead() -> None:
     )
     passed = {point for each in OPERATIONS for point in each.points} | set(_IN_SQL)
     assert passed == {point for point in CrashPoint if not point.startswith(elsewhere)}
+    tests = [
+        path.read_text("utf-8") for path in project_root.joinpath("tests").rglob("test_*killed*.py")
+    ]
+    for point in set(CrashPoint) - passed:
+        named = (f"At.{point.name}", f"CrashPoint.{point.name}", f'"{point.partition(".")[0]}."')
+        assert any(name in text for name in named for text in tests), point
 
 
 def test_the_docs_list_every_operation_with_its_points(project_root: Path) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import http.client
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import pytest
+import sqlalchemy as sa
 from harness.crash_operations import Scene, add_account, crash_settings
 from harness.crash_world import CrashWorld
 from harness.issuer_app import PASSWORD
 from harness.processes import until
 
-from issuer.audit import Event
+from issuer.audit import Event, EventKind
 from issuer.audit.addresses import treatment
 from issuer.audit.chain import ChainKeys
 from issuer.audit.log import AuditLog
 from issuer.audit.verifying import verify
 from issuer.crash_points import CrashPoint as At
 from issuer.database import open_engine
+from issuer.database.tables import audit_log
 
 SECRET = "zinc ferry 20 plover anvil"
 PATIENCE = 60.0
@@ -103,3 +106,32 @@ def test_no_event_dies_with_its_process(
             break
         assert len(found) <= len(kinds), found
     assert len({event.id for event in about(world, scene)}) == len(kinds)
+
+
+def test_an_erasure_that_died_is_done_by_asking_again(world: CrashWorld) -> None:
+    """The log said what would be taken out and still had it, so it verified all the while."""
+    scene = Scene(world, add_account(world.database_url), "demo")
+    scene.login()
+    for _ in until(PATIENCE, "the login in the log", pause=0.1):
+        if len(about(world, scene)) == 3:
+            break
+    before = redactions(world)
+    erase = ("audit", "person", "erase", scene.account.username, "--yes")
+    world.arm(At.AUDIT_REDACTION_NOTED, "command")
+    assert world.command(*erase).code == -signal.SIGKILL
+    assert len(about(world, scene)) == 3
+    assert redactions(world) == before + 1
+    assert world.command(*erase).code == 0
+    assert about(world, scene) == []
+    assert redactions(world) > before + 1
+
+
+def redactions(world: CrashWorld) -> int:
+    """How often the log says that something was taken out of it."""
+    engine = open_engine(world.database_url)
+    try:
+        wanted = sa.select(sa.func.count()).where(audit_log.c.kind == EventKind.REDACTED.value)
+        with engine.connect() as connection:
+            return int(connection.scalar(wanted) or 0)
+    finally:
+        engine.dispose()

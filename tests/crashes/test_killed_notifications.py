@@ -25,7 +25,7 @@ from harness.redis_server import RedisServer
 from issuer.audit import Event, EventKind
 from issuer.crash_points import CrashPoint, watch
 from issuer.database import open_engine
-from issuer.database.tables import audit_places, deliveries
+from issuer.database.tables import audit_log, audit_places, deliveries
 from issuer.notifications.delivery import Delivery
 from issuer.notifications.queue import DeliveryQueue
 
@@ -115,6 +115,56 @@ def test_a_death_loses_no_notification(
             if set(connection.scalars(mine)) == {"delivered"}:
                 break
     engine.dispose()
+
+
+def dealt_with(database_url: str, sub: str) -> set[str]:
+    """Events about a person that whoever follows the audit log has dealt with, by its place."""
+    engine = open_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            followers = sa.select(audit_places.c.seq).where(audit_places.c.name != "keeper")
+            place = min(connection.scalars(followers))
+            mine = sa.select(audit_log.c.kind).where(
+                audit_log.c.sub == sub, audit_log.c.seq <= place
+            )
+            return set(connection.scalars(mine))
+    finally:
+        engine.dispose()
+
+
+def test_an_event_that_comes_again_after_a_death_is_told_once(
+    issuer: LiveIssuer, receiver: Receiver
+) -> None:
+    """The follower has dealt with it, its place does not say so: it is queued under the same id."""
+    scene = Scene(issuer, add_account(issuer.database_url), "demo")
+    scene.grants["first"] = scene.login().granted()
+    begun = {"account_added", "login", "session_started"}
+    for _ in until(60, "a follower that has dealt with the login", pause=0.05):
+        if dealt_with(issuer.database_url, scene.account.id) == begun:
+            break
+    receiver.requests.clear()
+    issuer.arm(CrashPoint.AUDIT_CONSUMED, "serve")
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        issuer.ask("POST", "/logout", {"refresh_token": scene.token()})
+    issuer.is_killed()
+    assert dealt_with(issuer.database_url, scene.account.id) == begun
+    let_leases_run_out(issuer.database_url)
+    issuer.start()
+    for _ in until(60, "a follower that has dealt with it again", pause=0.05):
+        if dealt_with(issuer.database_url, scene.account.id) == begun | {"session_ended"}:
+            break
+    receiver.wait_for(1)
+    assert {request.json["data"]["sid"] for request in receiver.requests} == {scene.sid()}
+    assert len(set(receiver.ids())) == 1
+    engine = open_engine(issuer.database_url)
+    try:
+        with engine.connect() as connection:
+            mine = sa.select(deliveries.c.id).where(
+                deliveries.c.target == "webhook:siem", deliveries.c.sub == scene.account.id
+            )
+            assert len(connection.scalars(mine).all()) == 1
+    finally:
+        engine.dispose()
 
 
 def test_a_stop_answers_a_poll_that_waits(issuer: LiveIssuer) -> None:
