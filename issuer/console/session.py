@@ -16,12 +16,13 @@ from tokens import RefreshClaims, RefreshSealer, TokenError, UnknownKid
 from ..accounts import Account, BadCredentials, normalise_username
 from ..audit import Event, EventKind, Outcome
 from ..audit.ahead import CREATED, events_of
-from ..errors import invalid_grant
+from ..errors import invalid_grant, too_weak
 from ..factors import FactorRefused, FactorRequired, GivenFactor
 from ..factors.proof import prove, prove_by_name
 from ..families import Current, Family, Gone, NewFamily, RefreshReuseDetected, RolledBack, Status
 from ..journal import Reason
 from ..limits.errors import TooManyRequests
+from ..policies.sufficiency import missing_at
 from ..services import Services
 from ..sessions.cap import keep_within_cap
 from ..sessions.grant import Context, random_id
@@ -100,6 +101,7 @@ class ConsoleSessions:
             services.metrics.login("refused")
             self._refused(EventKind.LOGIN, "no_role", sub=account.id)
             raise NoConsole
+        self._require_enough(account, proved.amr)
         # A change that was cut off between SQL and the denylist is finished before anybody is in.
         services.revoker.complete_subject(account.id)
         services.metrics.login("granted")
@@ -128,9 +130,17 @@ class ConsoleSessions:
                 EventKind.PASSWORD_REFUSED, error.why, sub=account.id, sid=admin.family.sid
             )
             raise invalid_grant("the password is wrong") from None
+        self._require_enough(account, methods)
         begun = self._begin(account, methods, instant, context, why="proved_again")
         self.sign_out(admin)
         return begun
+
+    def _require_enough(self, account: Account, methods: tuple[str, ...]) -> None:
+        lacks = missing_at(self._settings.acr, methods)
+        if lacks:
+            self._services.metrics.login("refused")
+            self._refused(EventKind.LOGIN, "too_weak", sub=account.id)
+            raise too_weak(f"the console asks for {lacks}")
 
     def _refused(
         self, kind: EventKind, why: str, *, username: str | None = None, **about: str
@@ -236,6 +246,8 @@ class ConsoleSessions:
             details = {"gen": outcome.family.gen, "ends": int(outcome.family.end)}
             audit.drafted(events_of(RULES[type(outcome)], draft, details), draft.id)
         match outcome:
+            case Current(family) if missing_at(self._settings.acr, family.amr):
+                self._end(family, Reason.LOGOUT)  # the settings ask for more than when it began
             case Current(family):
                 moved = family.gen != claims.gen
                 return Administrator(account, family, self._cookie(family) if moved else None)
@@ -254,6 +266,7 @@ class ConsoleSessions:
             or family.credential_version != account.credential_version
             or family.end <= self._services.clock()
             or claims.gen not in {family.gen, family.gen - 1}
+            or missing_at(self._settings.acr, family.amr)
         ):
             return None
         return Administrator(account, family)
