@@ -245,7 +245,7 @@ def _identified(claims: Revocable, kid: str, salt: bytes) -> Identified:
     subject = _keyed(b"u", salt).copy()
     subject.update(claims.sub.encode())
     parties = _keys_of_parties(kid, claims.client_id, claims.aud, salt)
-    return salt, b"%b%b\0\0" % (own, subject.digest()), parties
+    return salt, own + subject.digest() + b"\0\0", parties
 
 
 class Candidate:
