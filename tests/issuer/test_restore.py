@@ -24,7 +24,7 @@ from issuer.families import FamilyUnavailable
 from issuer.lost_time import describe
 from issuer.restoring import restore
 from issuer.sessions.grant import grant
-from keys import KeyRing, KeyStoreError
+from keys import KeyRing, KeyStoreError, envelope
 from revocation import DenylistUnavailable, Kind, Replica
 
 SECRET = "nineteen pewter saucers 5512, and a long one"
@@ -39,6 +39,12 @@ RINGS: dict[str, dict[str, Any]] = {
 def _unwatched() -> Iterator[None]:
     yield
     watch(crash_points._pass_by)
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How dear one is has a test of its own; here most of the time would go into it."""
+    monkeypatch.setattr(envelope, "_PBKDF2_COUNT", 1000)
 
 
 @pytest.fixture(params=RINGS)

@@ -8,7 +8,9 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import redis
@@ -371,9 +373,17 @@ def cookie_of(response: TestResponse) -> tuple[str, dict[str, str]]:
 
 
 def migrated_sqlite(path: Path) -> Path:
-    """A SQLite file with the present schema, to be copied."""
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    # The last connection takes the write-ahead log with it.
-    engine.dispose()
+    """A SQLite file with the present schema."""
+    path.write_bytes(_migrated())
     return path
+
+
+@cache
+def _migrated() -> bytes:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "issuer.db")
+        engine = open_engine(f"sqlite:///{path}")
+        migrate(engine)
+        # The last connection takes the write-ahead log with it.
+        engine.dispose()
+        return path.read_bytes()
