@@ -101,7 +101,11 @@ class ConsoleSessions:
             services.metrics.login("refused")
             self._refused(EventKind.LOGIN, "no_role", sub=account.id)
             raise NoConsole
-        self._require_enough(account, proved.amr)
+        lacks = self._lacks(proved.amr)
+        if lacks:
+            services.metrics.login("refused")
+            self._refused(EventKind.LOGIN, "too_weak", sub=account.id)
+            raise too_weak(lacks)
         # A change that was cut off between SQL and the denylist is finished before anybody is in.
         services.revoker.complete_subject(account.id)
         services.metrics.login("granted")
@@ -130,17 +134,20 @@ class ConsoleSessions:
                 EventKind.PASSWORD_REFUSED, error.why, sub=account.id, sid=admin.family.sid
             )
             raise invalid_grant("the password is wrong") from None
-        self._require_enough(account, methods)
+        lacks = self._lacks(methods)
+        if lacks:
+            self._refused(
+                EventKind.PASSWORD_REFUSED, "too_weak", sub=account.id, sid=admin.family.sid
+            )
+            raise too_weak(lacks)
         begun = self._begin(account, methods, instant, context, why="proved_again")
         self.sign_out(admin)
         return begun
 
-    def _require_enough(self, account: Account, methods: tuple[str, ...]) -> None:
+    def _lacks(self, methods: tuple[str, ...]) -> str:
+        """What these lack for the console, in words; empty where they are enough."""
         lacks = missing_at(self._settings.acr, methods)
-        if lacks:
-            self._services.metrics.login("refused")
-            self._refused(EventKind.LOGIN, "too_weak", sub=account.id)
-            raise too_weak(f"the console asks for {lacks}")
+        return lacks and f"the console asks for {lacks}"
 
     def _refused(
         self, kind: EventKind, why: str, *, username: str | None = None, **about: str
@@ -246,8 +253,9 @@ class ConsoleSessions:
             details = {"gen": outcome.family.gen, "ends": int(outcome.family.end)}
             audit.drafted(events_of(RULES[type(outcome)], draft, details), draft.id)
         match outcome:
-            case Current(family) if missing_at(self._settings.acr, family.amr):
-                self._end(family, Reason.LOGOUT)  # the settings ask for more than when it began
+            case Current(family) if self._lacks(family.amr):
+                # The settings ask for more than when it began.
+                self._end(family, Reason.OPERATOR)
             case Current(family):
                 moved = family.gen != claims.gen
                 return Administrator(account, family, self._cookie(family) if moved else None)
@@ -266,7 +274,7 @@ class ConsoleSessions:
             or family.credential_version != account.credential_version
             or family.end <= self._services.clock()
             or claims.gen not in {family.gen, family.gen - 1}
-            or missing_at(self._settings.acr, family.amr)
+            or self._lacks(family.amr)
         ):
             return None
         return Administrator(account, family)

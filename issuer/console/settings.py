@@ -45,7 +45,7 @@ class ConsoleSettings(BaseModel):
     role: str = Field("admin", min_length=1, max_length=64)
     """Of the accounts that may sign in."""
     acr: Literal["aal1", "aal2", "aal3"] = "aal1"
-    """That a session must reach: from `aal2` on a password alone opens nothing (ASVS 6.3.3)."""
+    """That a session must reach: from `aal2` on a second factor is needed (ASVS 6.3.3)."""
     idle: int = Field(900, ge=60, le=3600)
     """A session ends after this long without a page being asked for (PCI DSS 8.2.8)."""
     absolute: int = Field(28_800, ge=300, le=43_200)

@@ -132,6 +132,10 @@ def test_a_change_asks_for_as_much_as_the_sign_in(make_issuer: Callable[..., Iss
     asked = browser.send(path, password=PASSWORD)
     again = json.dumps(device.get(options_of(asked)))
     assert browser.send(path, password=PASSWORD, passkey=again).status_code == 404
+    issuer.services.audit.flush()
+    wanted = Wanted(kinds=(EventKind.PASSWORD_REFUSED,), client_id="gatepass-console")
+    (told,) = search(issuer.services.engine, wanted)
+    assert (told.event.why, told.event.sid is not None) == ("too_weak", True)
 
 
 def test_a_session_that_began_with_less_ends(
@@ -148,3 +152,6 @@ def test_a_session_that_began_with_less_ends(
     assert is_signed_out(browser.get())
     monkeypatch.undo()
     assert is_signed_out(browser.get())
+    issuer.services.audit.flush()
+    (ended,) = search(issuer.services.engine, Wanted(kinds=(EventKind.SESSION_ENDED,)))
+    assert ended.event.why == "operator"
