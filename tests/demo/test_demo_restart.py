@@ -59,8 +59,9 @@ def kill_everything(demo: RunningDemo) -> None:
     """The demo, its worker and its Redis at once, as a power cut would."""
     pid = demo.redis_pid()
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    # In this order: a demo that saw its Redis die would start another.
     demo.process.kill()
+    os.kill(pid, signal.SIGKILL)
     for _ in until(10, "the end of Redis"):
         if demo.redis_pid() is None:
             return
