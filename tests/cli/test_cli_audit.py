@@ -14,7 +14,7 @@ from typing import Any
 
 import pyotp
 import pytest
-from harness.processes import short_directory
+from harness.processes import short_directory, until
 from harness.running_demo import Person, Run, RunningDemo
 from harness.web import ask
 
@@ -43,6 +43,31 @@ def test_what_was_done_is_found(run: Run, person: Person) -> None:
     assert "account_disabled" not in table.out
     nothing = ("--user", person.username, "--outcome", "failure")
     assert run("audit", "search", *nothing).done().out == "no such events\n"
+
+
+def test_what_one_request_did_is_found(run: Run, person: Person, demo: RunningDemo) -> None:
+    """By the id that its answer gave; and what a person did at one client."""
+    answer = demo.site.login(person.username, person.password)
+    answer.granted()
+    mine = ("--user", person.username, "--json")
+
+    def found(*wanted: str) -> list[str]:
+        events = run("audit", "search", *wanted, *mine).done().json["events"]
+        return [event["event"] for event in events]
+
+    whole = ["session_started", "login", "account_added"]
+    for _ in until(30, "the login in the log"):
+        if found() == whole:
+            break
+    request_id = answer.headers["x-request-id"]
+    assert found("--request-id", request_id) == whole[:2]
+    assert found("--request-id", request_id[::-1]) == []
+    (client_id,) = {
+        event["client_id"]
+        for event in run("audit", "search", "--event", "login", *mine).done().json["events"]
+    }
+    assert found("--client", client_id) == whole[:2]
+    assert found("--client", f"{client_id}-2") == []
 
 
 def test_reading_the_log_is_told(run: Run, person: Person) -> None:

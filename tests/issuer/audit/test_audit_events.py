@@ -99,14 +99,19 @@ def test_many_refusals_are_summed_up(issuer: IssuerApp) -> None:
 
 
 def test_a_refresh_is_told_with_its_rule(issuer: IssuerApp) -> None:
-    """Rotated, repeated, resent: each by its name; the session is seen again."""
+    """Each of the four by its name; the session is seen again."""
     first = issuer.grant()["refresh_token"]
+    (event,) = told_by(issuer, lambda: issuer.refresh(first))
+    assert (event.why, event.details["gen"], event.details["presented"]) == ("repeated", 1, 1)
     issuer.clock.advance(20)
     assert said(told_by(issuer, lambda: issuer.refresh(first))) == [
         ("session_refreshed", "success", "rotated")
     ]
     (event,) = told_by(issuer, lambda: issuer.refresh(first))
     assert (event.why, event.details["gen"], event.details["presented"]) == ("resent", 2, 1)
+    issuer.clock.advance(60)
+    (event,) = told_by(issuer, lambda: issuer.refresh(first))
+    assert (event.why, event.details["gen"], event.details["presented"]) == ("retried_late", 2, 1)
     (live,) = signed_in(issuer)
     assert live.last_seen == int(issuer.clock()) > live.started
 
