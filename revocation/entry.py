@@ -163,6 +163,19 @@ def _keyed(prefix: bytes, salt: bytes) -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16, key=salt, person=prefix)
 
 
+def _random_ids(jti: str, sid: str, salt: bytes) -> bytes:
+    """The first two of `Probe.ids`: what `record_key` says of them, in one step."""
+    if len(jti) == len(sid) == 22:
+        try:
+            raw = binascii.a2b_base64(f"{jti}AA{sid}AA".encode().translate(_TO_STANDARD))
+        except ValueError:
+            raw = b""
+        if len(raw) == 36:  # fewer bytes come of characters that are none of base64's
+            return raw
+    keys = record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
+    return b"%b\0\0%b\0\0" % (keys[0][1:], keys[1][1:])
+
+
 @lru_cache(maxsize=1024)
 def _keys_of_parties(
     kid: str, client_id: str, audiences: tuple[str, ...], salt: bytes
@@ -232,20 +245,10 @@ Identified = tuple[bytes, bytes, tuple[bytes, ...]]
 
 
 def _identified(claims: Revocable, kid: str, salt: bytes) -> Identified:
-    jti, sid = claims.jti, claims.sid
-    try:
-        # What `record_key` says of both, in one step.
-        own = binascii.a2b_base64(f"{jti}AA{sid}AA".encode().translate(_TO_STANDARD))
-    except ValueError:
-        own = b""
-    # Fewer bytes come of characters that are none of base64's.
-    if len(own) != 36 or len(jti) != 22 or len(sid) != 22:
-        keys = record_key(Kind.TOKEN, jti, salt), record_key(Kind.SESSION, sid, salt)
-        own = b"%b\0\0%b\0\0" % (keys[0][1:], keys[1][1:])
-    subject = _keyed(b"u", salt).copy()
-    subject.update(claims.sub.encode())
-    parties = _keys_of_parties(kid, claims.client_id, claims.aud, salt)
-    return salt, own + subject.digest() + b"\0\0", parties
+    digest = _keyed(b"u", salt).copy()
+    digest.update(claims.sub.encode())
+    ids = _random_ids(claims.jti, claims.sid, salt) + digest.digest() + b"\0\0"
+    return salt, ids, _keys_of_parties(kid, claims.client_id, claims.aud, salt)
 
 
 class Candidate:

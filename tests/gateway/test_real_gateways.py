@@ -334,7 +334,7 @@ def test_bodies_go_to_the_backend_alone(gateway: RealGateway, world: World) -> N
             content = iter([sent]) if chunked else sent
             client.request(method, "/hello", content, head, encode_chunked=chunked)
             answer = client.getresponse()
-            assert answer.status == 200, answer.read()
+            assert answer.status == 200, (answer.read(), world.service.logged()[-5:])
             answer.read()
             # The connection is still in step: what follows a body is the next request.
             client.request("GET", "/hello", headers=head)

@@ -79,7 +79,8 @@ def passed(gateway: RealGateway, world: World, path: str, **options: Any) -> See
     """What the backend was sent of a request that must pass, once."""
     before = len(world.backend.seen)
     answer = gateway.ask(path, **options)
-    assert answer.status == 200, (answer.status, answer.headers, answer.content)
+    said = world.service.logged()[-5:] if answer.status != 200 else []
+    assert answer.status == 200, (answer.status, answer.headers, answer.content, said)
     [seen] = world.backend.seen[before:]
     return seen
 
