@@ -1,7 +1,7 @@
 """Short-lived signed and sealed JWTs, and the refresh tokens behind them."""
 
 from .claims import AccessClaims, RefreshClaims
-from .compact import VerificationKey, verify_jws
+from .compact import verify_jws
 from .errors import (
     AlgorithmRefused,
     BadSignature,
@@ -22,6 +22,7 @@ from .errors import (
 )
 from .sealing import Recipient, RefreshSealer, is_sealed, seal, unseal
 from .signing import sign
+from .verification_key import VerificationKey, signature_libraries
 from .verifier import DEFAULT_LEEWAY, MAX_LEEWAY, AccessVerifier
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "is_sealed",
     "seal",
     "sign",
+    "signature_libraries",
     "unseal",
     "verify_jws",
 ]

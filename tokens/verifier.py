@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from . import base64url, strict_json, usual_payload
 from .claims import AccessClaims
 from .compact import (
-    VerificationKey,
     parse_header,
     signing_algorithm,
     split_jws,
@@ -29,6 +28,7 @@ from .errors import (
 )
 from .sealing import Recipient, unseal
 from .signing import ACCESS_TYPE
+from .verification_key import VerificationKey
 
 # RFC 9068 section 4 takes both spellings; RFC 7515 section 4.1.9 makes them case-insensitive.
 _ACCESS_TYPES = frozenset({ACCESS_TYPE, f"application/{ACCESS_TYPE}"})
