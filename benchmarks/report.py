@@ -26,6 +26,8 @@ PACKAGES = (
     "uvicorn",
     "SQLAlchemy",
 )
+FASTER = ("awscrt", "PyNaCl")
+"""Those of the extra `fast`, which need not be there."""
 
 
 def environment(*, quick: bool, fsync: str) -> dict[str, Any]:
@@ -42,8 +44,13 @@ def environment(*, quick: bool, fsync: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "redis_server": redis_version(),
         "appendfsync": fsync,
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {name: metadata.version(name) for name in PACKAGES} | _faster(),
     }
+
+
+def _faster() -> dict[str, str]:
+    there = {found.name for found in metadata.distributions()}
+    return {name: metadata.version(name) if name in there else "none" for name in FASTER}
 
 
 def _cpu_model() -> str:

@@ -16,11 +16,11 @@ DEFAULT_CACHE_SIZE = 8192
 class VerifiedToken(Candidate):
     """What was found out about a token, and when and under which key it holds."""
 
-    __slots__ = ("key", "started")
+    __slots__ = ("holds_from", "holds_until", "key")
 
     claims: AccessClaims
 
-    def __init__(self, claims: AccessClaims, key: VerificationKey) -> None:
+    def __init__(self, claims: AccessClaims, key: VerificationKey, leeway: int) -> None:
         # As `Candidate` does: calling it would cost as much again.
         self.claims = claims
         self.kid = key.kid
@@ -28,10 +28,13 @@ class VerifiedToken(Candidate):
         self.passed_by = None
         self.passed_at = -1
         self.key = key
-        self.started = claims.iat if claims.iat >= claims.auth_time else claims.auth_time
-        """Seconds: before it, which the clock may be put back to, it does not hold."""
+        started = claims.iat if claims.iat >= claims.auth_time else claims.auth_time
         if claims.extra:
-            self.started = max(self.started, claims.extra.get("nbf", 0))
+            started = max(started, claims.extra.get("nbf", 0))
+        self.holds_from = started - leeway
+        """Seconds: before it, which the clock may be put back to, it does not hold."""
+        self.holds_until = claims.exp + leeway
+        """Seconds: from then on it is over (RFC 7519 section 4.1.4)."""
 
     def own_claims(self) -> AccessClaims:
         """Claims with `extra` in which a caller can change nothing that another one gets."""

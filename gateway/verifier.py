@@ -180,19 +180,17 @@ class Verifier:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
         cache, text = self._cache, to_ascii(token)
         if cache is None:
-            return VerifiedToken(*tokens.verify_and_find_key(text))
+            return VerifiedToken(*tokens.verify_and_find_key(text), self._leeway)
         # Of the whole token, so that no other spelling or signature passes for it.
         digest = sha256(text).digest()
         verified = cache.get(digest) or cache.from_before(digest)
-        leeway = self._leeway
         if (
             verified is None
-            # At `exp` it is over (RFC 7519 section 4.1.4).
-            or not verified.started - leeway <= self._clock() < verified.claims.exp + leeway
+            or not verified.holds_from <= self._clock() < verified.holds_until
             # Another key of this `kid`, or none: then this raises.
             or tokens.find_key(verified.kid) is not verified.key
         ):
-            verified = VerifiedToken(*tokens.verify_and_find_key(text))
+            verified = VerifiedToken(*tokens.verify_and_find_key(text), self._leeway)
             cache.put(digest, verified)
         return verified
 

@@ -11,8 +11,9 @@ import click
 
 from keys.memory import forbid_dumps
 from revocation import StalePolicy
+from tokens import signature_libraries
 
-from ..service_log import LogRequests, configure_service_log
+from ..service_log import LogRequests, configure_service_log, fields
 from ..service_settings import ServiceSettings, is_loopback
 from ..serving import CannotListen, serve
 from .denylist_option import denylist_url
@@ -125,6 +126,7 @@ def gateway(
     configure_service_log(as_json=settings.json)
     forbid_dumps()  # of `recipients`, and of the tokens that pass
     local = settings.socket is not None or is_loopback(settings.host)
+    log.info("signatures_checked", extra=fields(**signature_libraries()))
     if settings.tls_certificate is None and not local:
         log.warning("plain_http_beyond_this_machine")
     try:

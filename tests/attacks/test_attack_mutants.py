@@ -49,8 +49,19 @@ MUTANTS: dict[str, tuple[Alteration, ...]] = {
         ("compact", "if not isinstance(alg, str) or alg not in SIGNING_ALGORITHMS:", NEVER),
     ),
     "an algorithm need not be the key's": check_in("verifier", "header.alg != key.alg"),
-    "PSS has any salt": (("compact", "padding.PSS.DIGEST_LENGTH", "padding.PSS.AUTO"),),
-    "ES256 may be of any length": check_in("compact", "len(signature) != 64"),
+    "PSS has any salt": (("verification_key", "padding.PSS.DIGEST_LENGTH", "padding.PSS.AUTO"),),
+    **{
+        f"{alg} may be of any length": (
+            ("verification_key", f'raise BadSignature("an {alg} signature is 64 bytes")', "pass"),
+        )
+        for alg in ("ES256", "EdDSA")
+    },
+    "the answer about ES256 is not looked at": check_in(
+        "verification_key", "not verifies(sha256(data).digest(), _der(signature))"
+    ),
+    "the answer about EdDSA is not looked at": check_in(
+        "verification_key", "not verifies(data, signature)"
+    ),
     "any type passes": check_in(
         "verifier", "not isinstance(typ, str) or typ.lower() not in _ACCESS_TYPES"
     ),

@@ -121,7 +121,7 @@ MUTANTS: dict[str, tuple[Any, Change]] = {
     ),
     "a remembered token that never expires": (
         Verifier._verified,
-        ("< verified.claims.exp + leeway", "< verified.claims.exp + 10**6"),
+        ("< verified.holds_until", "< verified.holds_until + 10**6"),
     ),
 }
 

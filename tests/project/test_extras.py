@@ -39,7 +39,9 @@ def test_a_gateways_host_has_its_command(gateway_host: FreshInstall) -> None:
     settings = ["--issuer", "http://127.0.0.1:1", "--audience", "api", "--port", "0", "--json"]
     command = gateway_host.command("gateway", *settings, "--denylist", "redis://127.0.0.1:1")
     with Process(command) as running:
-        url = json.loads(running.wait_for_line(r"^\{.*\}$")[0])["url"]
+        told = json.loads(running.wait_for_line(r'^\{.*"signatures_checked".*\}$')[0])
+        assert {told[alg] for alg in ("ES256", "EdDSA", "PS256", "RS256")} == {"OpenSSL"}
+        url = json.loads(running.wait_for_line(r'^\{"url".*\}$')[0])["url"]
         assert running.wait_for_url(f"{url}/healthz") == 200
         assert running.stop() == 0
 
@@ -55,6 +57,44 @@ def test_a_gateways_host_is_told_what_the_rest_needs(gateway_host: FreshInstall)
         assert failed.returncode == 2
         assert "pip install 'gatepass[issuer]'" in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("extras", "libraries"), [([], {"OpenSSL"}), (["fast"], {"AWS-LC", "libsodium"})]
+)
+def test_the_library_verifies_with_and_without_faster_checks(
+    wheel: Path, tmp_path: Path, extras: list[str], libraries: set[str]
+) -> None:
+    """Good signatures pass and others do not, by the libraries that the extra brings or leaves."""
+    installed = FreshInstall(tmp_path / "env", wheel, extras)
+    done = subprocess.run(
+        [installed.python, "-I", "-c", VERIFIED], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {library for library, _ in told} == libraries
+    assert [verdicts for _, verdicts in told] == [[True, False]] * 2
+
+
+VERIFIED = """
+import json
+import jwt
+from keys import generate
+from tokens import BadSignature, VerificationKey, signature_libraries, verify_jws
+
+def accepted(token, key):
+    try:
+        verify_jws(token, key)
+    except BadSignature:
+        return False
+    return True
+
+for alg in ("ES256", "EdDSA"):
+    own, other = (generate(alg, 0) for _ in range(2))
+    key = VerificationKey.of(own.kid, alg, own.public)
+    tokens = [jwt.encode({"sub": "a"}, each.private, algorithm=alg) for each in (own, other)]
+    print(json.dumps([signature_libraries()[alg], [accepted(token, key) for token in tokens]]))
+"""
 
 
 def test_an_installed_demo_has_its_pages(wheel: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt as joserfc_jwt
 
-from tokens import base64url, compact, verifier
+from tokens import VerificationKey, base64url, compact, verifier
 from tokens.errors import Malformed, TokenError
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
@@ -30,7 +30,7 @@ ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 # --- The rule for signatures
 
 
-def our_payload(token: str, key: compact.VerificationKey) -> bytes | str:
+def our_payload(token: str, key: VerificationKey) -> bytes | str:
     """The payload, or the code of our refusal; anything but a `TokenError` is a failure."""
     try:
         return compact.verify_jws(token, key)

@@ -18,8 +18,7 @@ from harness import jose_oracle as oracle
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey
 
 from keys import KeyRingError, load_public_jwk, thumbprint
-from tokens import sealing
-from tokens.compact import VerificationKey, verify_jws
+from tokens import VerificationKey, sealing, verify_jws
 from tokens.errors import AlgorithmRefused, InvalidClaim, TokenError
 
 ALL = {

@@ -9,13 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from harness.altered_tokens import altered_tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokens import AccessClaims, TokenError, strict_json, usual_payload
-from tokens.compact import _der
 
 CLAIMS = AccessClaims(
     iss="https://id.example",
@@ -204,11 +202,3 @@ def _is_read(package: ModuleType, raw: bytes) -> bool:
         return package.usual_payload.read(raw) is not None
     except ValueError:
         return True
-
-
-@given(st.binary(min_size=64, max_size=64), st.sampled_from([b"", b"\0", b"\x80", b"\0\x80"]))
-def test_signatures_are_written_as_der(signature: bytes, start: bytes) -> None:
-    """R and S in the form that the library makes of them, leading zeros and sign bits included."""
-    raw = (start + signature)[:32] + (start + signature[32:])[:32]
-    r, s = (int.from_bytes(half, "big") for half in (raw[:32], raw[32:]))
-    assert _der(raw) == encode_dss_signature(r, s)

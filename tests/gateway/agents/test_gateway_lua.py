@@ -19,8 +19,7 @@ from revocation import NEVER, Kind, Probe, Record
 from revocation.entry import record_key, refusal
 from revocation.packed_copy import PackedCopy
 from revocation.table_storage import SharedFile
-from tokens import AccessClaims, AccessVerifier, TokenError, base64url, strict_json
-from tokens.compact import VerificationKey
+from tokens import AccessClaims, AccessVerifier, TokenError, VerificationKey, base64url, strict_json
 
 Run = Callable[[Path, str, list[list[bytes]]], list[bytes]]
 

@@ -14,7 +14,7 @@ from harness import jose_oracle as oracle
 from hypothesis import Phase, settings
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from tokens import compact
+from tokens import VerificationKey
 
 SHA256 = hashes.SHA256()
 
@@ -25,7 +25,7 @@ class Signer:
 
     alg: str
     private: Any
-    ours: compact.VerificationKey
+    ours: VerificationKey
     joserfc: Any
 
     def signature(self, data: bytes) -> bytes:
@@ -59,7 +59,7 @@ def signer(alg: str, owner: str = "issuer") -> Signer:
     else:
         private = rsa_private(owner)
         joserfc = RSAKey(private.public_key(), private.public_key())
-    key = compact.VerificationKey.of("k", alg, private.public_key())
+    key = VerificationKey.of("k", alg, private.public_key())
     return Signer(alg, private, key, joserfc)
 
 
