@@ -39,9 +39,10 @@ def test_a_gateways_host_has_its_command(gateway_host: FreshInstall) -> None:
     settings = ["--issuer", "http://127.0.0.1:1", "--audience", "api", "--port", "0", "--json"]
     command = gateway_host.command("gateway", *settings, "--denylist", "redis://127.0.0.1:1")
     with Process(command) as running:
-        told = json.loads(running.wait_for_line(r'^\{.*"signatures_checked".*\}$')[0])
+        logged = running.wait_for_line(r'^\{.*"signatures_checked".*\}$', stream="stderr")
+        told = json.loads(logged[0])
         assert {told[alg] for alg in ("ES256", "EdDSA", "PS256", "RS256")} == {"OpenSSL"}
-        url = json.loads(running.wait_for_line(r'^\{"url".*\}$')[0])["url"]
+        url = json.loads(running.wait_for_line(r"^\{.*\}$")[0])["url"]
         assert running.wait_for_url(f"{url}/healthz") == 200
         assert running.stop() == 0
 
