@@ -180,7 +180,8 @@ class Verifier:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
         cache, text = self._cache, to_ascii(token)
         if cache is None:
-            return VerifiedToken(*tokens.verify_and_find_key(text), self._leeway)
+            claims, key = tokens.verify_and_find_key(text)
+            return VerifiedToken(claims, key, self._leeway)
         # Of the whole token, so that no other spelling or signature passes for it.
         digest = sha256(text).digest()
         verified = cache.get(digest) or cache.from_before(digest)
@@ -190,7 +191,8 @@ class Verifier:
             # Another key of this `kid`, or none: then this raises.
             or tokens.find_key(verified.kid) is not verified.key
         ):
-            verified = VerifiedToken(*tokens.verify_and_find_key(text), self._leeway)
+            claims, key = tokens.verify_and_find_key(text)
+            verified = VerifiedToken(claims, key, self._leeway)
             cache.put(digest, verified)
         return verified
 
