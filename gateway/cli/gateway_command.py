@@ -126,7 +126,8 @@ def gateway(
     configure_service_log(as_json=settings.json)
     forbid_dumps()  # of `recipients`, and of the tokens that pass
     local = settings.socket is not None or is_loopback(settings.host)
-    log.info("signatures_checked", extra=fields(**signature_libraries()))
+    by = signature_libraries()
+    log.info("signatures_checked", extra=fields(es256=by["ES256"], eddsa=by["EdDSA"]))
     if settings.tls_certificate is None and not local:
         log.warning("plain_http_beyond_this_machine")
     try:
