@@ -126,8 +126,6 @@ def gateway(
     configure_service_log(as_json=settings.json)
     forbid_dumps()  # of `recipients`, and of the tokens that pass
     local = settings.socket is not None or is_loopback(settings.host)
-    by = signature_libraries()
-    log.info("signatures_checked", extra=fields(es256=by["ES256"], eddsa=by["EdDSA"]))
     if settings.tls_certificate is None and not local:
         log.warning("plain_http_beyond_this_machine")
     try:
@@ -137,6 +135,8 @@ def gateway(
 
 
 def _announce(settings: ServiceSettings, url: str) -> None:
+    by = signature_libraries()
+    log.info("signatures_checked", extra=fields(es256=by["ES256"], eddsa=by["EdDSA"]))
     if settings.json:
         verify = None if settings.socket else f"{url}/verify"
         click.echo(json.dumps({"url": url, "verify_url": verify, "audience": settings.audience}))
