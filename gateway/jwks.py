@@ -13,7 +13,7 @@ from typing import Any
 from keys import InvalidKey, load_public_jwk
 from revocation import suspension_aware_clock
 from revocation.jitter import jittered
-from tokens import AlgorithmRefused, UnknownKid, VerificationKey
+from tokens import AlgorithmRefused, UnknownKid, VerificationKey, signature_libraries
 
 from .discovery import KeysAddress, members_of
 from .errors import KeysUnavailable
@@ -50,6 +50,7 @@ class JwksClient:
         fetch: Fetch = fetch_json,
         clock: Callable[[], float] = suspension_aware_clock,
     ) -> None:
+        signature_libraries()  # loaded here, before there is a thread
         self._address = KeysAddress(issuer, fetch)
         self._clock = clock
         self._set = _KeySet({}, {})
@@ -171,9 +172,11 @@ class JwksClient:
         try:
             if now < self._next_fetch:
                 return  # another thread has just tried
-            self._fetch_keys(now)
-            self._next_fetch = now + (COOL_DOWN if cool_down is None else cool_down)
-            self._refresh_at = max(self._refresh_at, self._next_fetch)
+            try:
+                self._fetch_keys(now)
+            finally:
+                self._next_fetch = now + (COOL_DOWN if cool_down is None else cool_down)
+                self._refresh_at = max(self._refresh_at, self._next_fetch)
         finally:
             self._lock.release()
 

@@ -6,6 +6,7 @@ time: AWS-LC, as `awscrt` wraps it, and libsodium, as PyNaCl does.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -53,7 +54,11 @@ class VerificationKey:
 
 
 def signature_libraries() -> dict[str, str]:
-    """Which library checks the signatures of each algorithm in this environment."""
+    """Which library checks the signatures of each algorithm in this environment.
+
+    It loads them, which takes a tenth of a second. Whoever binds keys in a thread calls it before
+    there is one: a fork during an import leaves the child waiting for its end.
+    """
     libraries = dict.fromkeys(sorted(SIGNING_ALGORITHMS), "OpenSSL")
     if _aws_lc():
         libraries["ES256"] = "AWS-LC"
@@ -62,12 +67,11 @@ def signature_libraries() -> dict[str, str]:
     return libraries
 
 
-# Loaded with the first key, since it takes a while that a command line need not wait.
-
-
 @cache
 def _aws_lc() -> Any:
-    """Its type for a key, or None where it is not installed."""
+    """`awscrt.crypto.EC`, or None where it is not installed."""
+    if sys.platform != "linux":
+        return None  # there `awscrt` asks the system's own library
     try:
         from awscrt.crypto import EC
     except ImportError:
@@ -77,7 +81,7 @@ def _aws_lc() -> Any:
 
 @cache
 def _libsodium() -> Any:
-    """Its type for a key, or None where it is not installed."""
+    """`nacl.signing.VerifyKey`, or None where it is not installed."""
     try:
         from nacl.signing import VerifyKey
     except ImportError:
@@ -103,7 +107,8 @@ def _check(alg: str, public: PublicKey) -> Check:
 
 
 def _es256(public: ec.EllipticCurvePublicKey) -> Check:
-    verifies = _es256_by_aws_lc(public) if _aws_lc() else _es256_by_openssl(public)
+    aws_lc = _aws_lc()
+    verifies = _by_openssl(public, _ECDSA_SHA256) if aws_lc is None else _by_aws_lc(public, aws_lc)
 
     def verify(signature: bytes, data: bytes) -> None:
         # RFC 7518 section 3.4: R and S as 32 octets each, never DER and never shorter.
@@ -115,22 +120,12 @@ def _es256(public: ec.EllipticCurvePublicKey) -> Check:
     return verify
 
 
-def _es256_by_aws_lc(public: ec.EllipticCurvePublicKey) -> Verifies:
+def _by_aws_lc(public: ec.EllipticCurvePublicKey, key_type: Any) -> Verifies:
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    verifies: Verifies = _aws_lc().new_key_from_der_data(public.public_bytes(*form)).verify
-    return verifies
-
-
-def _es256_by_openssl(public: ec.EllipticCurvePublicKey) -> Verifies:
-    check = public.verify
-
-    def verifies(digest: bytes, signature: bytes) -> bool:
-        try:
-            check(signature, digest, _ECDSA_SHA256)
-        except InvalidSignature:
-            return False
-        return True
-
+    try:
+        verifies: Verifies = key_type.new_key_from_der_data(public.public_bytes(*form)).verify
+    except (RuntimeError, ValueError):
+        raise AlgorithmRefused("AWS-LC takes no such key") from None
     return verifies
 
 
@@ -154,7 +149,8 @@ def _der(signature: bytes) -> bytes:
 
 
 def _eddsa(public: ed25519.Ed25519PublicKey) -> Check:
-    verifies = _eddsa_by_libsodium(public) if _libsodium() else _eddsa_by_openssl(public)
+    libsodium = _libsodium()
+    verifies = _by_openssl(public) if libsodium is None else _by_libsodium(public, libsodium)
 
     def verify(signature: bytes, data: bytes) -> None:
         # RFC 8032 section 5.1.7. libsodium takes both in one piece and would cut it elsewhere.
@@ -166,10 +162,10 @@ def _eddsa(public: ed25519.Ed25519PublicKey) -> Check:
     return verify
 
 
-def _eddsa_by_libsodium(public: ed25519.Ed25519PublicKey) -> Verifies:
+def _by_libsodium(public: ed25519.Ed25519PublicKey, key_type: Any) -> Verifies:
     from nacl.exceptions import BadSignatureError
 
-    check = _libsodium()(public.public_bytes_raw()).verify
+    check = key_type(public.public_bytes_raw()).verify
 
     def verifies(data: bytes, signature: bytes) -> bool:
         try:
@@ -181,24 +177,24 @@ def _eddsa_by_libsodium(public: ed25519.Ed25519PublicKey) -> Verifies:
     return verifies
 
 
-def _eddsa_by_openssl(public: ed25519.Ed25519PublicKey) -> Verifies:
+def _rsa(public: rsa.RSAPublicKey, scheme: padding.AsymmetricPadding) -> Check:
+    verifies = _by_openssl(public, scheme, _SHA256)
+
+    def verify(signature: bytes, data: bytes) -> None:
+        if not verifies(data, signature):
+            raise BadSignature("the signature does not verify")
+
+    return verify
+
+
+def _by_openssl(public: Any, *scheme: Any) -> Verifies:
     check = public.verify
 
     def verifies(data: bytes, signature: bytes) -> bool:
         try:
-            check(signature, data)
+            check(signature, data, *scheme)
         except InvalidSignature:
             return False
         return True
 
     return verifies
-
-
-def _rsa(public: rsa.RSAPublicKey, scheme: padding.AsymmetricPadding) -> Check:
-    def verify(signature: bytes, data: bytes) -> None:
-        try:
-            public.verify(signature, data, scheme, _SHA256)
-        except InvalidSignature:
-            raise BadSignature("the signature does not verify") from None
-
-    return verify

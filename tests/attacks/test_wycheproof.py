@@ -93,9 +93,13 @@ def judge(alg: str, name: str) -> None:
     seen = set()
     for group, vector in vectors("Signature", name):
         der = group["publicKeyDer"]
-        key = keys.get(der) or keys.setdefault(der, verification_key(group, alg))
         verdict = vector["result"]
         seen.add(verdict)
+        if "SmallOrderPublicKey" in vector["flags"]:
+            with pytest.raises(InvalidKey):  # whoever it is: it is not read
+                verification_key(group, alg)
+            continue
+        key = keys.get(der) or keys.setdefault(der, verification_key(group, alg))
         if verdict == "acceptable":
             # PKCS1 without the NULL of its algorithm, which RFC 8017 section A.2.4 lets pass.
             is_accepted(key, vector)

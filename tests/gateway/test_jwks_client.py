@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +151,37 @@ def test_a_failing_issuer_is_asked_once_in_each_cool_down(
     for _ in range(100):
         client.find(KID)
     assert issuer.jwks_fetches == 2
+
+
+def test_a_mistake_of_ours_does_not_ask_the_issuer_more_often(
+    client: JwksClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cool-down holds whatever happens to what was fetched."""
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("gateway.jwks._KeySet.successor", fails)
+    with pytest.raises(RuntimeError):
+        client.find(KID)
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            client.find(KID)
+    assert issuer.jwks_fetches == 1
+
+
+def test_nothing_is_imported_in_the_thread_that_fetches() -> None:
+    """A child of a fork during an import would wait for it for ever."""
+    program = """
+import sys
+from gateway.jwks import JwksClient
+JwksClient("https://id.example")
+print([name in sys.modules for name in ("awscrt.crypto", "nacl.signing", "nacl.exceptions")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[True, True, True]\n"
 
 
 def test_a_first_fetch_that_fails_is_no_unknown_kid(client: JwksClient, issuer: Issuer) -> None:

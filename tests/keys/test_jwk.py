@@ -171,6 +171,21 @@ def test_a_coordinate_with_leading_zeros_keeps_its_length() -> None:
     load_public_jwk(jwk)
 
 
+def test_a_coordinate_has_one_spelling() -> None:
+    """Of two numbers that are one element of P-256's field, the one outside it is refused."""
+    field = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    curve = (3, 41058363725152142129326129780047268409114441015993725554835256314039467401291)
+    for x in range(1000):
+        square = (x**3 - curve[0] * x + curve[1]) % field
+        y = pow(square, (field + 1) // 4, field)
+        if y * y % field == square:
+            break
+    jwk = {**ec_jwk(), "x": b64(x.to_bytes(32, "big")), "y": b64(y.to_bytes(32, "big"))}
+    load_public_jwk(jwk)
+    with pytest.raises(InvalidKey):
+        load_public_jwk({**jwk, "x": b64((x + field).to_bytes(32, "big"))})
+
+
 WITHOUT = object()
 
 
@@ -212,6 +227,7 @@ WITHOUT = object()
         (ed_jwk, {"x": b64(bytes(31))}),
         (ed_jwk, {"x": b64(bytes(32))[:-1] + "B"}),
         (ed_jwk, {"x": None}),
+        (ed_jwk, {"x": b64((2**255 - 19 + 3).to_bytes(32, "little"))}),
         (ed_jwk, {"d": "AA"}),
         (rsa_jwk, {"alg": "RS512"}),
         (rsa_jwk, {"n": numbers(2**2047 - 1)}),
@@ -237,6 +253,71 @@ def test_a_bad_jwk_is_refused(base: object, change: Mapping[str, object]) -> Non
         load_public_jwk(bad)
     assert refused.value.code == "invalid_key"
     assert refused.value.reason
+
+
+P25519 = 2**255 - 19
+D25519 = -121665 * pow(121666, -1, P25519) % P25519
+"""RFC 8032 section 5.1."""
+Point = tuple[int, int]
+
+
+def plus(one: Point, other: Point) -> Point:
+    """The sum of two points of edwards25519 (RFC 8032 section 5.1, in affine coordinates)."""
+    (x1, y1), (x2, y2) = one, other
+    product = D25519 * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, P25519)
+    y = (y1 * y2 + x1 * x2) * pow(1 - product, -1, P25519)
+    return x % P25519, y % P25519
+
+
+def point_of(octets: bytes) -> Point | None:
+    """The point that octets stand for (RFC 8032 section 5.1.3)."""
+    number = int.from_bytes(octets, "little")
+    y, sign = number % 2**255, number >> 255
+    if y >= P25519:
+        return None
+    square = (y * y - 1) * pow(D25519 * y * y + 1, -1, P25519) % P25519
+    x = pow(square, (P25519 + 3) // 8, P25519)
+    if x * x % P25519 != square:
+        x = x * pow(2, (P25519 - 1) // 4, P25519) % P25519
+    if x * x % P25519 != square:
+        return None
+    return (P25519 - x if x % 2 != sign else x) % P25519, y
+
+
+def points_of_small_order() -> set[Point]:
+    """All multiples, by the group's prime order, of points: at random one in two has order 8."""
+    order, found = 2**252 + 27742317777372353535851937790883648493, set()
+    for number in range(2, 60):
+        start = point_of(number.to_bytes(32, "little"))
+        if start is None:
+            continue
+        left, doubled, small = order, start, (0, 1)
+        while left:
+            if left & 1:
+                small = plus(small, doubled)
+            doubled, left = plus(doubled, doubled), left >> 1
+        found.add(small)
+    return found
+
+
+def test_no_key_of_a_small_order_is_read() -> None:
+    """All eight points of a small order are refused, in each spelling, and no other key is."""
+    points = points_of_small_order()
+    assert len(points) == 8
+    spelled = {
+        (y + more | sign << 255).to_bytes(32, "little")
+        for _, y in points
+        for more in (0, P25519)
+        for sign in (0, 1)
+        if y + more < 2**255
+    }
+    assert len(spelled) == 14
+    for octets in spelled:
+        with pytest.raises(InvalidKey):
+            load_public_jwk({**ed_jwk(), "x": b64(octets)})
+    for _ in range(200):
+        load_public_jwk(ed_jwk())
 
 
 def test_an_ed25519_key_reads_back_its_octets() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from hashlib import sha512
 from typing import Any
 
 import pytest
@@ -102,6 +103,19 @@ def test_both_signatures_of_es256_are_taken(libraries: str) -> None:
     assert accepted(key_of("ES256"), signature[:32] + other.to_bytes(32, "big"), DATA)
 
 
+def test_libsodium_alone_refuses_a_signature_from_a_small_order(libraries: str) -> None:
+    """The key's own owner makes one whose R is the neutral element (RFC 8032 section 5.1.6)."""
+    private = signer("EdDSA").private
+    public, neutral = private.public_key().public_bytes_raw(), b"\1" + bytes(31)
+    scalar = bytearray(sha512(private.private_bytes_raw()).digest()[:32])
+    scalar[0] &= 248
+    scalar[31] = scalar[31] & 63 | 64
+    digest = int.from_bytes(sha512(neutral + public + DATA).digest(), "little")
+    product = digest * int.from_bytes(scalar, "little") % ORDERS["EdDSA"]
+    signature = neutral + product.to_bytes(32, "little")
+    assert accepted(key_of("EdDSA"), signature, DATA) is (libraries == "OpenSSL")
+
+
 @given(st.binary(min_size=64, max_size=64), st.sampled_from([b"", b"\0", b"\x80", b"\0\x80"]))
 def test_signatures_are_written_as_der(signature: bytes, start: bytes) -> None:
     """R and S in the form that the library makes of them, leading zeros and sign bits included."""
@@ -153,7 +167,6 @@ def test_a_key_from_before_a_fork_is_one_after_it(alg: str) -> None:
 FORKED = """
 import os, sys
 from harness.differential import signer
-from harness.signature_checks import accepted, openssl_alone
 from harness.signature_checks import accepted
 
 own = signer(sys.argv[1])
