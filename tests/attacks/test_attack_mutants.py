@@ -59,9 +59,16 @@ MUTANTS: dict[str, tuple[Alteration, ...]] = {
     "the answer about ES256 is not looked at": check_in(
         "verification_key", "not verifies(sha256(data).digest(), _der(signature))"
     ),
-    "the answer about EdDSA is not looked at": check_in(
-        "verification_key", "not verifies(data, signature)"
-    ),
+    **{
+        f"{error} is not looked at": (
+            (
+                "verification_key",
+                f"except {error}:\n            return False",
+                f"except {error}:\n            return True",
+            ),
+        )
+        for error in ("BadSignatureError", "InvalidSignature")
+    },
     "any type passes": check_in(
         "verifier", "not isinstance(typ, str) or typ.lower() not in _ACCESS_TYPES"
     ),
