@@ -21,6 +21,14 @@ RSA_EXPONENT: Final = 65537
 
 SEALING_KEY_BYTES: Final = 32
 
+_ED25519_FIELD: Final = 2**255 - 19
+# What y is at points of order 1, 2, 4 and 8: under such a key one signature may be good for any
+# message (RFC 8032 section 5.1.7 does not keep it from that), so it is nobody's.
+_ORDER_8_Y: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y: Final = frozenset(
+    {0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y}
+)
+
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -53,6 +61,7 @@ def check_fit(alg: str, public: object) -> PublicKey:
             fits = alg == "ES256" and isinstance(public.curve, ec.SECP256R1)
         case ed25519.Ed25519PublicKey():
             fits = alg == "EdDSA"
+            _check_order(public)
         case rsa.RSAPublicKey():
             fits = alg in {"PS256", "RS256"}
             if fits:
@@ -62,6 +71,13 @@ def check_fit(alg: str, public: object) -> PublicKey:
     if not fits:
         raise InvalidKey(f"key type does not fit {alg}")
     return public
+
+
+def _check_order(public: ed25519.Ed25519PublicKey) -> None:
+    y = int.from_bytes(public.public_bytes_raw(), "little") % 2**255
+    # RFC 8032 section 5.1.3: decoding fails for a y that is no element of the field.
+    if y >= _ED25519_FIELD or y in _SMALL_ORDER_Y:
+        raise InvalidKey("no point of a large order")
 
 
 def check_rsa_size(bits: int, exponent: int) -> None:

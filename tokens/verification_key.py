@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
-from keys import SIGNING_ALGORITHMS
+from keys import SIGNING_ALGORITHMS, InvalidKey, PublicKey
+from keys.algorithms import check_fit
 
 from .errors import AlgorithmRefused, BadSignature
 
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 Check = Callable[[bytes, bytes], None]
 """Of a signature and what it is over; raises `BadSignature`."""
 Verifies = Callable[[bytes, bytes], bool]
@@ -48,9 +48,12 @@ class VerificationKey:
     def of(cls, kid: str, alg: str, public: PublicKey) -> VerificationKey:
         """Bind `public` to `alg`.
 
-        Raises `AlgorithmRefused` where the algorithm is not allowed or not this kind of key's.
+        Raises `AlgorithmRefused` where the algorithm is not allowed or not this key's.
         """
-        return cls(kid, alg, _check(alg, public))
+        try:
+            return cls(kid, alg, _check(alg, public))
+        except InvalidKey as error:
+            raise AlgorithmRefused(error.reason) from None
 
 
 def signature_libraries() -> dict[str, str]:
@@ -90,20 +93,13 @@ def _libsodium() -> Any:
 
 
 def _check(alg: str, public: PublicKey) -> Check:
-    if (
-        alg == "ES256"
-        and isinstance(public, ec.EllipticCurvePublicKey)
-        and isinstance(public.curve, ec.SECP256R1)
-    ):
-        return _es256(public)
-    if alg == "EdDSA" and isinstance(public, ed25519.Ed25519PublicKey):
-        return _eddsa(public)
-    if alg in {"PS256", "RS256"} and isinstance(public, rsa.RSAPublicKey):
-        if public.key_size < 2048:  # RFC 7518 section 3.3
-            raise AlgorithmRefused("an RSA key below 2048 bits")
-        scheme = _PSS if alg == "PS256" else _PKCS1
-        return _rsa(public, scheme)
-    raise AlgorithmRefused(f"{alg!r} is not an algorithm for this key")
+    match check_fit(alg, public):
+        case ec.EllipticCurvePublicKey() as p256:
+            return _es256(p256)
+        case ed25519.Ed25519PublicKey() as ed25519_key:
+            return _eddsa(ed25519_key)
+        case rsa_key:
+            return _rsa(rsa_key, _PSS if alg == "PS256" else _PKCS1)
 
 
 def _es256(public: ec.EllipticCurvePublicKey) -> Check:

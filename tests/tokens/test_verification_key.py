@@ -12,13 +12,14 @@ from hashlib import sha512
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from harness.differential import signer
 from harness.signature_checks import accepted, openssl_alone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokens import VerificationKey, signature_libraries
+from tokens import AlgorithmRefused, VerificationKey, signature_libraries
 from tokens.verification_key import _der
 
 ORDERS = {
@@ -101,6 +102,14 @@ def test_both_signatures_of_es256_are_taken(libraries: str) -> None:
     signature = signer("ES256").signature(DATA)
     other = ORDERS["ES256"] - int.from_bytes(signature[32:], "big")
     assert accepted(key_of("ES256"), signature[:32] + other.to_bytes(32, "big"), DATA)
+
+
+@pytest.mark.parametrize("octets", [b"\1" + bytes(31), bytes(32)])
+def test_a_key_of_small_order_is_bound_to_nothing(libraries: str, octets: bytes) -> None:
+    """Under the first OpenSSL takes one signature for any message; no library is asked."""
+    public = ed25519.Ed25519PublicKey.from_public_bytes(octets)
+    with pytest.raises(AlgorithmRefused):
+        VerificationKey.of("k", "EdDSA", public)
 
 
 def test_libsodium_alone_refuses_a_signature_from_a_small_order(libraries: str) -> None:
