@@ -21,8 +21,10 @@ local function current(outcome)
   end
   redis.call('HSET', family, 'refreshed', text(now))
   note(ARGV[7], outcome, ARGV[8])
+  -- Read before it expires: its end may pass meanwhile, which takes the record at once.
+  local told = answer(outcome)
   expire_at_its_end()
-  return answer(outcome)
+  return told
 end
 
 local function ending(outcome)

@@ -75,6 +75,23 @@ def test_a_record_expires_at_the_absolute_end(redis_url: str, client: redis.Redi
     store.close()
 
 
+def test_an_end_that_passes_during_a_rotation_loses_no_answer(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """Redis drops the record as it is told to, and the rotation is answered as the last one."""
+    clock = MillisecondClock(ahead=-5)
+    store = open_families(redis_url, FORGIVING, clock=clock)
+    store.create(new("one", clock.ms // 1000))
+    (key,) = client.keys("*:family:one")
+    # In the future of the clock that the script goes by, in the past of the one that Redis has.
+    client.hset(key, "absolute", str(clock.ms + 1000))
+    outcome = store.rotate("ann", "one", 1, credential_version=1)
+    assert isinstance(outcome, Rotated)
+    assert (outcome.family.sid, outcome.family.gen) == ("one", 2)
+    assert not client.exists(key)
+    store.close()
+
+
 def test_an_ended_record_still_expires(redis_url: str, client: redis.Redis) -> None:
     """Neither an end nor reuse keeps it for ever."""
     clock = MillisecondClock()
