@@ -187,12 +187,12 @@ def test_its_agent_tells_how_it_stands(deployment: Deployment) -> None:
     before = parse_metrics(deployment.agent.metrics())
     deployment.revoke(token)
     deployment.waits_for(401, token)
-    for _ in until(5, "the revocation to be timed"):
+    # In step, too: a busy machine may hold the agent up for a moment.
+    for _ in until(30, "the revocation to be timed, by an agent in step"):
         text = deployment.agent.metrics()
         told = parse_metrics(text)
-        if told.latency[-1][1] > before.latency[-1][1]:
+        if told.latency[-1][1] > before.latency[-1][1] and told.in_step:
             break
-    assert told.in_step
     assert told.staleness is not None
     assert 0 < told.staleness <= MAX_STALENESS
     assert told.entries >= 1
