@@ -13,6 +13,13 @@ from harness.redis_server import RedisServer
 SERVICE = "gatepass"
 DOWN_AFTER = 500
 """Milliseconds after which the sentinel gives a silent server up."""
+FAILOVER_TIMEOUT = 3000
+"""Milliseconds that one attempt may take; the next follows after twice as many."""
+TILT_PERIOD = 1000
+"""Milliseconds for which it does nothing after the machine stood still for two seconds.
+
+Its own half a minute is there for servers whose clocks step.
+"""
 
 
 class RedisSentinel:
@@ -46,14 +53,15 @@ class RedisSentinel:
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 1\n"
             f"sentinel down-after-milliseconds {SERVICE} {self.down_after}\n"
-            f"sentinel failover-timeout {SERVICE} 1000\n"
+            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT}\n"
         )
         binary = require_binary("redis-server", "redis-server")
-        stack.enter_context(Process([binary, str(config), "--sentinel"]))
+        self._watcher = stack.enter_context(Process([binary, str(config), "--sentinel"]))
         asked = redis.Redis(port=self.port, socket_timeout=2)
         for _ in until(30, "the sentinel to know the replica"):
             if _knows_replica(asked):
                 break
+        asked.execute_command("SENTINEL", "DEBUG", "tilt-period", TILT_PERIOD)
         asked.close()
 
     @property
@@ -84,14 +92,16 @@ class RedisSentinel:
         """Wait until the replica is the master, and the sentinel sends everybody there."""
         asked = self.replica.client()
         with redis.Redis(port=self.port, socket_timeout=2, decode_responses=True) as sentinel:
-            for _ in until(60, "the failover"):
+
+            def is_promoted() -> bool:
                 try:
                     role = asked.info("replication")["role"]
                 except redis.ConnectionError:
-                    continue  # a sentinel cuts every connection of the server that it promotes
+                    return False  # a sentinel cuts every connection of the server that it promotes
                 told = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-                if role == "master" and int(told[1]) == self.replica.port:
-                    return
+                return role == "master" and int(told[1]) == self.replica.port
+
+            self._watcher.wait_until(is_promoted, "the failover", timeout=60)
 
     def return_master(self) -> None:
         """The old master comes back, as a replica of its successor."""
