@@ -76,8 +76,8 @@ def table(measured_on: dict[str, Any], rows: Sequence[Row]) -> str:
         f" redis-server {measured_on['redis_server']}, appendfsync {measured_on['appendfsync']}."
         + (" Quick: too few rounds to conclude from." if measured_on["quick"] else ""),
         "",
-        "Medians of interleaved rounds, for one operation. Ratio: the peer's time over ours;"
-        " above 1, ours is faster.",
+        "Medians of interleaved rounds, for one operation. Ratio: the peer's time over ours in the"
+        " same round, the median; above 1, ours is faster.",
         "",
         "| what | ours | peer | the peer's | ratio |",
         "|---|---:|---|---:|---:|",

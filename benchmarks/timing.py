@@ -48,8 +48,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """The peer's median over ours: above 1, ours is the faster one."""
-        return self.peer.median / self.ours.median
+        """The peer's time over ours in the same round, the median: above 1, ours is the faster one.
+
+        A machine that others use may be half as fast for seconds, so for whole rounds.
+        """
+        rounds = zip(self.peer.rounds, self.ours.rounds, strict=True)
+        return statistics.median(theirs / ours for theirs, ours in rounds)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -131,6 +131,10 @@ class Replica:
         # Before the rest: it also brings a shared copy's salts and watermark up to date.
         fresh_at = copy.fresh_at
         stale = fresh_at is None or self._clock() - fresh_at > self._allowed_age
+        # What the copy did not refuse needs no second look until something changes.
+        passed = candidate.passed_at == changes and candidate.passed_by is copy
+        if passed and not stale:
+            return
         salt = copy.salt
         if stale:
             policy = policy or self._policy
@@ -139,11 +143,10 @@ class Replica:
                 raise ReplicaStale(self.staleness(), self._max_staleness)
         identified = candidate.identified
         if identified[0] != salt:
-            identified = candidate.identify(salt)
-        # What the copy refuses is refused, however old the copy. What it did not refuse needs no
-        # second look until something changes.
+            identified, passed = candidate.identify(salt), False
+        # What the copy refuses is refused, however old the copy.
         kind: Kind | None = None
-        if candidate.passed_at != changes or candidate.passed_by is not copy:
+        if not passed:
             _, ids, parties = identified
             if (
                 candidate.claims.iat <= copy.watermark
