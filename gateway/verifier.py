@@ -48,6 +48,7 @@ class Verifier:
         denylist: str | Denylist,
         namespace: str = "gatepass",
         recipients: Mapping[str, Recipient] | None = None,
+        require_sealed: bool = False,
         leeway: int = DEFAULT_LEEWAY,
         max_lifetime: int = DEFAULT_MAX_LIFETIME,
         max_staleness: float = DEFAULT_MAX_STALENESS,
@@ -65,8 +66,9 @@ class Verifier:
         `leeway` is 60 at most, which is how long denylist entries outlive tokens.
         `shared` is a file that the processes of this host map, `most_entries` how many revocations
         a replica takes in before it ages (docs/replica.md).
-        `recipients`: own decryption keys by `kid`, for sealed tokens. `cache_size` is how many
-        verified tokens are remembered, about; 0 for none.
+        `recipients`: own decryption keys by `kid`, for sealed tokens; with `require_sealed` no
+        others are taken. `cache_size` is how many verified tokens are remembered, about; 0 for
+        none.
         """
         self._keys = JwksClient(issuer, fetch=fetch)
         self._denylist = (
@@ -99,6 +101,7 @@ class Verifier:
                 audience=audience,
                 find_key=find_key,
                 recipients=recipients,
+                require_sealed=require_sealed,
                 leeway=leeway,
                 max_lifetime=max_lifetime,
                 clock=clock,

@@ -12,7 +12,16 @@ from collections.abc import Callable
 
 import structlog
 
-from revocation import Denylist, DenylistLost, DenylistNotReady, DenylistUnavailable, Position
+from revocation import (
+    CLOCK_TOLERANCE,
+    ClocksApart,
+    Denylist,
+    DenylistLost,
+    DenylistNotReady,
+    DenylistUnavailable,
+    Position,
+    suspension_aware_clock,
+)
 
 from .database import DatabaseUnavailable
 from .families import FamilyUnavailable
@@ -25,6 +34,8 @@ log = structlog.get_logger("gatepass.issuer")
 HOUSEKEEPING_INTERVAL = 30.0
 COMPLETION_INTERVAL = 5.0
 """Seconds between two looks for what somebody began and did not finish."""
+_UNSURE = 1.0
+"""Seconds; half of the longest answer by which the denylist's time can be known."""
 POSITION_INTERVAL = 60.0
 """Seconds after which the position in SQL follows the heartbeats; the feed's window is longer."""
 
@@ -57,8 +68,15 @@ class Pulse:
         heartbeat_interval: float,
         access_lifetimes: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = suspension_aware_clock,
+        tolerance: float = CLOCK_TOLERANCE,
     ) -> None:
-        """`heartbeat_interval` in seconds; `access_lifetimes` are those now issued."""
+        """`heartbeat_interval` in seconds; `access_lifetimes` are those now issued.
+
+        `wall_clock` is the one that tokens are dated by, and may differ from the denylist's by
+        `tolerance` seconds; nobody sets the clock that is `steady`.
+        """
         self._denylist = denylist
         self._journal = journal
         self._revoker = revoker
@@ -66,6 +84,11 @@ class Pulse:
         self._interval = heartbeat_interval
         self._access_lifetimes = access_lifetimes
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._steady = steady
+        self._tolerance = tolerance
+        self._store_began: float | None = None
+        """The denylist's time when the steady clock stood at 0; None until it has been asked."""
         self._known: Position | None = None
         self._filled = False
         self._noted = False
@@ -134,6 +157,7 @@ class Pulse:
         return not self._without_database
 
     def _vouch(self) -> Position:
+        self._compare_clocks()
         if not self._filled:
             if not self._noted:
                 # Before the first token of a new lifetime that somebody may have to revoke.
@@ -166,6 +190,32 @@ class Pulse:
             # However long it was waited for.
             asked = self._denylist.time()
         return self._denylist.heartbeat(self._interval, self._known, asked)
+
+    def _compare_clocks(self) -> None:
+        """Raises `ClocksApart` where this host's is ahead: by it, entries in force are over.
+
+        The denylist itself refuses who is behind it, and notes that.
+        """
+        begun = self._steady()
+        told = self._denylist.time()
+        # It said so between the two moments; the latter makes this host's clock least ahead.
+        answered = self._steady()
+        if answered - begun <= 2 * _UNSURE or self._store_began is None:
+            self._store_began = told - (begun + answered) / 2
+        if self._wall_clock() - told - (self._steady() - begun) > self._tolerance:
+            raise ClocksApart
+
+    def require_clock(self) -> None:
+        """Raises `ClocksApart` where this host's clock differs from the denylist's by too much.
+
+        A token that is dated ahead would outlive the entry that is to refuse it. Nothing is asked:
+        the denylist's time goes on from the last beat by a clock that nobody sets.
+        """
+        if self._store_began is None:
+            return
+        store = self._store_began + self._steady()
+        if abs(self._wall_clock() - store) > self._tolerance + _UNSURE:
+            raise ClocksApart
 
     def _fill(self) -> None:
         self._filled = False

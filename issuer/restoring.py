@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from keys import HeldKeyStore, KeyRing, generate, rotate
 from revocation import (
+    ClocksApart,
     Denylist,
     DenylistLost,
     DenylistReplaced,
@@ -82,7 +83,7 @@ def restore(
     with _opened(settings, without_redis=without_redis) as (engine, stores):
         seen = Seen()
         if stores is not None:
-            _look(stores, settings, seen)
+            _look(stores, settings, seen, clock)
         with writing(engine) as connection:
             _take_hold(connection)
             begun = None
@@ -130,9 +131,12 @@ def _opened(
         engine.dispose()
 
 
-def _look(stores: _Stores, settings: Settings, seen: Seen) -> None:
+def _look(stores: _Stores, settings: Settings, seen: Seen, clock: Callable[[], float]) -> None:
     try:
         look(stores.families, stores.denylist, settings, seen)
+        # The epoch's watermark is by this host's clock, and what it refuses cannot be taken back.
+        if abs(stores.denylist.time() - clock()) > settings.clock_tolerance:
+            raise ClocksApart
     except FamilyUnavailable as error:
         raise FamilyUnavailable(f"{error}; {_HINT}") from None
     except DenylistUnavailable as error:

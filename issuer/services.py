@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from keys import Key, KeyStore, RotationScheduler
-from revocation import DEFAULT_MAX_STALENESS, Denylist, Replica, open_denylist
+from revocation import (
+    DEFAULT_MAX_STALENESS,
+    Denylist,
+    Replica,
+    open_denylist,
+    suspension_aware_clock,
+)
 from tokens import MAX_LEEWAY, AccessVerifier, RefreshClaims, RefreshSealer, UnknownKid
 
 from .accounts import PasswordHasher, PasswordPolicy, SqlAccounts
@@ -83,6 +89,11 @@ class Services:
     watch: Watch
     """What the console shows over time."""
     notifications: Notifications
+
+    def instant(self) -> float:
+        """The time, for who will mint a token by it. Raises `revocation.ClocksApart`."""
+        self.pulse.require_clock()
+        return self.clock()
 
     def signing_key(self) -> Key:
         """As the function of this name. Raises `NoActiveKey`."""
@@ -170,6 +181,8 @@ def build_services(
         namespace=settings.namespace,
         replicas=settings.redis_replicas,
         clock=clock,
+        wall_clock=now,
+        tolerance=settings.clock_tolerance,
     )
     journal = Journal(engine, now)
     positions = Positions(engine)
@@ -213,6 +226,10 @@ def build_services(
         positions,
         heartbeat_interval=settings.heartbeat_interval,
         access_lifetimes=frozenset(c.access_lifetime for c in settings.clients.values()),
+        wall_clock=now,
+        # Tests move the whole of time; a step of the real clock shows beside one that nobody sets.
+        steady=clock or suspension_aware_clock,
+        tolerance=settings.clock_tolerance,
     )
     services = Services(
         settings=settings,

@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from keys import SIGNING_ALGORITHMS, InvalidPolicy, RotationPolicy
-from revocation import DEFAULT_HEARTBEAT_INTERVAL
+from revocation import CLOCK_TOLERANCE, DEFAULT_HEARTBEAT_INTERVAL
 from tokens import DEFAULT_LEEWAY, MAX_LEEWAY
 
 from .accounts.settings import Hashing
@@ -267,7 +267,13 @@ class Settings(BaseSettings):
 
         Not this issuer's leeway but the most that any gateway may forgive.
         """
-        return MAX_LEEWAY + self.issuer_skew
+        # One issuer that is ahead may have signed it, and one that is behind revokes it.
+        return MAX_LEEWAY + 2 * self.clock_tolerance
+
+    @property
+    def clock_tolerance(self) -> int:
+        """Seconds by which an issuer's clock may differ from Redis', or it does nothing by it."""
+        return max(self.issuer_skew + 1, int(CLOCK_TOLERANCE))
 
     @property
     def longest_session(self) -> int:

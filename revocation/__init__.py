@@ -1,10 +1,12 @@
 """The denylist, its feed, and the replica that a verifier carries."""
 
 from .copy import Sink
-from .denylist import Denylist, Snapshot, open_denylist
+from .denylist import CLOCK_TOLERANCE, Denylist, Snapshot, open_denylist
 from .entry import NEVER, NOT_IDENTIFIED, Candidate, Entry, Kind, Probe, Record, Revocable
 from .errors import (
     BadDenylistUrl,
+    ClockPutBack,
+    ClocksApart,
     DenylistLost,
     DenylistNewer,
     DenylistNotReady,
@@ -32,6 +34,7 @@ from .packed_copy import MOST_ENTRIES
 from .replica import Replica, StalePolicy
 
 __all__ = [
+    "CLOCK_TOLERANCE",
     "DEFAULT_HEARTBEAT_INTERVAL",
     "DEFAULT_MAX_STALENESS",
     "MOST_ENTRIES",
@@ -39,6 +42,8 @@ __all__ = [
     "NOT_IDENTIFIED",
     "BadDenylistUrl",
     "Candidate",
+    "ClockPutBack",
+    "ClocksApart",
     "Denylist",
     "DenylistLost",
     "DenylistNewer",

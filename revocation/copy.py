@@ -32,6 +32,13 @@ class Sink(Protocol):
         In seconds of the follower's clock; None where nothing can be said any more.
         """
 
+    def hold_all_since(self, second: int) -> None:
+        """Say that all is here again that was in force at this second, by the store's clock.
+
+        What had been let go later than that, by clocks that were ahead, is known again; what was
+        over by then may be missing.
+        """
+
     def sweep(self, now: float) -> bool | None:
         """Drop what expired at or before `now`, seconds since the epoch.
 
@@ -61,8 +68,12 @@ class Copy(Protocol):
     def changes(self) -> int:
         """Rises after every change: what was looked up under this number need not be again.
 
-        It is asked before anything else.
+        It is asked after `fresh_at` and before anything is looked up.
         """
+
+    @property
+    def swept(self) -> int:
+        """The second up to which entries that were over may have been dropped; 0 for none."""
 
     def level_of(self, key: bytes) -> int:
         """A record's level, 0 where there is none."""

@@ -13,6 +13,8 @@ from .errors import BadDenylistUrl
 from .feed import DenylistState, FeedItem, Position
 from .packed_copy import MOST_ENTRIES
 
+CLOCK_TOLERANCE = 6.0
+"""Seconds by which the clock of who reckons expiries may differ from the store's."""
 FEED_WINDOW = 900
 """Seconds for which an item stays in the feed; a reader away for longer takes a snapshot."""
 FEED_CAP = 1_000_000
@@ -99,8 +101,9 @@ class Denylist(Protocol):
 
         `known` is a position that somebody has acknowledged, `reached` one that the caller reached
         by himself. Raises `DenylistWentBack` where the feed does not hold both; nothing was added,
-        and the denylist is not ready from then on. Without entries it only checks that. Raises
-        `TooFewConfirmations` where the entries are stored on too few servers or disks.
+        and the denylist is not ready from then on. Without entries it only checks that.
+        Raises `ClocksApart` where the store's clock is too far ahead of the caller's; nothing was
+        added. Raises `TooFewConfirmations` where the entries are on too few servers or disks.
         """
 
     def lookup(self, probe: Probe, known: Position | None = None) -> Kind | None:
@@ -122,8 +125,9 @@ class Denylist(Protocol):
         `known` as for `add`; `asked` is the store's time before it was read. Raises `HeartbeatLate`
         where that is longer ago than an interval, or a second: since then more may have been
         acknowledged, and an older copy put in the store's place. Raises `DenylistNotReady` before
-        `mark_ready`, so that no replica trusts a torn copy, and `DenylistWentBack` where the
-        store's clock was ahead and has been put back: entries have expired too early.
+        `mark_ready`, so that no replica trusts a torn copy, `ClocksApart` where the store's clock
+        is too far ahead of the caller's, and `DenylistWentBack` where it was ahead and
+        has been put back: entries have expired too early.
         """
 
     def snapshot(self) -> Snapshot:
@@ -150,6 +154,8 @@ def open_denylist(
     namespace: str = "gatepass",
     replicas: int = 0,
     clock: Callable[[], float] | None = None,
+    wall_clock: Callable[[], float] | None = None,
+    tolerance: float = CLOCK_TOLERANCE,
     verify: VerifyMessage | None = None,
     most_entries: int = MOST_ENTRIES,
 ) -> Denylist:
@@ -158,7 +164,10 @@ def open_denylist(
     Or, for reading, an issuer's feed: `https://NAME:SECRET@HOST/revocations`, whose messages
     `verify` checks, and of whose snapshot `most_entries` are read at the most. `replicas` is how
     many replicas of Redis must hold an entry before `add` returns. `clock` replaces the store's own
-    time, for tests. Raises `BadDenylistUrl`.
+    time, for tests; `wall_clock` is the one by which the caller reckons expiries, this host's
+    unless given, and the store's may be ahead of it by `tolerance` seconds.
+
+    Raises `BadDenylistUrl`.
     """
     try:
         scheme = urlsplit(url).scheme
@@ -185,6 +194,8 @@ def open_denylist(
             namespace=namespace,
             replicas=replicas,
             clock=clock,
+            wall_clock=wall_clock,
+            tolerance=tolerance,
             circuits=Circuits.shared(url),
         )
     if scheme in FEED_SCHEMES:

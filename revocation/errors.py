@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import ClassVar
 
 
@@ -36,6 +36,16 @@ class ReplicaStale(RevocationError):
         super().__init__(f"the replica {age}")
         self.staleness = staleness
         self.limit = limit
+
+
+class ClockPutBack(ReplicaStale):
+    """An entry of the token may be over and gone: this host's clock was put back since."""
+
+    def __init__(self) -> None:
+        RevocationError.__init__(
+            self, "this host's clock was put back to before what the replica has let go"
+        )
+        self.staleness = self.limit = inf
 
 
 class ReplicaFull(RevocationError):
@@ -98,6 +108,18 @@ class DenylistWentBack(DenylistNotReady):
 
     def __init__(self) -> None:
         RevocationError.__init__(self, "the denylist lacks what had been written to it")
+
+
+class ClocksApart(DenylistUnavailable):
+    """The store's clock and the caller's are further apart than they may be: one is wrong.
+
+    Where the store's is ahead, what is reckoned by the caller's would be over too early.
+    """
+
+    code = "clocks_apart"
+
+    def __init__(self) -> None:
+        super().__init__("the clocks of this host and of the denylist are too far apart")
 
 
 class HeartbeatLate(DenylistUnavailable):

@@ -26,6 +26,8 @@ DEFAULT_HEARTBEAT_INTERVAL = 1.0
 _SWEEP_INTERVAL = 30.0
 _SWEEP_PAUSE = 0.05
 """Seconds for which the feed is waited for while a sweep is not at its end."""
+_PUT_BACK = 5.0
+"""Seconds by which the store's clock may go back, as from one server to another, unnoticed."""
 BETWEEN_READS = 0.004
 """Seconds from one read of the feed to the next, at the least: of hundreds of revocations a second
 several are read at once, which costs a host of many gateways half as much."""
@@ -59,13 +61,15 @@ class Follower:
         clock: Callable[[], float] = suspension_aware_clock,
         wall_clock: Callable[[], float] = time.time,
         resume: Position | None = None,
+        swept: float = 0.0,
         reach: Callable[[Position], None] | None = None,
     ) -> None:
         """`max_staleness` and `heartbeat_interval` in seconds; the latter is the issuer's.
 
         `between_reads`, in seconds, is a pause for a sink to which each merge is a long way.
         `clock` measures staleness, `wall_clock` tells which entries have expired. Where the sink
-        holds all up to `resume` already, no snapshot is needed. `reach` is told, now and then, of a
+        holds all up to `resume` already, no snapshot is needed; `swept` is up to when it has let go
+        of what was over. `reach` is told, now and then, of a
         position up to which all has been merged. Raises `ValueError` where `max_staleness` is less
         than two heartbeat intervals.
         """
@@ -87,7 +91,10 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._store_time = 0.0
         self._next_sweep = 0.0
+        self._swept = swept
         self._is_sweeping = False
+        self._has_loaded = False
+        """Whether nobody has vouched yet for the snapshot that was read last."""
         self.latencies = Latencies()
         """From the store, by its clock, to the sink, by this host's."""
 
@@ -201,6 +208,12 @@ class Follower:
             # This process was stopped in the middle of the read. What had come by then holds by the
             # bound, but would have a copy believed again for a moment, before the rest is read.
             self._marks = []
+        if items and self._store_time < self._swept - _PUT_BACK:
+            # Both clocks were ahead when it let go of what was over: not all of it was.
+            log.warning("the denylist's clock was put back; it is read afresh")
+            self._position, self._swept = None, 0.0
+            self._next_sweep, self._is_sweeping = 0.0, False
+            return
         self._note_heartbeats(items)
         self._sweep()
 
@@ -223,6 +236,10 @@ class Follower:
         answered = [mark for mark in self._marks if mark[1] < last]
         if answered:
             self._marks = self._marks[len(answered) :]
+            if self._has_loaded:
+                self._has_loaded = False
+                self._sink.hold_all_since(int(self._store_time))
+                self._swept = max(self._swept, self._store_time)
             self._vouch(answered[-1][0])
 
     def _distrust(self) -> None:
@@ -253,6 +270,7 @@ class Follower:
         if snapshot.state.ready:
             self._furthest = self._position
         self._marks = [(asked_at, self._position.seq)]
+        self._has_loaded = True
         log.info("the replica has read the snapshot in %.1f s", self._clock() - asked_at)
 
     def _apply(self, items: list[FeedItem]) -> None:
@@ -293,6 +311,7 @@ class Follower:
         now = min(self._store_time, self._wall_clock())
         if now < self._next_sweep:
             return
+        self._swept = max(self._swept, now)
         self._is_sweeping = bool(self._sink.sweep(now))
         if not self._is_sweeping:
             self._next_sweep = now + _SWEEP_INTERVAL

@@ -24,8 +24,13 @@ _SLICE = 32_768
 """Places swept at a time, which takes two milliseconds."""
 _MOVING = 8
 """How much more it takes to move a place than to sweep it."""
-_SPARE, _SPARE_AFTER_LOADING = 1.2, 1.05
-"""By how much a table may be larger than it needs to be before it is made anew."""
+_SPARE = 1.05
+"""By how much a table may be larger than it needs to be before a sweep makes it anew.
+
+One that is as large as it needs to be has `SLOT / ROOM`, 45.3 bytes, for a record; so much larger,
+47.6; made anew while full, for a thirty-second more records, 46.7. docs/replica.md promises 48: the
+rest is for the header, and enough from some 10,000 records on.
+"""
 _BATCH = 4_096
 """Records of a snapshot after which readers are told to look again."""
 
@@ -50,7 +55,6 @@ class PackedCopy:
         self._next: PackedTable | None = None
         self._moved = 0
         self._swept = 0
-        self._is_roomy = False
         self._table = self._storage.make(capacity_for(0) if held is None else held.capacity)
         told = Told()
         if held is not None:
@@ -91,6 +95,11 @@ class PackedCopy:
     def changes(self) -> int:
         """Rises with every change; what was looked up under this number need not be again."""
         return self._table.words[_CHANGES]
+
+    @property
+    def swept(self) -> int:
+        """The second up to which entries that were over may have been dropped; 0 for none."""
+        return self._table.swept
 
     def __len__(self) -> int:
         return len(self._table)
@@ -146,6 +155,11 @@ class PackedCopy:
         self.position = position
         self._tell()
 
+    def hold_all_since(self, second: int) -> None:
+        for table in (self._next, self._table):
+            if table is not None:
+                table.swept = second
+
     def sweep(self, now: float) -> bool:
         left = _SLICE
         while left > 0:
@@ -164,10 +178,8 @@ class PackedCopy:
             if last < table.capacity:
                 continue
             self._swept = 0
-            # Loading may leave it too large, and the end of many entries does.
-            spare = _SPARE_AFTER_LOADING if self._is_roomy else _SPARE
-            self._is_roomy = False
-            if table.capacity <= spare * capacity_for(len(table)):
+            # Loading may leave it too large, and the end of entries does.
+            if table.capacity <= _SPARE * capacity_for(len(table)):
                 return False
             self._start_anew(capacity_for(len(table)))
         return True
@@ -184,7 +196,6 @@ class PackedCopy:
         """Make room at once for a snapshot, of which some may be here already."""
         capacity = capacity_for(min(count, self._most))
         if capacity > self._table.capacity and self._next is None:
-            self._is_roomy = True
             self._start_anew(capacity)
             self._move(self._table.capacity)
 
@@ -203,7 +214,6 @@ class PackedCopy:
         if self._next is None:
             count = len(self._table)
             # By doubling while much comes at once: it would be copied again and again.
-            self._is_roomy |= 4 * taken > count
             more = count if 4 * taken > count else count // 32
             self._start_anew(capacity_for(count + more))
         elif self._table.is_full:
@@ -228,7 +238,7 @@ class PackedCopy:
         fresh.take_from(old, first, last)
         self._moved = last
         if last == old.capacity:
-            fresh.fresh_at = old.fresh_at
+            fresh.fresh_at, fresh.swept = old.fresh_at, old.swept
             self._storage.publish(fresh)
             self._table, self._next = fresh, None
             self._bind()

@@ -68,6 +68,8 @@ class Word(IntEnum):
     """
     FRESH_AT = 3
     """Microseconds of CLOCK_BOOTTIME, plus 1; 0 where nobody vouches for the copy."""
+    SWEPT = 4
+    """The latest second as of which records that had expired were dropped."""
     CAPACITY = 6
     COUNT = 7
     SUPERSEDED = 8
@@ -82,7 +84,7 @@ class Word(IntEnum):
 
 # Plain numbers: an enum's member costs more than the look-up itself.
 _CHANGES, _COUNT, _USED = int(Word.CHANGES), int(Word.COUNT), int(Word.USED)
-_SEQUENCE, _FRESH_AT = int(Word.SEQUENCE), int(Word.FRESH_AT)
+_SEQUENCE, _FRESH_AT, _SWEPT = int(Word.SEQUENCE), int(Word.FRESH_AT), int(Word.SWEPT)
 _MICRO = 1_000_000
 
 
@@ -346,6 +348,7 @@ class PackedTable:
 
     def drop_expired(self, now: float, first: int, last: int) -> None:
         """Drop what expired at or before `now` in the places from `first` up to `last`."""
+        self.swept = max(self.swept, int(now))  # first: a check must not miss what is gone
         tags, minute, dropped = self._tags, int(now // _MINUTE), 0
         taken = bytes(tags[first:last])
         for at, end in enumerate(self._ends[first : first + len(taken)].tolist(), first):
@@ -370,6 +373,8 @@ class PackedTable:
         changes, identity = self.words[_CHANGES], self.identity
         buffer = memoryview(self._buffer)
         buffer[8:] = memoryview(other._buffer)[8:]
+        # Its writer may go on, and have let go of more between the two.
+        self.swept = max(self.swept, other.swept)
         self.words[Word.SUPERSEDED] = 0
         self.words[_CHANGES] = changes
         self.identify(*identity)
@@ -386,6 +391,15 @@ class PackedTable:
     @fresh_at.setter
     def fresh_at(self, moment: float | None) -> None:
         self.words[_FRESH_AT] = 0 if moment is None else int(moment * _MICRO) + 1
+
+    @property
+    def swept(self) -> int:
+        """The second, by the epoch, up to which records may have been dropped; 0 for none."""
+        return self.words[_SWEPT]
+
+    @swept.setter
+    def swept(self, second: int) -> None:
+        self.words[_SWEPT] = second
 
     # --- watermark, salts and position -------------------------------------------------------
 

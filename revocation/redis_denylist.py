@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
 
-from .denylist import FEED_CAP, FEED_WINDOW, Snapshot
+from .denylist import CLOCK_TOLERANCE, FEED_CAP, FEED_WINDOW, Snapshot
 from .entry import NEVER, Entry, Kind, Probe, Record, pack, refusal, to_record
 from .errors import (
+    ClocksApart,
     DenylistLost,
     DenylistNewer,
     DenylistNotReady,
@@ -40,17 +42,23 @@ class RedisDenylist:
         namespace: str = "gatepass",
         replicas: int = 0,
         clock: Callable[[], float] | None = None,
+        wall_clock: Callable[[], float] | None = None,
+        tolerance: float = CLOCK_TOLERANCE,
         circuits: Circuits | None = None,
         feed_window: int = FEED_WINDOW,
         feed_cap: int = FEED_CAP,
     ) -> None:
         """`replicas` must hold an entry before it counts as added.
 
-        `clock` (seconds) replaces the server's own time, for tests.
+        `clock` (seconds) replaces the server's own time, for tests; `wall_clock` is the one by
+        which the caller reckons expiries, this host's unless given. The server's may be ahead of it
+        by `tolerance` seconds.
         """
         self._client = client
         self._link = Link(client, DenylistUnavailable, circuits)
         self._clock = clock
+        self._wall_clock = wall_clock or clock or time.time
+        self._tolerance = tolerance
         self._feed_window = feed_window
         self._feed_cap = feed_cap
         base = f"{namespace}:{{denylist}}"
@@ -121,12 +129,15 @@ class RedisDenylist:
             return self._add_under(self._salt or self.state().salt, entries, held, confirm=confirm)
         except DenylistReplaced:
             return self._add_under(self.state().salt, entries, held, confirm=confirm)
+        except ClocksApart:
+            # Unless this process only stood still after it had looked at its clock.
+            return self._add_under(self._salt or self.state().salt, entries, held, confirm=confirm)
 
     def _add_under(
         self, salt: bytes, entries: Sequence[Entry], held: Sequence[str], *, confirm: bool
     ) -> Position:
         blob = pack(to_record(entry, salt) for entry in entries)
-        reached = _position(self._run(self._add, blob, NEVER, salt, *held))
+        reached = _position(self._run(self._add, blob, NEVER, salt, *held, self._latest()))
         if entries and confirm:
             with self._link.use(self._meta, patient=True):
                 self._confirmation.wait()
@@ -145,10 +156,14 @@ class RedisDenylist:
     ) -> Position:
         window = self._feed_window * 1000
         since = "" if asked is None else str(round(asked * 1000))
-        held = (*_seen(known), since)
+        held = (*_seen(known), since, self._latest())
         return _position(
             self._run(self._heartbeat, int(interval * 1000), window, self._feed_cap, *held)
         )
+
+    def _latest(self) -> str:
+        """How late it may be at the server."""
+        return str(int((self._wall_clock() + self._tolerance) * 1000))
 
     def snapshot(self) -> Snapshot:
         state = self.state()
@@ -248,6 +263,7 @@ _REFUSALS: dict[str, type[RevocationError]] = {
     "REPLACED": DenylistReplaced,
     "NEWERFORMAT": DenylistNewer,
     "LATE": HeartbeatLate,
+    "AHEAD": ClocksApart,
 }
 """What our scripts answer instead of a result."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from .copy import Copy
 from .denylist import Denylist
 from .entry import Candidate, Kind, Probe, Revocable, refusal
-from .errors import ReplicaStale, TokenRevoked
+from .errors import ClockPutBack, ReplicaStale, TokenRevoked
 from .feed import Position
 from .follower import (
     DEFAULT_HEARTBEAT_INTERVAL,
@@ -38,6 +38,8 @@ log = logging.getLogger("gatepass.revocation")
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/?#]*@|[?&](?:sentinel_)?(?:username|password)=[^&]*")
 _MOST_PARTIES = 1024
+OUTLIVED_BY = 60
+"""Seconds by which an entry outlives its tokens, and the most that a verifier forgives a clock."""
 _LOOK = 0.01
 """Seconds between two looks of who waits for a copy to be in step."""
 
@@ -83,7 +85,7 @@ class Replica:
         self._policy = policy
         self._clock = clock
         self._started = False
-        self._start_is_known = False
+        self._start_is_known = self._clock_is_known = False
         self._parties_passed_at: dict[tuple[bytes, ...], int] = {}
         self._copy: Copy
         self._follower: Follower | SharedFollower
@@ -107,7 +109,7 @@ class Replica:
             self._follower = SharedFollower(
                 file,
                 reader,
-                lambda copy: follow(copy, resume=copy.position, reach=copy.reach),
+                lambda copy: follow(copy, resume=copy.position, swept=copy.swept, reach=copy.reach),
                 most=most,
             )
         _replicas.add(self)
@@ -118,18 +120,19 @@ class Replica:
         """Pass if no entry refuses the token.
 
         Raises `TokenRevoked`; `ReplicaStale` where the copy is too old and the policy (the
-        replica's own unless given) is `closed`, or where there is no copy yet;
-        `DenylistUnavailable` under `ask`.
+        replica's own unless given) is `closed`, or where there is no copy yet; `ClockPutBack`, a
+        `ReplicaStale` under any policy; `DenylistUnavailable` under `ask`.
         """
         self.check_candidate(Candidate(claims, kid), policy)
 
     def check_candidate(self, candidate: Candidate, policy: StalePolicy | None = None) -> None:
         """As `check`, and cheaper for a candidate that was checked before."""
         copy = self._copy
+        # First: it also opens a shared copy's new file, and brings salts and watermark up to date.
+        # A number of the old one would say that nothing has changed since, whatever the new holds.
+        fresh_at = copy.fresh_at
         # Before all that is looked at, so that what comes in meanwhile has another number.
         changes = copy.changes
-        # Before the rest: it also brings a shared copy's salts and watermark up to date.
-        fresh_at = copy.fresh_at
         stale = fresh_at is None or self._clock() - fresh_at > self._allowed_age
         # What the copy did not refuse needs no second look until something changes.
         passed = candidate.passed_at == changes and candidate.passed_by is copy
@@ -147,6 +150,9 @@ class Replica:
         # What the copy refuses is refused, however old the copy.
         kind: Kind | None = None
         if not passed:
+            # Before and after the look-up: what is gone by then was let go before it is read the
+            # second time, and may be known again, and not looked up, since the first.
+            swept = copy.swept
             _, ids, parties = identified
             if (
                 candidate.claims.iat <= copy.watermark
@@ -159,6 +165,9 @@ class Replica:
                 kind = refusal(candidate.probe(identified), copy.level_of, copy.watermark)
             if kind is None and copy.older_salts:
                 kind = self._refusal_of_older_epochs(candidate)
+            if kind is None and candidate.claims.exp + OUTLIVED_BY <= max(swept, copy.swept):
+                self._tell_of_its_clock()
+                raise ClockPutBack
             if kind is None and copy.changes == changes:
                 candidate.passed_by, candidate.passed_at = copy, changes
         if kind is None and stale and policy is StalePolicy.ASK:
@@ -186,6 +195,12 @@ class Replica:
             log.warning(
                 "the verifier was not started, so it refuses every token: call start() on it"
             )
+
+    def _tell_of_its_clock(self) -> None:
+        """Say it once: whoever is asked about an older token refuses it, as if it were revoked."""
+        if not self._clock_is_known:
+            self._clock_is_known = True
+            log.warning("this host's clock was put back; tokens that were over before are refused")
 
     def _refusal_of_older_epochs(self, candidate: Candidate) -> Kind | None:
         copy = self._copy

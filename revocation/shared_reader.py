@@ -58,6 +58,11 @@ class SharedReader:
         """As that of the copy."""
         return self._table is not None and self._table.may_hold_ids(ids)
 
+    @property
+    def swept(self) -> int:
+        """As that of the copy."""
+        return 0 if self._table is None else self._table.swept
+
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)
 

@@ -120,6 +120,9 @@ class HaproxySink:
             self._fresh_at = fresh_at
             self._attempt(state=True)
 
+    def hold_all_since(self, second: int) -> None:
+        """Nothing changes: its maps say of each expiry that was let go until when it counts."""
+
     def sweep(self, now: float) -> None:
         with self._lock:
             self._swept_at = now

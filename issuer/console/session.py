@@ -74,7 +74,7 @@ class ConsoleSessions:
         `NoConsole`.
         """
         services = self._services
-        instant = services.clock()
+        instant = services.instant()
         try:
             proved = prove_by_name(
                 services, username, password=password, given=given, address=address
@@ -124,7 +124,7 @@ class ConsoleSessions:
         Raises `OAuthError`, `FactorRequired`, `TooManyRequests`.
         """
         services, account = self._services, admin.account
-        instant = services.clock()
+        instant = services.instant()
         try:
             methods = prove(services, account, password=password, given=given, address=address)
         except FactorRefused:

@@ -61,7 +61,8 @@ def reauthenticate(
     `OAuthError`: 401 where more is to be proved (RFC 9470); and as `prove`.
     """
     _require_undoubted(who)
-    now = int(services.clock())
+    # Before a factor is spent: the change mints tokens.
+    now = int(services.instant())
     if password is not None:
         try:
             amr = prove(services, who.account, password=password, given=given, address=address)
@@ -104,7 +105,7 @@ def confirm_totp(
     The proof that began the enrolment, in the same session, counts. Raises `OAuthError`: 404 where
     none waits, 409 at the most factors; `FactorRefused`.
     """
-    instant = services.clock()
+    instant = services.instant()
     found = services.factors.confirmed_totp(who.account.id, who.claims.sid, enrolment_id, code)
     if found is None:
         raise OAuthError(404, "not_found", "no such enrolment waits; begin again")
@@ -145,7 +146,7 @@ def register_passkey(
 
     The proof that began it counts, as with `confirm_totp`.
     """
-    instant = services.clock()
+    instant = services.instant()
     relying_party = _relying_party(services)
     _require_room(services, who.account)
     factor, auth_time = services.factors.registered_passkey(
@@ -178,7 +179,7 @@ def remove(
 
     With the last one go the recovery codes, and the new session is one of a password alone.
     """
-    instant = services.clock()
+    instant = services.instant()
     held = {factor.id: factor for factor in services.factors.of(who.account.id)}
     removed = held.pop(factor_id, None)
     if removed is None:
@@ -200,7 +201,7 @@ def renew_codes(
 
     Raises `OAuthError` 409 where there is no factor that they could stand in for.
     """
-    instant = services.clock()
+    instant = services.instant()
     codes = recovery.new_codes()
     digests = [recovery.digest(who.account.id, code) for code in codes]
 

@@ -104,6 +104,7 @@ def _keys_ready() -> None:
 def _denylist_ready() -> None:
     if not services().denylist.state().ready:
         raise RevocationError("the denylist is being filled")
+    services().pulse.require_clock()
 
 
 def _works(check: Callable[[], object]) -> bool:

@@ -55,7 +55,7 @@ def elevate(
     the level that is wanted. `address` is what limits count by. Raises `TooManyRequests`,
     `FactorRequired`, and `OAuthError`: 403 where what was proved is not enough.
     """
-    instant = services.clock()
+    instant = services.instant()
     claims = caller.claims
     client = services.settings.clients[claims.client_id]
     old = services.families.get(claims.sub, claims.sid)

@@ -64,7 +64,7 @@ def end_client(services: Services, client_id: str) -> None:
     ASVS 7.4.5: in one step, whoever's sessions they are.
     """
     # An issuer whose clock is ahead may have stamped a token later than this.
-    watermark = int(services.clock()) + services.settings.issuer_skew
+    watermark = int(services.instant()) + services.settings.issuer_skew
     row_id = services.clients.disable(
         client_id, watermark=watermark, expires=services.revoker.entry_expiry()
     )

@@ -48,7 +48,7 @@ def login(
     authenticated, if one did; `address` is the caller's, for limits and turns at hashing, empty
     where nobody knows it. Raises `OAuthError`, `FactorRequired` and `TooManyRequests`.
     """
-    instant = services.clock()
+    instant = services.instant()
     _require_good_client(services, username, client_id, proven_client)
     try:
         proved = prove_by_name(services, username, password=password, given=given, address=address)

@@ -59,7 +59,7 @@ def change_password(
     `TooManyRequests`, `FactorRequired`, `FactorRefused`, and `OAuthError`: 409 where another change
     came first.
     """
-    instant = services.clock()
+    instant = services.instant()
     client = services.settings.clients[claims.client_id]
     require_recent(client, claims, instant)
     require_device_of(services, claims, context)

@@ -101,7 +101,7 @@ def _refresh(
     `active_ago`: seconds since the person last did something, by the client's word; without it
     the refresh counts as no activity (SP 800-63B-4: a background refresh is none).
     """
-    instant = services.clock()
+    instant = services.instant()
     try:
         claims = services.open_refresh_token(token)
     except Expired:

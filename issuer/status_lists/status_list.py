@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 
 from keys import Key
-from revocation import Replica, ReplicaStale, RevocationError, TokenRevoked
+from revocation import ClockPutBack, Replica, ReplicaStale, RevocationError, TokenRevoked
 from tokens import AccessClaims
 from tokens.base64url import encode
 
@@ -155,7 +155,7 @@ class StatusLists:
             return INVALID
         try:
             self._replica.check(record, record.kid)
-        except TokenRevoked:
+        except (TokenRevoked, ClockPutBack):
             return INVALID
         except ReplicaStale as error:
             raise StatusListStale(str(error)) from None

@@ -3,6 +3,7 @@
 -- ARGV[3] the expiry of an entry that stays for good. ARGV[4] the salt that the keys were made with.
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
 -- ARGV[8], ARGV[9], ARGV[10] another one.
+-- ARGV[11] how late it may be here, by the clock that the caller reckons expiries by (milliseconds).
 local problem = unusable()
 if problem then
   return problem
@@ -12,6 +13,9 @@ if not (holds(ARGV[5], ARGV[6], ARGV[7]) and holds(ARGV[8], ARGV[9], ARGV[10])) 
 end
 if redis.call('HGET', meta, 'salt') ~= ARGV[4] then
   return redis.error_reply('REPLACED')
+end
+if later_than(ARGV[11]) then
+  return is_ahead()
 end
 local never = tonumber(ARGV[3])
 local changed = {}

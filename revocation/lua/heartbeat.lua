@@ -1,6 +1,7 @@
 -- ARGV[2] interval, ARGV[3] the feed's window (milliseconds), ARGV[4] its cap (items).
 -- ARGV[5], ARGV[6], ARGV[7] a position that the caller has seen: epoch, seq, chain; '' for none.
 -- ARGV[8] the time here before the caller read that position (milliseconds); '' where he read none.
+-- ARGV[9] how late it may be here, by the caller's clock (milliseconds).
 -- Writes a heartbeat if the last one is older, and trims what is past its time.
 -- Milliseconds; less is within what entries outlive their tokens by.
 local PUT_BACK = 1000
@@ -20,9 +21,12 @@ if not holds(ARGV[5], ARGV[6], ARGV[7]) then
 end
 local last = tonumber(redis.call('HGET', meta, 'heartbeat'))
 -- A clock that was ahead, and is put back, has let entries expire that others still rely on.
-if now < last - PUT_BACK then
-  redis.call('HSET', meta, 'heartbeat', 0)
+if now < math.max(last, tonumber(redis.call('HGET', meta, 'ahead') or 0)) - PUT_BACK then
+  redis.call('HSET', meta, 'heartbeat', 0, 'ahead', 0)
   return went_back()
+end
+if later_than(ARGV[9]) then
+  return is_ahead()
 end
 -- A clock that was put back must not silence the heartbeat.
 if now - last >= tonumber(ARGV[2]) or now < last then

@@ -1,5 +1,6 @@
 -- Shared by every script of the denylist.
--- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, ready, primary, format
+-- KEYS[1] meta      hash: epoch, watermark, salt, seq, chain, heartbeat, ahead, ready,
+--                     primary, format
 -- KEYS[2] feed      stream: ids are <seq>-0; fields r (records), c (chain), t (milliseconds)
 -- KEYS[3] shards    sorted set: names of live shards by the end of their bucket (seconds)
 -- KEYS[4] forever   hash: records without expiry
@@ -23,6 +24,20 @@ local now = tonumber(ARGV[1])
 if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Whether it is later here than it may be by a caller's clock ('' where he does not say). Then what
+-- he reckons would be over here before the tokens that it is meant for.
+local function later_than(latest)
+  local said = tonumber(latest or '')
+  return said ~= nil and now > said
+end
+
+-- Either this clock or the caller's is wrong. If it is this one, it is noticed once it is put back;
+-- if it is his, others go on.
+local function is_ahead()
+  redis.call('HSET', meta, 'ahead', string.format('%.0f', now))
+  return redis.error_reply('AHEAD')
 end
 
 -- The replication id of the primary: another one after a failover, a restart or a restore.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from harness.local_issuer import ALWAYS_OLD, SID, LocalIssuer, freshen
 from harness.redis_server import RedisServer
+from joserfc.jwk import ECKey
 
 from gateway import KeysUnavailable, Verifier
 from revocation import (
@@ -22,7 +23,7 @@ from revocation import (
     TokenRevoked,
     open_denylist,
 )
-from tokens import Malformed, UnknownKid
+from tokens import Malformed, Recipient, UnknownKid, WrongAudience, WrongType, seal
 
 LEAST_TURNS = 10
 """A loop that is held up takes none while what hangs here hangs; a free one takes hundreds."""
@@ -111,6 +112,51 @@ def test_it_verifies_as_the_other_path_does(issuer: LocalIssuer, denylist: Denyl
     with pytest.raises(TokenRevoked):
         run(verifier.averify(token))
     verifier.stop()
+
+
+def test_a_sealed_token_passes_at_its_audience_until_it_is_revoked(
+    issuer: LocalIssuer, denylist: Denylist
+) -> None:
+    """Before and after it is remembered; one under another audience's key, or about it, never."""
+    own, other = (
+        Recipient.from_jwk(ECKey.generate_key("P-256", {"kid": kid}).as_dict(private=True))
+        for kid in ("orders-1", "billing-1")
+    )
+    verifier = in_step(issuer, denylist, recipients={own.kid: own})
+    token = seal(issuer.token(), own)
+    for _ in range(2):
+        assert run(verifier.averify(token)) == issuer.claims()
+    with pytest.raises(UnknownKid):
+        run(verifier.averify(seal(issuer.token(), other)))
+    with pytest.raises(WrongAudience):
+        run(verifier.averify(seal(issuer.token(aud=("billing",)), own)))
+    denylist.add([Entry.session(SID, LATER)])
+    verifier.replica.step(block=1)
+    for revoked in (token, seal(issuer.token(), own)):
+        with pytest.raises(TokenRevoked):
+            run(verifier.averify(revoked))
+    verifier.stop()
+
+
+def test_a_token_in_clear_passes_unless_sealed_ones_are_required(
+    issuer: LocalIssuer, denylist: Denylist
+) -> None:
+    """A key of its own alone refuses none; on either path."""
+    own = Recipient.from_jwk(ECKey.generate_key("P-256", {"kid": "k1"}).as_dict(private=True))
+    token = issuer.token()
+    for require_sealed in (False, True):
+        verifier = in_step(
+            issuer, denylist, recipients={own.kid: own}, require_sealed=require_sealed
+        )
+        assert run(verifier.averify(seal(token, own))) == issuer.claims()
+        if not require_sealed:
+            assert run(verifier.averify(token)) == verifier.verify(token) == issuer.claims()
+        else:
+            with pytest.raises(WrongType):
+                run(verifier.averify(token))
+            with pytest.raises(WrongType):
+                verifier.verify(token)
+        verifier.stop()
 
 
 def test_a_hanging_issuer_does_not_hold_up_the_loop(

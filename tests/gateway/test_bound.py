@@ -114,6 +114,11 @@ def the_feed_is_trimmed(bound: Bound, store: RedisServer, gateway: WatchingGatew
     """While the gateway sleeps the feed goes on without what it has not read."""
     first, second, live = bound.watched(gateway)
     gateway.process.pause()
+    # Over HTTP the feed would go on into its socket, and no gap be left: end the stream first.
+    issuer = bound.fleet.issuers[0]
+    issuer.process.kill()
+    issuer.process.start()
+    issuer.wait_ready()
     bound.revoke(first)
     bound.revoke(second)
     store.client().xtrim(FEED, maxlen=1, approximate=False)
@@ -121,6 +126,7 @@ def the_feed_is_trimmed(bound: Bound, store: RedisServer, gateway: WatchingGatew
     gateway.process.resume()
     bound.recovers(gateway, live)
     assert gateway.said(first.access).counts.get("replica_stale", 0) > 0
+    assert "reading the denylist afresh" in gateway.process.stderr()
 
 
 def the_gateway_is_stopped(bound: Bound, store: RedisServer, gateway: WatchingGateway) -> None:
@@ -182,9 +188,11 @@ FAULTS: list[tuple[Fault, str]] = [
     (the_epoch_is_lost, "Redis"),
     (the_epoch_is_lost, "HTTP"),
     (the_feed_is_trimmed, "Redis"),
+    (the_feed_is_trimmed, "HTTP"),
     (the_gateway_is_stopped, "Redis"),
     (the_gateway_is_stopped, "HTTP"),
     (the_clock_is_stepped, "Redis"),
+    (the_clock_is_stepped, "HTTP"),
 ]
 
 
@@ -219,6 +227,52 @@ def test_a_gateway_that_does_not_know_its_age_is_found_out(
         pytest.raises(AssertionError, match=BROKEN),
     ):
         fault(bound, stage.store, gateway)
+
+
+# --- the issuer's clock -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[Stage]:
+    """A Redis, and an issuer whose clock may be wrong."""
+    with (
+        RedisServer(tcp=True) as store,
+        IssuerFleet(
+            f"sqlite:///{tmp_path}/issuer.db",
+            store.unix_url,
+            tmp_path / "fleet",
+            size=1,
+            apart=True,
+            settings={"GATEPASS_WORKERS": "1"},
+        ) as fleet,
+    ):
+        yield Stage(store, fleet)
+
+
+@pytest.mark.parametrize("feed", ["Redis", "HTTP"])
+@pytest.mark.parametrize("step", [-STEP, STEP], ids=["behind", "ahead"])
+def test_an_issuer_whose_clock_is_wrong_vouches_for_nothing(
+    apart: Stage, tmp_path: Path, feed: str, step: float
+) -> None:
+    """Guarantee: gateways close, and no token is signed.
+
+    By a clock that is behind, entries would be over while the tokens are valid: nothing is
+    acknowledged, and what was asked for is refused once the clock is right. By one that is ahead,
+    entries in force would be over; what it revokes lasts longer than it need.
+    """
+    bound = Bound(apart.fleet, tmp_path)
+    (issuer,) = apart.fleet.issuers
+    with bound.gateway(apart.denylist(feed)) as gateway:
+        first, second, live = bound.watched(gateway)
+        apart.fleet.put_clock(0, step)
+        assert issuer.login("nobody", "at all").status == 503
+        bound.closes(gateway, live, monotonic())
+        ended = issuer.ask("/logout", {"refresh_token": first.refresh})
+        assert ended.status == (503 if step < 0 else 200)
+        apart.fleet.put_clock(0, 0.0)
+        bound.revoke(second)
+        gateway.waits_until(first.access, "revoked")
+        bound.recovers(gateway, live)
 
 
 # --- the network ------------------------------------------------------------------------------
@@ -278,22 +332,34 @@ def test_the_bound_holds_while_the_http_feed_is_cut_off(stage: Stage, tmp_path: 
 
 
 def test_the_bound_holds_through_a_failover(make_bound: MakeBound) -> None:
-    """Guarantee: the promoted replica has lost acknowledged writes."""
+    """Guarantee: the promoted replica has lost acknowledged writes.
+
+    One gateway follows the pair itself, one the HTTP feed of an issuer that does.
+    """
     with RedisSentinel() as pair:
         bound = make_bound(pair.url)
-        with bound.gateway(pair.url) as gateway:
-            first, second, live = bound.watched(gateway)
+        with (
+            bound.gateway(pair.url) as gateway,
+            bound.gateway(bound.fleet.feed_url()) as over_http,
+        ):
+            first, second, live = sessions = bound.watched(gateway)
+            for session in sessions:
+                over_http.watch(session.access)
+            for session in sessions:
+                over_http.waits_until(session.access, "accepted")
             assert pair.master.client().wait(1, 5000) == 1
             pair.hold_replica_back()
             bound.revoke(first)
             with bound.gateway(pair.url) as latecomer:
                 latecomer.watch(first.access)
-                latecomer.waits_until(first.access, "revoked")
+                for knowing in (latecomer, over_http):
+                    knowing.waits_until(first.access, "revoked")
                 pair.lose_master()
                 pair.wait_promoted()
                 bound.revoke(second)
                 bound.dwells()
-                bound.recovers(gateway, live)
+                for each in (gateway, over_http):
+                    bound.recovers(each, live)
                 latecomer.waits_until(first.access, "revoked")
                 bound.revoked.remove(second)
                 bound.holds(latecomer)

@@ -46,7 +46,7 @@ def kid_of(access_token: str) -> str:
 
 @dataclass
 class Month:
-    """Two issuers and two gateways that live in the same time, which the test moves."""
+    """Two issuers and three gateways that live in the same time, which the test moves."""
 
     fleet: IssuerFleet
     ticks: Ticks
@@ -143,7 +143,7 @@ def alterations() -> tuple[str, ...]:
 
 @pytest.fixture
 def month(tmp_path: Path, alterations: tuple[str, ...]) -> Iterator[Month]:
-    """Everything running, an account made."""
+    """Everything running, an account made; two gateways follow Redis, the last the HTTP feed."""
     ticks = Ticks(tmp_path / "ticks")
     ticks.directory.mkdir()
     with ExitStack() as stack:
@@ -159,8 +159,10 @@ def month(tmp_path: Path, alterations: tuple[str, ...]) -> Iterator[Month]:
         stack.enter_context(fleet)
         fleet.add_account("someone", PASSWORD)
         made = Month(fleet, ticks, tmp_path)
-        for _ in range(2):
-            stack.enter_context(made.gateway(store.unix_url))
+        # The feed is signed under the keys that change, by another issuer than the one whose JWKS
+        # the gateways read.
+        for denylist in (store.unix_url, store.unix_url, fleet.feed_url(1)):
+            stack.enter_context(made.gateway(denylist))
         made.log_in()
         made.wait_in_step()
         yield made
@@ -184,6 +186,8 @@ def test_a_month_of_rotations_refuses_no_valid_token(month: Month) -> None:
     assert len(month.kids) >= DAYS - 2
     assert month.verified > 1_000
     assert month.verified_meanwhile > 2_000
+    over_http = month.gateways[-1].process.stderr()
+    assert "not signed as it must be" not in over_http, over_http
 
 
 @pytest.mark.parametrize("alterations", [("no-overlap",)])
@@ -198,22 +202,21 @@ def test_a_key_revoked_in_an_emergency_is_refused_at_every_gateway(
 ) -> None:
     """Guarantee: within `max_staleness` of the command's return, whatever the JWKS cache holds.
 
-    Two gateways follow Redis, one the HTTP feed, which is signed under the key that is revoked.
+    The feed of the gateway that follows over HTTP is signed under the key that is revoked.
     """
-    with month.gateway(month.fleet.feed_url()):
-        token = month.log_in()
-        month.wait_in_step()
-        env = month.fleet.issuers[0].process.env
-        ours = {name: text for name, text in env.items() if name.startswith("GATEPASS_")}
-        moved = [f"clock={month.fleet.shift_file}", REAL_TIME]
-        gatepass("keys", "revoke", kid_of(token), env=ours, alterations=moved).done()
-        acknowledged = monotonic()
-        for gateway in month.gateways:
-            gateway.waits_until(token, "revoked", MAX_STALENESS + 10)
-            assert gateway.said(token).last_accepted <= acknowledged + MAX_STALENESS
-        month.tokens.clear()
-        month.move(STEP)
-        month.move(STEP)
-        assert kid_of(month.log_in()) != kid_of(token)
-        month.wait_in_step()
-        month.verify_all()
+    token = month.log_in()
+    month.wait_in_step()
+    env = month.fleet.issuers[0].process.env
+    ours = {name: text for name, text in env.items() if name.startswith("GATEPASS_")}
+    moved = [f"clock={month.fleet.shift_file}", REAL_TIME]
+    gatepass("keys", "revoke", kid_of(token), env=ours, alterations=moved).done()
+    acknowledged = monotonic()
+    for gateway in month.gateways:
+        gateway.waits_until(token, "revoked", MAX_STALENESS + 10)
+        assert gateway.said(token).last_accepted <= acknowledged + MAX_STALENESS
+    month.tokens.clear()
+    month.move(STEP)
+    month.move(STEP)
+    assert kid_of(month.log_in()) != kid_of(token)
+    month.wait_in_step()
+    month.verify_all()

@@ -158,7 +158,8 @@ def test_every_documented_answer_comes_and_conforms(
     drive_signals(issuer, monkeypatch)
     drive(issuer, monkeypatch)
     once = "1 per minute"
-    drive_into_limits(make_issuer(limits=limits(requests=once, refreshes_refused=once)))
+    limited = limits(requests=once, refreshes_refused=once)
+    drive_into_limits(make_issuer(limits=limited, clock=issuer.clock))
     documented = {
         (path, method, int(status))
         for (path, method), operation in operations(document(ISSUER)).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from issuer.database import DatabaseUnavailable
 from issuer.journal import Reason
-from revocation import DenylistUnavailable, Entry, HeartbeatLate, Position
+from revocation import ClocksApart, DenylistUnavailable, Entry, HeartbeatLate, Position
 
 
 @stacks.on_redis
@@ -79,7 +80,8 @@ def test_what_expired_by_a_clock_that_was_ahead_is_filled_in_again(
     services.pulse.beat()
     right = services.denylist._clock  # type: ignore[attr-defined]
     monkeypatch.setattr(services.denylist, "_clock", lambda: right() + 7200)
-    services.pulse.beat()
+    with pytest.raises(ClocksApart):
+        services.pulse.beat()
     # This server's own clock stands right, so that it has dropped nothing by itself.
     client = redis_server.client()
     for key in client.scan_iter("*{denylist}:[0-9]*"):
@@ -89,6 +91,46 @@ def test_what_expired_by_a_clock_that_was_ahead_is_filled_in_again(
     from issuer.sessions.bearer import refused_by_denylist
 
     assert refused_by_denylist(services, *services.verifier.verify_with_key(token)) == "token"
+
+
+@stacks.on_redis
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0], ids=["Redis ahead", "the issuer ahead"])
+def test_clocks_that_are_apart_mint_no_token(
+    issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    """One that is dated ahead would outlive its entry. What is revoked stands, and is told so."""
+    services = issuer.services
+    session, other = issuer.grant(), issuer.grant()
+    services.pulse.beat()
+    right = services.denylist._clock  # type: ignore[attr-defined]
+    monkeypatch.setattr(services.denylist, "_clock", lambda: right() + ahead)
+    with suppress(ClocksApart):
+        services.pulse.beat()
+    before = issuer.rows("accounts")
+    for answer in (
+        issuer.login(),
+        issuer.refresh(session["refresh_token"]),
+        issuer.change_password(session["access_token"]),
+    ):
+        refused(answer, 503, "temporarily_unavailable")
+    assert issuer.rows("accounts") == before
+    ended = issuer.logout(other["refresh_token"])
+    if ahead > 0:
+        refused(ended, 503, "temporarily_unavailable")
+        assert issuer.undone() == ["logout"]
+    else:
+        granted(ended)
+    refused(issuer.refresh(other["refresh_token"]), 503, "temporarily_unavailable")
+    monkeypatch.undo()
+    issuer.clock.advance(10)
+    services.pulse.beat()
+    services.revoker.complete_undone()
+    assert issuer.undone() == []
+    from issuer.sessions.bearer import refused_by_denylist
+
+    of_other = services.verifier.verify_with_key(other["access_token"])
+    assert refused_by_denylist(services, *of_other) == "session"
+    assert granted(issuer.refresh(session["refresh_token"]))
 
 
 @stacks.on_redis

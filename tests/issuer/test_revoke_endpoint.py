@@ -42,7 +42,7 @@ def test_the_entry_outlives_the_token(issuer: IssuerApp) -> None:
     granted(issuer.revoke(token))
     settings = issuer.services.settings
     (row,) = issuer.rows("journal")
-    last_accepted = claims_of(token)["exp"] + MAX_LEEWAY + settings.issuer_skew
+    last_accepted = claims_of(token)["exp"] + MAX_LEEWAY + 2 * settings.clock_tolerance
     assert row["expires"] == last_accepted + 1
     issuer.clock.advance_to(claims_of(token)["exp"] + settings.leeway - 1)
     text = refused(issuer.sessions(token), 401, "invalid_token")

@@ -6,8 +6,19 @@ from collections.abc import Callable
 
 import pytest
 from harness.denylists import HandClock, Store, Token, contents, feed, in_threads
+from harness.redis_server import RedisServer
 
-from revocation import DenylistNotReady, DenylistWentBack, Entry, FeedGap, HeartbeatLate, Position
+from revocation import (
+    CLOCK_TOLERANCE,
+    ClocksApart,
+    DenylistNotReady,
+    DenylistWentBack,
+    Entry,
+    FeedGap,
+    HeartbeatLate,
+    Position,
+    open_denylist,
+)
 
 
 def test_one_heartbeat_an_interval_whoever_writes_it(store: Store, clock: HandClock) -> None:
@@ -51,6 +62,65 @@ def test_a_clock_that_was_ahead_has_let_entries_expire(
     denylist.mark_ready()
     assert denylist.heartbeat(1.0).seq == 2
     assert denylist.heartbeat(1.0).seq == 2
+
+
+@pytest.mark.parametrize("ahead", [CLOCK_TOLERANCE, CLOCK_TOLERANCE + 0.002, 3600.0])
+def test_a_store_whose_clock_is_ahead_of_the_caller_s_takes_nothing(
+    redis_server: RedisServer, clock: HandClock, ahead: float
+) -> None:
+    """By more than is tolerated: what the caller reckons would be over too early there.
+
+    Whoever's clock is right goes on. If it was the store's that was wrong, it has let entries
+    expire, and asks for a replay once it is put back.
+    """
+    redis_server.reset()
+    store_clock = HandClock()
+    opened = [
+        open_denylist(redis_server.unix_url, clock=store_clock, wall_clock=wall_clock)
+        for wall_clock in (clock, store_clock)
+    ]
+    denylist, agreeing = opened
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    denylist.heartbeat(1.0)
+    store_clock.advance(ahead)
+    entry = Entry.session("s", clock.after(300))
+    if ahead <= CLOCK_TOLERANCE:
+        assert denylist.add([entry]).seq == 2
+        assert denylist.heartbeat(1.0).seq == 3
+    else:
+        for step in (lambda: denylist.add([entry]), lambda: denylist.heartbeat(1.0)):
+            with pytest.raises(ClocksApart):
+                step()
+        assert (contents(denylist), denylist.state().position.seq) == ({}, 1)
+        assert agreeing.heartbeat(1.0).seq == 2
+        store_clock.advance(-ahead)
+        with pytest.raises(DenylistWentBack):
+            denylist.heartbeat(1.0)
+        denylist.mark_ready()
+        assert denylist.add([entry]).seq == 3
+        assert denylist.heartbeat(1.0).seq == 4
+    for each in opened:
+        each.close()
+
+
+def test_a_clock_ahead_that_nobody_beat_by_is_noticed_when_it_is_put_back(
+    redis_server: RedisServer, clock: HandClock
+) -> None:
+    """Entries have expired all the same, and no heartbeat bears witness to it."""
+    redis_server.reset()
+    store_clock = HandClock()
+    denylist = open_denylist(redis_server.unix_url, clock=store_clock, wall_clock=clock)
+    denylist.initialise(watermark=0)
+    denylist.mark_ready()
+    denylist.heartbeat(1.0)
+    store_clock.advance(3600)
+    with pytest.raises(ClocksApart):
+        denylist.heartbeat(1.0)
+    store_clock.advance(-3600)
+    with pytest.raises(DenylistWentBack):
+        denylist.heartbeat(1.0)
+    denylist.close()
 
 
 @pytest.mark.parametrize(("interval", "waited"), [(0.25, 1.0), (1.0, 1.0), (5.0, 5.0)])

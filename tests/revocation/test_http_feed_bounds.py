@@ -207,7 +207,7 @@ def test_an_answer_that_drips_is_given_up(
 
     def drip(_feed: Any, _environ: Any, start: Any) -> Iterator[bytes]:
         start("200 OK", [("Content-Length", "1000")])
-        for _ in range(100):
+        for _ in range(600):
             time.sleep(0.1)
             yield b"x"
 
@@ -215,7 +215,7 @@ def test_an_answer_that_drips_is_given_up(
     begun = monotonic()
     with pytest.raises(DenylistUnavailable):
         feed.state()
-    assert monotonic() - begun < 4.0
+    assert monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import mmap
 import secrets
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revocation import NEVER, Position, Record
+from revocation import MOST_ENTRIES, NEVER, Position, Record, packed_copy
 from revocation.packed_copy import PackedCopy
 from revocation.packed_table import (
     BLOCK_SIZE,
@@ -197,6 +198,52 @@ def test_it_stays_small_while_entries_come_and_go() -> None:
     assert max(sizes[10:]) <= capacity_for(500 * 6) * 1.4
 
 
+LIFE = 8
+"""Minutes that an entry stays."""
+ARRIVALS: dict[str, Sequence[int]] = {
+    "as many come as go": [1_500] * 24,
+    "fewer and fewer come": [int(2_800 * 0.97**minute) for minute in range(30)],
+    "many come at once, and then few": [2_400] * 8 + [1_400] * 12,
+    "more come again": [*range(2_400, 1_300, -100), *range(1_300, 2_600, 100)],
+}
+"""How many in each minute."""
+
+
+def bytes_each(arrivals: Sequence[int]) -> Iterator[float]:
+    """Of a copy with so many entries, wherever no sweep is halfway and no table is made anew."""
+    copy, least = PackedCopy(), 10_500  # below that the header counts
+    for minute, count in enumerate(arrivals):
+        told = entries(0, count, expires=MINUTE * (minute + LIFE))
+        is_sweeping = True
+        for first in range(0, count, 100):
+            copy.merge(told[first : first + 100])
+            if copy._next is None and not copy._swept and len(copy) > least:
+                yield size_of(copy.table.capacity) / len(copy)
+            is_sweeping = is_sweeping and copy.sweep(MINUTE * minute)
+
+
+@pytest.mark.parametrize("arrivals", ARRIVALS.values(), ids=ARRIVALS)
+def test_entries_that_come_and_go_leave_it_at_48_bytes_each(arrivals: Sequence[int]) -> None:
+    """However many do, and in whatever order: what a sweep leaves is no larger than that."""
+    found = list(bytes_each(arrivals))
+    assert len(found) > 50
+    assert max(found) <= 48
+
+
+def test_a_table_that_is_left_too_large_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is a fifth larger than it needs to be, for instance."""
+    monkeypatch.setattr(packed_copy, "_SPARE", 1.2)
+    assert max(bytes_each(ARRIVALS["many come at once, and then few"])) > 48
+
+
+def test_what_a_sweep_leaves_is_at_most_48_bytes_each_at_any_count() -> None:
+    """The largest table that it leaves, and the largest that is made anew while full."""
+    for count in (10_500, 50_000, 1_000_000, MOST_ENTRIES):
+        left = int(packed_copy._SPARE * capacity_for(count))
+        assert size_of(left) / count <= 48
+        assert size_of(capacity_for(count + count // 32)) / count <= 48
+
+
 def test_every_change_is_counted() -> None:
     """Who has looked something up need not look again while the number is the same."""
     copy = PackedCopy()
@@ -224,8 +271,9 @@ def test_a_table_made_anew_keeps_salts_watermark_and_age() -> None:
     copy.begin(b"t" * 32)
     copy.raise_watermark(9)
     copy.vouch(12.5)
+    copy.sweep(120.5)
     before = copy._table
     copy.merge(entries(0, 3000))
     assert copy._table is not before
-    assert copy.fresh_at == 12.5
+    assert (copy.fresh_at, copy.swept) == (12.5, 120)
     assert copy.table.told() == Told(9, (b"t" * 32, b"s" * 32))

@@ -25,6 +25,7 @@ class Claims:
     client_id: str = "app"
     aud: tuple[str, ...] = field(default=("orders", "files"))
     iat: int = 1_000
+    exp: int = 1 << 40
 
 
 ids = st.one_of(

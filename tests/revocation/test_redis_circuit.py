@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from issuer.families import FamilyStore, FamilyUnavailable, RotationRules, open_families
-from revocation import DenylistUnavailable, Entry, open_denylist
+from revocation import DenylistUnavailable, Entry, open_denylist, redis_circuit
 from revocation.redis_circuit import FAILURES, PAUSE, PROBE, SLOW, Circuit, CircuitOpen, Circuits
 from revocation.redis_client import Link, connect
 
@@ -292,21 +292,31 @@ def test_requests_do_not_pile_up_on_a_frozen_redis(
         assert issuer.ask("GET", "/readyz").status_code == 200
 
 
-def test_a_slow_redis_opens_the_circuit_too(private_redis: RedisServer, tmp_path: Path) -> None:
-    """Answers that come, but take longer than anybody should wait for, end in 503 as well."""
+def test_a_slow_redis_opens_the_circuit_too(
+    private_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that come, but take longer than anybody should wait for, end in 503 as well.
+
+    What is slow is far from what is given up, and the pause is long, whatever the machine does.
+    """
     assert private_redis.port is not None
     with (
         SlowProxy(private_redis.port) as proxy,
-        issuer_on(f"redis://127.0.0.1:{proxy.port}/0", tmp_path) as issuer,
+        issuer_on(url := f"redis://127.0.0.1:{proxy.port}/0", tmp_path) as issuer,
     ):
         token = issuer.grant()["refresh_token"]
-        proxy.delay = SLOW * 1.5
+        monkeypatch.setattr(redis_circuit, "SLOW", 0.2)
+        monkeypatch.setattr(redis_circuit, "PAUSE", 60.0)
+        proxy.delay = 0.3
         slow = in_threads(FAILURES, lambda _: issuer.refresh(token).status_code)
         assert set(slow) == {200}
         before = calls(private_redis)
         assert issuer.refresh(token).status_code == 503
         assert calls(private_redis) == before
         proxy.delay = 0.0
+        monkeypatch.undo()
+        for circuit in Circuits.shared(url)._by_node.values():
+            circuit._retry_at = 0.0
         for _ in until(30, "the issuer to heal by itself"):
             if issuer.refresh(token).status_code == 200:
                 break

@@ -71,12 +71,11 @@ def test_a_revocation_arrives_within_a_second(store: Store) -> None:
         delays = []
         for number in range(20):
             token = Token(sid=f"session-{number}")
-            assert passes(replica, token)
+            seconds_until(lambda token=token: passes(replica, token), 30)
             issuer.add([Entry.session(token.sid, LATE)])
             delays.append(
-                seconds_until(lambda token=token: not passes(replica, token), DEFAULT_MAX_STALENESS)
+                seconds_until(lambda token=token: revoked(replica, token), DEFAULT_MAX_STALENESS)
             )
-            assert revoked(replica, token)
     assert statistics.median(delays) < 1.0
 
 

@@ -44,6 +44,7 @@ class Claims:
     client_id: str = "app"
     aud: tuple[str, ...] = ("orders",)
     iat: int = 1_000
+    exp: int = 1 << 40
 
 
 @dataclass
@@ -106,6 +107,23 @@ def test_a_watermark_that_comes_during_a_check_is_seen_by_the_next(sharing: Shar
     for _ in range(2):
         with pytest.raises(TokenRevoked):
             sharing.replica.check_candidate(candidate)
+
+
+def test_what_passed_by_the_old_file_is_looked_up_in_the_new(sharing: Sharing) -> None:
+    """A reader that slept while the table was made anew goes by no number of the old one.
+
+    Else a token that was revoked meanwhile would pass as unchanged, by the age of the new file.
+    """
+    candidate, other = Candidate(Claims(), "kid"), Candidate(Claims(), "kid")
+    for each in (other, candidate):
+        sharing.replica.check_candidate(each)
+    entry = Entry.session(candidate.claims.sid, LATE)
+    many = [Entry.session(secrets.token_urlsafe(16), LATE) for _ in range(3000)]
+    sharing.writer.merge([to_record(each, SALT) for each in (*many, entry)])
+    sharing.vouch()
+    with pytest.raises(TokenRevoked):
+        sharing.replica.check_candidate(candidate)
+    sharing.replica.check_candidate(other)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_a_sweep_is_taken_in_slices() -> None:
     assert calls > 5
     assert len(copy) == len(kept)
     assert all(copy.level_of(record.key) for record in kept)
-    assert copy.table.capacity <= 1.2 * capacity_for(len(kept))
+    assert copy.table.capacity <= 1.05 * capacity_for(len(kept))
 
 
 def test_the_feed_is_read_between_the_slices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from harness.denylists import Heart
+from harness.feed_server import ISSUER, documents, serving
 from harness.processes import Process, free_port, short_directory, until
 from harness.redis_server import RedisServer
 
@@ -24,18 +26,27 @@ LATE = 1 << 33
 WORKERS = 3
 
 _APP = """
+import json
 import os
 from pathlib import Path
+from gateway import Verifier
+from gateway.fetching import Fetched
 from harness.denylists import KID, Token
-from revocation import Replica, ReplicaStale, TokenRevoked, open_denylist
+from revocation import ReplicaStale, TokenRevoked
 
-replica = Replica(
-    open_denylist(os.environ["DENYLIST"], namespace=os.environ["NAMESPACE"]),
-    shared=Path(os.environ["SHARED"]) if "SHARED" in os.environ else None,
+documents = json.loads(Path(os.environ["DOCUMENTS"]).read_text())
+verifier = Verifier(
+    issuer=os.environ["ISSUER"],
+    audience="api",
+    denylist=os.environ["DENYLIST"],
+    namespace=os.environ["NAMESPACE"],
+    shared=os.environ.get("SHARED"),
     heartbeat_interval=0.1,
     max_staleness=3.0,
+    fetch=lambda url: Fetched(documents[url], 300),
 )
-replica.start()
+replica = verifier.replica
+verifier.start()
 assert replica.wait_in_step(30)
 
 def app(environ, start_response):
@@ -86,13 +97,32 @@ class Server:
         raise AssertionError("unreachable")
 
 
+@pytest.fixture(params=["Redis", "HTTP"])
+def followed(
+    request: pytest.FixtureRequest, redis_server: RedisServer, issuer: Denylist
+) -> Iterator[str]:
+    """Where the workers' denylist is."""
+    if request.param == "Redis":
+        yield redis_server.tcp_url
+        return
+    with serving(issuer) as feed:
+        yield feed.url
+
+
 @pytest.fixture(params=["own memory", "shared"])
 def server(
-    request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path: Path, issuer: Denylist
+    request: pytest.FixtureRequest, followed: str, tmp_path: Path, issuer: Denylist
 ) -> Iterator[Server]:
     """Running, with a denylist that has one entry."""
     issuer.add([Entry.session("before", LATE)])
-    environment = {"DENYLIST": redis_server.tcp_url, "NAMESPACE": issuer_namespace(tmp_path)}
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(documents()))
+    environment = {
+        "ISSUER": ISSUER,
+        "DOCUMENTS": str(keys),
+        "DENYLIST": followed,
+        "NAMESPACE": issuer_namespace(tmp_path),
+    }
     directory = short_directory("gp-forked-")
     if request.param == "shared":
         environment["SHARED"] = str(directory / "replica")
@@ -119,7 +149,10 @@ def issuer(redis_url: str, redis_server: RedisServer, tmp_path: Path) -> Iterato
 
 
 def test_each_worker_follows(server: Server, issuer: Denylist) -> None:
-    """All of what came before and after the fork, and a worker that is forked later, too."""
+    """All of what came before and after the fork, and a worker that is forked later, too.
+
+    Over HTTP a stream, its connections and its locks were open when they were forked.
+    """
     workers = server.all_say("nobody", "passed")
     assert server.process.pid not in workers
     assert server.all_say("before", "revoked") == workers

@@ -1,8 +1,9 @@
 """Whoever is asked says the same of a token: every way in which a revocation leaves the issuer.
 
 One `gatepass serve` on Redis. After each kind of revocation the denylist itself, a replica on
-Redis, a replica on the HTTP feed, introspection and the status list are asked about every token
-that was ever issued here, and must all come to what is expected, within the time that each takes.
+Redis, a replica on the HTTP feed, introspection, the status list and a gateway of its audience are
+asked about every token that was ever issued here, and must all come to what is expected, within the
+time that each takes. One audience has its tokens sealed.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from harness.issuer_app import SECRET as CLIENT_SECRET
 from harness.processes import until
 from harness.redis_server import RedisServer
 from harness.served_issuer import SETTINGS_FILE, ServedIssuer
+from joserfc.jwk import ECKey
 
-from gateway import Verifier
+from gateway import KeysUnavailable, Verifier
 from revocation import Entry, Probe, Replica, RevocationError, TokenRevoked
 from revocation.http_connection import with_credentials
-from tokens import AccessClaims
+from tokens import AccessClaims, Recipient, TokenError, is_sealed, unseal
 
 SECRET = "a secret of this gateway"
 DIGEST = hashlib.sha256(CLIENT_SECRET.encode()).hexdigest()
-AUDIENCES = {"demo": "api", "kiosk": "kiosk-api", "shop": "shop-api"}
+AUDIENCES = {"demo": "api", "kiosk": "kiosk-api", "shop": "shop-api", "vault": "vault-api"}
+PAIR = ECKey.generate_key("P-256", {"kid": "vault-1"})
+"""Of the audience `vault-api`, for which tokens are sealed."""
+RECIPIENTS = {"vault-1": Recipient.from_jwk(PAIR.as_dict(private=True))}
 PEOPLE = ("ann", "bob", "carol", "dave", "erin")
 SETTLED = 20.0
 """Seconds for all to agree: a status list is made every two, a key is looked for every ten."""
@@ -45,6 +50,8 @@ class Issued:
     """One access token, and what belongs to it."""
 
     text: str
+    signed: str
+    """The same, or what is inside where it is sealed."""
     refresh: str
     claims: AccessClaims
     kid: str
@@ -53,13 +60,15 @@ class Issued:
     @classmethod
     def of(cls, grant: dict[str, Any], base_url: str) -> Issued:
         text = grant["access_token"]
-        payload = claims_of(text)
+        signed = unseal(text, RECIPIENTS) if is_sealed(text) else text
+        payload = claims_of(signed)
         place = payload["status"]["status_list"]
         return cls(
             text,
+            signed,
             grant["refresh_token"],
             AccessClaims.from_payload(payload),
-            jwt.get_unverified_header(text)["kid"],
+            jwt.get_unverified_header(signed)["kid"],
             (place["uri"].removeprefix(base_url), place["idx"]),
         )
 
@@ -75,6 +84,8 @@ class World:
     issuer: ServedIssuer
     gatepass: Gatepass
     verifiers: dict[str, Verifier]
+    gateways: dict[str, Verifier]
+    """One for each audience, of which none can read what is sealed but the one that has the key."""
     revoked: dict[Issued, bool] = field(default_factory=dict)
 
     def log_in(self, username: str, client_id: str = "demo") -> Issued:
@@ -103,6 +114,7 @@ class World:
             "lookup over HTTP": lambda issued: self.by_lookup(issued, "HTTP"),
             "introspection": self.by_introspection,
             "status list": self.by_status_list,
+            "gateway": self.by_gateway,
         }
 
     def by_lookup(self, issued: Issued, way: str = "Redis", asked: int = 99) -> bool:
@@ -114,8 +126,9 @@ class World:
 
     def by_introspection(self, issued: Issued) -> bool:
         (audience,) = issued.claims.aud
+        # The issuer cannot read what it has sealed, so the audience asks about what is inside.
         answer = self.issuer.site.post(
-            "/introspect", form={"token": issued.text}, headers=basic(f"rs-{audience}")
+            "/introspect", form={"token": issued.signed}, headers=basic(f"rs-{audience}")
         )
         return not answer.granted()["active"]
 
@@ -130,6 +143,14 @@ class World:
         bit = 7 - place % 8 if first_bit_is_highest else place % 8
         return bool(octets[place // 8] >> bit & 1)
 
+    def by_gateway(self, issued: Issued) -> bool:
+        (audience,) = issued.claims.aud
+        try:
+            self.gateways[audience].verify(issued.text)
+        except (TokenRevoked, TokenError):  # the latter where its key is gone
+            return True
+        return False
+
     # --- whether they agree ------------------------------------------------------------------
 
     def wrong(self, outputs: dict[str, Output]) -> dict[str, list[str]]:
@@ -140,7 +161,7 @@ class World:
             for issued, expected in self.revoked.items():
                 try:
                     verdict: object = output(issued)
-                except RevocationError as error:
+                except (RevocationError, KeysUnavailable) as error:
                     verdict = error.code
                 if verdict != expected:
                     named.append(f"{issued.claims.client_id} {issued.claims.jti}: {verdict}")
@@ -174,7 +195,7 @@ def by_replica(replica: Replica, issued: Issued) -> bool:
 
 @pytest.fixture
 def world(redis_server: RedisServer, issuer_directory: Path, gatepass: Gatepass) -> Iterator[World]:
-    """A running issuer whose clients all ask for status lists, and two gateways."""
+    """A running issuer whose clients all ask for status lists, and gateways."""
     redis_server.reset()
     clients: dict[str, Any] = {
         name: {"audience": audience, "status_list": True} for name, audience in AUDIENCES.items()
@@ -189,6 +210,7 @@ def world(redis_server: RedisServer, issuer_directory: Path, gatepass: Gatepass)
         f"sqlite:///{database}",
         redis_server.unix_url,
         clients=clients,
+        audiences={"vault-api": {"encryption_jwk": PAIR.as_dict(private=False)}},
         gateways={"edge": {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}},
     )
     with ExitStack() as stack:
@@ -202,7 +224,20 @@ def world(redis_server: RedisServer, issuer_directory: Path, gatepass: Gatepass)
             )
             for name, denylist in (("Redis", redis_server.unix_url), ("HTTP", feed))
         }
-        made = World(issuer, gatepass, verifiers)
+        gateways = {
+            audience: stack.enter_context(
+                Verifier(
+                    issuer=issuer.url,
+                    audience=audience,
+                    denylist=redis_server.unix_url,
+                    heartbeat_interval=0.25,
+                    recipients=RECIPIENTS if client == "vault" else None,
+                    require_sealed=client == "vault",
+                )
+            )
+            for client, audience in AUDIENCES.items()
+        }
+        made = World(issuer, gatepass, verifiers, gateways)
         for person in PEOPLE:
             made.command(
                 "users", "add", person, "--role", "editor", "--password-stdin", stdin=PASSWORD

@@ -83,6 +83,11 @@ local function fresh_at(self)
   return at > 0 and (at - 1) / 1e6 or nil
 end
 
+-- The second up to which what was over may have been let go; asked before and after what is looked up.
+local function swept(self)
+  return tonumber(self.words[4])
+end
+
 -- Takes up watermark and salts where they have changed; false where they change all the time.
 local function read_header(self)
   local words = self.words
@@ -129,5 +134,5 @@ end
 
 return {
   open = open, superseded = superseded, fresh_at = fresh_at, read_header = read_header,
-  level_of = level_of, wall_clock = wall_clock, boot_clock = boot_clock,
+  swept = swept, level_of = level_of, wall_clock = wall_clock, boot_clock = boot_clock,
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from harness.echo_backend import EchoBackend
-from harness.native_gateways import Haproxy
+from harness.native_gateways import Haproxy, asked_all_along
 from harness.processes import short_directory, until
 
 from gateway.agents.haproxy_files import HaproxyFiles, Rules
@@ -27,6 +28,8 @@ from tokens import AccessClaims, base64url, sign
 
 ISSUER = "https://id.example"
 SALT = bytes(range(32))
+MANY = 20_000
+"""Entries whose fill takes long enough for many requests."""
 RULES = Rules(
     issuer=ISSUER,
     audience="api",
@@ -300,6 +303,50 @@ def test_a_hundred_thousand_entries(setting: Setting) -> None:
     # On a busy machine that may have taken longer than the copy may be old.
     setting.sink.vouch(suspension_aware_clock())
     assert (setting.status(token), setting.status(revoked)) == (200, 401)
+
+
+def answers_during_a_fill(setting: Setting) -> Counter[int]:
+    """What a revoked token gets, asked all through the fill of a HAProxy that has just started.
+
+    Its entry is the last that is put.
+    """
+    setting.sink.merge(entry(number.to_bytes(16, "little"), NEVER) for number in range(1, MANY))
+    setting.sink.merge([entry(b"r" * 16, NEVER)])
+    # As of now: what is put first would be believed.
+    setting.sink.vouch(suspension_aware_clock())
+    setting.haproxy.process.kill()
+    setting.haproxy.start()
+    with asked_all_along(setting.haproxy, setting.token(b"r" * 16)) as answers:
+        for _ in until(60, "a filled HAProxy"):
+            setting.sink.tend()
+            if setting.sink.in_step:
+                break
+    assert setting.status(setting.token(b"r" * 16)) == 401
+    return answers
+
+
+def test_nothing_revoked_passes_during_a_fill(setting: Setting) -> None:
+    """Before the last entry is put HAProxy does not hear that it is in step."""
+    answers = answers_during_a_fill(setting)
+    assert set(answers) <= {503, 401}
+    assert answers[503] >= 10
+
+
+def _fill_state_first(self: HaproxySink, runtime: Runtime) -> None:
+    self._greet(runtime)
+    self._adopt_state(runtime)
+    self._put_keys(runtime)
+    self._put_state(runtime)
+    runtime.run(self._differences(runtime))
+    self._runtime = runtime
+
+
+def test_a_fill_that_says_so_first_is_caught(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant that puts the state before the entries lets a revoked token pass meanwhile."""
+    monkeypatch.setattr(HaproxySink, "_fill", _fill_state_first)
+    assert answers_during_a_fill(setting)[200] >= 10
 
 
 def test_directories_that_commands_cannot_name(tmp_path: Path) -> None:

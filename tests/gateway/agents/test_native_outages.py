@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,13 +10,22 @@ from typing import Any
 import pytest
 from harness.gatepass_command import Gatepass
 from harness.issuer_app import NEW_PASSWORD, PASSWORD, claims_of
-from harness.native_deployment import OUTAGES, PAUSE, Deployment, refused, until_expiry
-from harness.native_gateways import MAX_STALENESS, Haproxy
+from harness.native_deployment import (
+    OUTAGES,
+    PAUSE,
+    Deployment,
+    deployed,
+    refused,
+    until_expiry,
+)
+from harness.native_gateways import GATEWAYS, MAX_STALENESS, Haproxy, asked_all_along
 from harness.processes import monotonic, until
 from harness.web import Answer, ask
 
 from issuer.replica_reading import parse_metrics
 from revocation import Entry
+from revocation.packed_table import Word
+from revocation.replica import OUTLIVED_BY
 
 # --- revocation ---------------------------------------------------------------------------------
 
@@ -54,6 +64,20 @@ def test_each_kind_of_revocation_is_seen(deployment: Deployment) -> None:
     assert deployment.ask(changed).status == 200
     back = {"current_password": NEW_PASSWORD, "new_password": PASSWORD, "transport": "body"}
     site.post("/password", back, token=changed).granted()
+
+
+def test_envoy_takes_no_token_whose_entry_may_be_gone() -> None:
+    """A clock that was ahead and is put back has let go of what a token may need; others pass."""
+    with deployed("envoy") as running:
+        sooner, later = running.forged(), running.forged(exp=int(time.time()) + 250)
+        for token in (sooner, later):
+            running.waits_for(200, token)
+        file = running.gateway.directory / "replica"
+        with file.open("r+b") as octets:
+            octets.seek(8 * Word.SWEPT)
+            octets.write(struct.pack("<Q", claims_of(sooner)["exp"] + OUTLIVED_BY))
+        running.waits_for(503, sooner)
+        assert running.ask(later).status == 200
 
 
 def test_many_requests_at_once(deployment: Deployment) -> None:
@@ -257,20 +281,59 @@ def test_a_new_key_is_taken_up_and_revoked(deployment: Deployment, gatepass: Gat
     deployment.waits_for(200, token)
 
 
+def the_epoch_is_lost(deployment: Deployment) -> None:
+    """Redis forgets everything, and the issuer fills a new epoch from its journal."""
+    token, before, last, meanwhile = (deployment.token() for _ in range(4))
+    for each in (token, last, meanwhile):
+        deployment.waits_for(200, each)
+    deployment.revoke(before)
+    refused(deployment.waits_for(401, before))
+    with asked_all_along(deployment.gateway, before) as answers:
+        # Its agent gets this from the journal alone: nothing of it comes over a connection before.
+        deployment.agent.process.pause()
+        store = deployment.redis.client()
+        store.client_kill_filter(_type="normal")
+        acknowledged = deployment.revoke_again_and_again(last)
+        store.flushall()
+        deployment.agent.process.resume()
+        ends(deployment, last, acknowledged)
+        # Acknowledged in the new epoch, so a gateway that refuses it has come there.
+        ends(deployment, meanwhile, deployment.revoke_again_and_again(meanwhile))
+        deployment.waits_for(200, token, 30)
+    assert set(answers) <= {401, 503}
+    for each in (before, last, meanwhile):
+        refused(deployment.ask(each))
+
+
 def test_the_epoch_is_lost(deployment: Deployment) -> None:
-    """In a new epoch older entries count, and what was issued before it is refused."""
+    """Guarantee: what was revoked before it was lost, and since, is refused in the new one."""
+    the_epoch_is_lost(deployment)
+
+
+@pytest.mark.parametrize("kind", GATEWAYS)
+def test_an_epoch_that_is_not_filled_is_found_out(kind: str) -> None:
+    """A mutant of the issuer calls it ready without what the journal holds."""
+    with (
+        deployed(kind, alterations=["no-replay"]) as deployment,
+        pytest.raises(AssertionError, match=r"passed \d+\.\d+ s after it"),
+    ):
+        the_epoch_is_lost(deployment)
+
+
+def test_a_new_epoch_has_its_own_watermark(deployment: Deployment) -> None:
+    """Guarantee: what was issued before it is refused; entries of the epoch before count, too."""
     now = int(time.time())
     revoked = deployment.forged(iat=now - 100)
     deployment.denylist.add([Entry.token(claims_of(revoked)["jti"], until_expiry())])
-    refused(deployment.waits_for(401, revoked))
+    ends(deployment, revoked, monotonic())
     named = deployment.forged(sub="gone", sub_ver=1)
     deployment.denylist.add([Entry.subject("gone", 2, until_expiry())])
-    refused(deployment.waits_for(401, named))
+    ends(deployment, named, monotonic())
     before, after = (deployment.forged(iat=now - age) for age in (200, 199))
     assert [deployment.ask(token).status for token in (before, after)] == [200, 200]
     # Tokens of the other tests are younger.
     deployment.denylist.replace(now - 200)
-    refused(deployment.waits_for(401, before, 30))
+    ends(deployment, before, monotonic())
     deployment.waits_for(200, after, 30)
     refused(deployment.ask(revoked))
     refused(deployment.ask(named))

@@ -197,6 +197,7 @@ class Token:
     client_id: str = "shop"
     aud: tuple[str, ...] = ("https://api.example", "https://files.example")
     iat: int = 1_000
+    exp: int = 1 << 40
 
     def probe(self, denylist: Denylist, kid: str = KID) -> Probe:
         """Ready to be looked up in that denylist."""

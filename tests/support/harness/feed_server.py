@@ -22,6 +22,7 @@ from issuer.http import revocations
 from issuer.http.answers import register_errors
 from issuer.metrics import Metrics
 from issuer.parties import Gateway
+from keys.jwk import public_jwk
 from keys.ring import generate
 from revocation import (
     Denylist,
@@ -48,6 +49,15 @@ _KEY = generate("ES256", int(time.time()))
 def verify(message: str, typ: str) -> Any:
     """As a gateway that knows this module's key."""
     return FeedSignature(ISSUER, _find)(message, typ)
+
+
+def documents() -> dict[str, Any]:
+    """What a gateway fetches to know this module's key, by URL."""
+    metadata = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
+    return {
+        f"{ISSUER}/.well-known/oauth-authorization-server": metadata,
+        metadata["jwks_uri"]: {"keys": [public_jwk(_KEY)]},
+    }
 
 
 def _find(kid: str) -> VerificationKey:

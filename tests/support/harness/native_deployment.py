@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +56,13 @@ class Deployment:
         """Revoke a token; when that was acknowledged."""
         self.issuer.site.post("/revoke", form={"token": token}).granted()
         return monotonic()
+
+    def revoke_again_and_again(self, token: str) -> float:
+        """The same, however often it takes until that is acknowledged."""
+        for _ in until(30, "an acknowledged revocation", PAUSE):
+            if self.issuer.site.post("/revoke", form={"token": token}).status == 200:
+                return monotonic()
+        raise AssertionError("unreachable")
 
     def key(self) -> Key:
         """The key that the issuer signs with."""
@@ -156,8 +163,8 @@ OUTAGES: dict[str, tuple[Act, Act]] = {
 
 
 @contextmanager
-def deployed(kind: str) -> Iterator[Deployment]:
-    """All of it, running and in step, with a gateway of this kind."""
+def deployed(kind: str, alterations: Sequence[str] = ()) -> Iterator[Deployment]:
+    """All of it, running and in step, with a gateway of this kind; `alterations` of the issuer."""
     directory = short_directory("gp-native-")
     with RedisServer(tcp=True) as redis, EchoBackend() as backend:
         issuer = ServedIssuer(
@@ -169,6 +176,7 @@ def deployed(kind: str) -> Iterator[Deployment]:
                 "other": {"audience": "other-api"},
             },
             workers=1,
+            alterations=alterations,
         )
         issuer.add_account()
         assert redis.port is not None

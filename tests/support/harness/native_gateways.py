@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -215,3 +218,21 @@ def guarded(
     agent.prepare()
     with gateway, agent:
         yield gateway, agent
+
+
+@contextmanager
+def asked_all_along(gateway: NativeGateway, token: str) -> Iterator[Counter[int]]:
+    """Ask with a token from a thread, again and again; how often it has got which status."""
+    found, ended = Counter[int](), threading.Event()
+
+    def ask_again() -> None:
+        while not ended.is_set():
+            found[gateway.ask(token).status] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask_again)
+        try:
+            yield found
+        finally:
+            ended.set()
+        asking.result()

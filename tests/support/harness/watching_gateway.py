@@ -127,9 +127,14 @@ class WatchingGateway:
 
     def waits_until(self, token: str, verdict: str, timeout: float = 30.0) -> None:
         """Wait until it says this of a watched token."""
-        for _ in until(timeout, f"{verdict!r} of a gateway"):
-            if self.said(token).now == verdict:
-                return
+        try:
+            for _ in until(timeout, f"{verdict!r} of a gateway"):
+                if self.said(token).now == verdict:
+                    return
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"{error}: {self.said(token).counts}\n{self.process.describe()}"
+            ) from None
 
     def step_clock(self, seconds: float) -> None:
         """Put its wall clock off by this much."""
@@ -173,6 +178,8 @@ def _sweeps_by_its_wall_clock(self: Follower) -> None:
     now = self._wall_clock()
     if now >= self._next_sweep:
         self._sink.sweep(now)
+        # Else what it has let go would be refused with the rest of that time.
+        self._sink.table.swept = 0
         self._next_sweep = now + SWEEP_INTERVAL
 
 
