@@ -70,7 +70,11 @@ def test_quick_run_prints_every_benchmark_beside_its_peers(
     """One command measures everything with its peers in one run, and leaves nothing behind."""
     file = tmp_path / "figures.json"
 
-    done = run(project_root, place, "--quick", "--json", str(file))
+    for _ in range(3):
+        done = run(project_root, place, "--quick", "--json", str(file))
+        # Who measures takes no "come back later", which a machine that stood still may say.
+        if "refused: HTTP/1.1 503" not in done.stderr:
+            break
 
     assert done.returncode == 0, done.stderr
     document = json.loads(file.read_text())

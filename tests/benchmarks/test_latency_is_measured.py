@@ -40,8 +40,13 @@ def test_every_kind_of_verifier_is_measured(capsys: pytest.CaptureFixture[str]) 
     options = ["--rounds", str(ROUNDS), "--verifiers", "1", "--rate", str(RATE)]
     # The page says the same of one kind.
     assert benchmarks_documented()["revocation_latency"] == [*options, "--only", "Redis feed"]
-    assert revocation_latency.main(options) == 0, capsys.readouterr().err
-    output = capsys.readouterr().out
+    for _ in range(3):
+        failed = revocation_latency.main(options)
+        output, complaints = capsys.readouterr()
+        # A machine that stood still for two seconds keeps no pace; the next run does.
+        if not failed or f"other revocations a second, not {RATE}" not in complaints:
+            break
+    assert failed == 0, complaints
     figures, meanwhile = bodies(output)
     assert [row[:3] for row in figures] == [
         [kind, way, str(ROUNDS)] for kind in KINDS for way in WAYS
@@ -94,6 +99,7 @@ def test_a_refusal_of_a_token_that_lives_fails_the_run(redis_url: str) -> None:
         token = sign(claims, source.ring.active("ES256"))
         traffic = Traffic([gateway], lambda: token, others)
         for _ in until(30, "new tokens"):
+            others.begin()  # their pace is no matter here
             if traffic.ended("all of them").new > 0:
                 break
         source.revoke(claims)
@@ -102,6 +108,7 @@ def test_a_refusal_of_a_token_that_lives_fails_the_run(redis_url: str) -> None:
             traffic.goes_on()
             if "revoked" in gateway.meet([]).counts:
                 break
+        others.begin()
         with pytest.raises(BenchmarkError, match="nobody has revoked"):
             traffic.ended("all of them")
 

@@ -123,7 +123,7 @@ def refused_soon(verifier: Verifier, token: str) -> None:
 
 def wait_until_let_through(verifier: Verifier, good: str, old: list[str]) -> None:
     """The gateway comes back into step with the new epoch, and lets nothing old through."""
-    for _ in until(30, "a new token to be let through"):
+    for _ in until(60, "a new token to be let through"):
         refuses_all(verifier, old)
         try:
             verifier.verify(good)

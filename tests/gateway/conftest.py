@@ -56,7 +56,7 @@ def source(source_redis: RedisServer) -> Iterator[TokenSource]:
 
 @pytest.fixture(scope="session")
 def service(source: TokenSource) -> Iterator[ForwardAuthService]:
-    """One forward-auth service, in step, which nobody stops."""
-    options = ["--max-staleness", "2", "--log-requests", "all"]
+    """One forward-auth service, in step, which nobody stops, nor a busy machine."""
+    options = ["--max-staleness", "15", "--log-requests", "all"]
     with ForwardAuthService(source.url, source.denylist_url, *options) as running:
         yield running.wait_ready()

@@ -30,16 +30,36 @@ SECRET = "pass-not-to-be-seen"
 def test_nothing_that_waits_holds_up_the_others(
     source_redis: RedisServer, source: TokenSource, service: ForwardAuthService
 ) -> None:
-    """While the issuer hangs and Redis is frozen, whoever need not wait is answered at once."""
+    """While the issuer hangs and Redis is frozen, whoever need not wait is answered at once.
+
+    Who is held up is so every time, by a busy machine only now and then.
+    """
+    turns = []
+    for _ in range(3):
+        with ForwardAuthService(source.url, source.denylist_url, "--max-staleness", "2") as asked:
+            turns.append(longest_turn(source_redis, source, asked.wait_ready()))
+        if turns[-1] < 1.9:  # less than any wait for the issuer
+            break
+    assert turns[-1] < 1.9, turns
+    service.wait_ready()
+
+
+def longest_turn(
+    source_redis: RedisServer, source: TokenSource, service: ForwardAuthService
+) -> float:
+    """Seconds of the slowest of fifty turns of three questions, beside eight that wait."""
     good, strangers = source.token(), TokenSource(source_redis.unix_url)
     strange = strangers.token(iss=source.url)
-    assert service.verify(good).status == 200
+    for _ in until(30, "a copy in step"):
+        if service.verify(good).status == 200:
+            break
     source.answers.clear()
     source_redis.pause()
     waiting = [
         threading.Thread(target=service.verify, args=(token, path))
         for token, path in [(strange, "/verify"), (good, "/verify/policy=ask")] * 4
     ]
+    longest = 0.0
     try:
         for _ in until(15, "an old copy"):
             if service.verify(good).status == 503:
@@ -52,16 +72,18 @@ def test_nothing_that_waits_holds_up_the_others(
             assert (stale.status, stale.headers["retry-after"]) == (503, "1")
             assert ask("GET", f"{service.url}/healthz").status == 200
             assert service.verify(good, "/verify/policy=open").status == 200
-            assert monotonic() - began < 1.9  # less than any wait for the issuer
+            longest = max(longest, monotonic() - began)
         assert ask("GET", f"{service.url}/readyz").json["replica"] == "not ready"
     finally:
         source_redis.resume()
         source.answers.set()
         for thread in waiting:
-            thread.join(30)
+            if thread.ident is not None:
+                thread.join(30)
     for _ in until(30, "a copy in step"):
         if service.verify(good).status == 200:
-            return
+            break
+    return longest
 
 
 def test_it_starts_before_its_issuer(source_redis: RedisServer) -> None:

@@ -20,7 +20,8 @@ from gateway.example_api import example_api
 from revocation import DenylistUnavailable, ReplicaStale, StalePolicy, TokenRevoked
 from tokens import AccessClaims, Malformed, Recipient, WrongAudience
 
-MAX_STALENESS = 2.0
+MAX_STALENESS = 8.0
+"""Seconds; more than a busy machine stands still for."""
 PRIVATE_JWK = ECKey.generate_key("P-256", {"kid": "sealed-api-1"}).as_dict(private=True)
 PUBLIC_JWK = {name: value for name, value in PRIVATE_JWK.items() if name != "d"}
 
@@ -188,7 +189,7 @@ def test_silent_redis_makes_the_copy_old(deployment: Deployment) -> None:
 
 def wait_for_stale(gateway: Verifier, token: str) -> None:
     """Until the gateway's copy is too old to be vouched for."""
-    for _ in until(30, "an old copy"):
+    for _ in until(60, "an old copy"):
         try:
             gateway.verify(token)
         except ReplicaStale:

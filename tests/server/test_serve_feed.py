@@ -24,7 +24,7 @@ from revocation.http_stream import EventStream, StreamEnded
 SECRET = "a secret of this gateway"
 GATEWAYS = {"edge": {"secret_sha256": hashlib.sha256(SECRET.encode()).hexdigest()}}
 STREAMS = 2
-SOON = 5.0
+SOON = 15.0
 """Seconds; the server would wait for thirty for what is under way."""
 
 
@@ -99,7 +99,11 @@ def test_requests_do_not_starve_while_all_streams_are_taken(issuer: ServedIssuer
 def test_a_reload_ends_streams_and_a_gateway_goes_on(issuer: ServedIssuer) -> None:
     """The old worker is gone at once, and a replica is in step all the while."""
     with Verifier(
-        issuer=issuer.url, audience="api", denylist=feed_url(issuer), heartbeat_interval=0.25
+        issuer=issuer.url,
+        audience="api",
+        denylist=feed_url(issuer),
+        heartbeat_interval=0.25,
+        max_staleness=SOON,
     ) as verifier:
         assert verifier.replica.wait_in_step(20)
         held = stream(issuer)

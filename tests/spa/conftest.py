@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 from harness.browser import BrowserWorld, Visitor
 from harness.processes import short_directory
+from playwright.sync_api import expect
+
+# On a machine that stands still now and then; what is there sooner is not waited for.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")

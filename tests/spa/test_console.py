@@ -240,10 +240,10 @@ def test_a_revocation_shows_in_the_live_plot(world: BrowserWorld, admin: Visitor
     state = tab.locator("#live-state")
     expect(state).to_have_text("Live: renewed every 2 seconds.")
     card.locator("summary").click()
-    token = session_of(world, world.person())
-    assert world.demo.site.post("/logout", {"refresh_token": token}).status == 200
     tab.get_by_role("button", name="Pause").click()
     expect(state).to_have_text("Paused.")
+    token = session_of(world, world.person())
+    assert world.demo.site.post("/logout", {"refresh_token": token}).status == 200
     tab.clock.fast_forward(5000)
     expect(held).to_have_text(str(before))
     tab.get_by_role("button", name="Pause").click()

@@ -44,9 +44,9 @@ def is_in(page: Page) -> None:
     expect(page.get_by_role("heading", name="What the gateway says")).to_be_visible()
 
 
-def is_out(page: Page, notice: str, timeout: float | None = None) -> None:
+def is_out(page: Page, notice: str) -> None:
     """The page shows the sign-in form, and why."""
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=timeout)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(page.get_by_role("status").filter(has_text=notice)).to_be_visible()
 
 

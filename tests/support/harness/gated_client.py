@@ -12,6 +12,10 @@ import json
 import os
 import socket
 import sys
+import time
+
+ATTEMPTS = 4
+"""Of a client that is told to come back later (503), as on a machine that stood still."""
 
 
 def main() -> None:
@@ -36,11 +40,16 @@ def answer(stream) -> None:  # type: ignore[no-untyped-def]  # to load `typing` 
         with open(gate) as file:  # noqa: PTH123 - pathlib takes a while to load
             print("ready", file=stream, flush=True)
             fcntl.flock(file, fcntl.LOCK_SH)
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
-        connection.request("POST", "/refresh", body, {"Content-Type": "application/json"})
-        got = connection.getresponse()
-        content = json.loads(got.read())
-        connection.close()
+        for _ in range(ATTEMPTS):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection.request("POST", "/refresh", body, {"Content-Type": "application/json"})
+            got = connection.getresponse()
+            content = json.loads(got.read())
+            connection.close()
+            later = got.getheader("Retry-After")
+            if got.status != 503 or later is None:
+                break
+            time.sleep(int(later))
         print(json.dumps({"status": got.status, "body": content}), file=stream, flush=True)
 
 

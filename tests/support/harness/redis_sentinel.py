@@ -11,8 +11,9 @@ from harness.processes import Process, free_port, require_binary, short_director
 from harness.redis_server import RedisServer
 
 SERVICE = "gatepass"
-DOWN_AFTER = 500
-"""Milliseconds after which the sentinel gives a silent server up."""
+DOWN_AFTER = 2000
+"""Milliseconds after which the sentinel gives a silent server up: a busy machine must not look
+like a lost one, whose data may be gone."""
 FAILOVER_TIMEOUT = 3000
 """Milliseconds that one attempt may take; the next follows after twice as many."""
 TILT_PERIOD = 1000
@@ -25,9 +26,7 @@ Its own half a minute is there for servers whose clocks step.
 class RedisSentinel:
     """One pair on loopback, watched; entered, the replica is in step and known."""
 
-    def __init__(self, down_after: int = DOWN_AFTER) -> None:
-        """`down_after` in milliseconds: the longer, the busier the machine may be."""
-        self.down_after = down_after
+    def __init__(self) -> None:
         self.directory = short_directory("gp-sentinel-")
         self.master = RedisServer(tcp=True)
         self.replica = RedisServer(tcp=True)
@@ -52,7 +51,7 @@ class RedisSentinel:
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} {self.down_after}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
             f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT}\n"
         )
         binary = require_binary("redis-server", "redis-server")

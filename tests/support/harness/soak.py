@@ -55,8 +55,6 @@ RECOVERY = 60.0
 EXPIRED = -1
 DISK = 128
 """Megabytes, of each store's."""
-DOWN_AFTER = 2000
-"""Milliseconds: a busy machine must not look like a lost one, whose data may be gone."""
 DENYLIST = "gatepass:{denylist}"
 """A key of the slot in which all of it lies."""
 
@@ -82,7 +80,7 @@ def one_redis() -> Iterator[Stores]:
 @contextmanager
 def sentinel() -> Iterator[Stores]:
     """A master, its replica and a sentinel."""
-    with RedisSentinel(DOWN_AFTER) as pair:
+    with RedisSentinel() as pair:
         yield Stores(pair.url, SentinelFaults(pair).all())
 
 

@@ -6,7 +6,11 @@ import time
 
 from conformance.browser_apps import Cookie, cookie_of
 from conformance.registry import check, requirement
-from conformance.target import Target
+from conformance.target import Target, granted
+
+ATTEMPTS = 5
+LONG = 0.5
+"""Seconds of the check's own after which a refusal proves nothing: a session lives for one."""
 
 
 @requirement("NIST SP 800-63B-4", "5.1", "SHOULD", "At logout the browser forgets the secret.")
@@ -55,11 +59,19 @@ def content_names_the_session(target: Target) -> None:
 @requirement("NIST SP 800-63B-4", "5.2", "SHALL", "A person's activity resets the idle timeout.")
 @check(needs="idle", fails_on="deaf refresh")
 def activity_keeps_the_session(target: Target) -> None:
-    tokens = target.login(client_id=target.idle_client)
-    end = time.monotonic() + 2.2
-    while time.monotonic() < end:
-        time.sleep(0.25)
-        tokens = target.next(tokens, active_ago=0)
+    for _ in range(ATTEMPTS):
+        begun = asked = time.monotonic()
+        tokens = target.login(client_id=target.idle_client)
+        while asked < begun + 2.2:
+            time.sleep(0.25)
+            before, asked = asked, time.monotonic()
+            answer = target.refresh(tokens.refresh, active_ago=0)
+            if answer.status != 200 and time.monotonic() - before > LONG:
+                break
+            tokens = granted(answer)
+        else:
+            return
+    granted(answer)
 
 
 @requirement("NIST SP 800-63B-4", "5.2", "SHALL", "A login begins both timeouts anew.")
@@ -67,8 +79,13 @@ def activity_keeps_the_session(target: Target) -> None:
 def login_begins_timeouts_anew(target: Target) -> None:
     first = target.login(client_id=target.absolute_client)
     target.ends(first)
-    second = target.login(client_id=target.absolute_client)
-    assert target.refresh(second.refresh).status == 200, "the new session has ended, too"
+    for _ in range(ATTEMPTS):
+        begun = time.monotonic()
+        second = target.login(client_id=target.absolute_client)
+        status = target.refresh(second.refresh).status
+        if status == 200 or time.monotonic() - begun <= LONG:
+            break
+    assert status == 200, "the new session has ended, too"
 
 
 @requirement("NIST SP 800-63B-4", "5.2", "MAY", "An app is told when the session will end.")
