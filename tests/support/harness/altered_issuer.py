@@ -14,7 +14,7 @@
 `ticks=DIRECTORY` the key ring is read when the file of this process' port says so, as `Ticks` does
 `quick`           the worker looks for undone rows and new keys several times a second
 `no-origin-check` mutant: cookie mode believes every page
-`real-denylist`   the denylist goes by its server's own time, whatever the clock says
+`real-denylist`   the denylist goes by its server's own time, and agrees, whatever the clock says
 `no-completion`   mutant: the worker leaves undone rows alone
 `late-time`       mutant: the time in a token is that of its signing
 `no-denylist`     mutant: nothing reaches the denylist
@@ -245,12 +245,15 @@ def _hurry(_: str) -> None:
 def _leave_denylist_its_time(_: str) -> None:
     from issuer import services
 
-    real = services.open_denylist
+    real, pulse = services.open_denylist, services.Pulse
 
-    def opened(url: str, *, clock: object = None, **options: Any) -> Any:
+    def opened(url: str, *, clock: object = None, wall_clock: object = None, **options: Any) -> Any:
         return real(url, **options)
 
-    services.open_denylist = opened
+    def beating(*parts: Any, wall_clock: object, steady: object, **options: Any) -> Any:
+        return pulse(*parts, **options)
+
+    services.open_denylist, services.Pulse = opened, beating  # type: ignore[assignment,misc]
 
 
 def _drop_completion(_: str) -> None:
