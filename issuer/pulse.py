@@ -157,8 +157,8 @@ class Pulse:
         return not self._without_database
 
     def _vouch(self) -> Position:
-        self._compare_clocks()
         if not self._filled:
+            self._compare_clocks()
             if not self._noted:
                 # Before the first token of a new lifetime that somebody may have to revoke.
                 self._note_lifetimes()
@@ -176,7 +176,7 @@ class Pulse:
     def _heartbeat(self) -> Position:
         # Before the position is read: who stands still in between may not vouch for what an older
         # copy lacks that took the store's place meanwhile.
-        asked = self._denylist.time()
+        asked = self._compare_clocks()
         try:
             self._known = self._positions.read()
             self._without_database = False
@@ -191,10 +191,11 @@ class Pulse:
             asked = self._denylist.time()
         return self._denylist.heartbeat(self._interval, self._known, asked)
 
-    def _compare_clocks(self) -> None:
-        """Raises `ClocksApart` where this host's is ahead: by it, entries in force are over.
+    def _compare_clocks(self) -> float:
+        """The denylist's time.
 
-        The denylist itself refuses who is behind it, and notes that.
+        Raises `ClocksApart` where this host's is ahead: by it, entries in force are over. The
+        denylist itself refuses who is behind it, and notes that.
         """
         begun = self._steady()
         told = self._denylist.time()
@@ -204,6 +205,7 @@ class Pulse:
             self._store_began = told - (begun + answered) / 2
         if self._wall_clock() - told - (self._steady() - begun) > self._tolerance:
             raise ClocksApart
+        return told
 
     def require_clock(self) -> None:
         """Raises `ClocksApart` where this host's clock differs from the denylist's by too much.

@@ -54,7 +54,7 @@ class PackedCopy:
         self._most = most
         self._next: PackedTable | None = None
         self._moved = 0
-        self._swept = 0
+        self._swept_places = 0
         self._table = self._storage.make(capacity_for(0) if held is None else held.capacity)
         told = Told()
         if held is not None:
@@ -171,13 +171,13 @@ class PackedCopy:
                     return False
                 continue
             table = self._table
-            last = min(self._swept + left, table.capacity)
-            table.drop_expired(now, self._swept, last)
-            left -= last - self._swept
-            self._swept = last
+            last = min(self._swept_places + left, table.capacity)
+            table.drop_expired(now, self._swept_places, last)
+            left -= last - self._swept_places
+            self._swept_places = last
             if last < table.capacity:
                 continue
-            self._swept = 0
+            self._swept_places = 0
             # Loading may leave it too large, and the end of entries does.
             if table.capacity <= _SPARE * capacity_for(len(table)):
                 return False
@@ -220,7 +220,7 @@ class PackedCopy:
             self._move(self._table.capacity)
 
     def _start_anew(self, capacity: int) -> None:
-        self._moved = self._swept = 0
+        self._moved = self._swept_places = 0
         self._next = self._storage.make(capacity)
         self._tell()
 

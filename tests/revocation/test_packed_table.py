@@ -217,7 +217,7 @@ def bytes_each(arrivals: Sequence[int]) -> Iterator[float]:
         is_sweeping = True
         for first in range(0, count, 100):
             copy.merge(told[first : first + 100])
-            if copy._next is None and not copy._swept and len(copy) > least:
+            if copy._next is None and not copy._swept_places and len(copy) > least:
                 yield size_of(copy.table.capacity) / len(copy)
             is_sweeping = is_sweeping and copy.sweep(MINUTE * minute)
 
