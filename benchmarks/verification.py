@@ -53,6 +53,7 @@ def verification(lab: Lab) -> Iterator[Row]:
                         Contender("Verifier", verifier.verify, seen),
                         Contender("PyJWT + redis-py GET", peer_gateway(signer, in_redis), seen),
                     ],
+                    count=lab.scale.fast,
                 )
                 yield from lab.compare(
                     VERIFICATION,
@@ -61,6 +62,7 @@ def verification(lab: Lab) -> Iterator[Row]:
                         Contender("Verifier", changing, seen),
                         Contender("PyJWT + redis-py GET", peer_gateway(signer, in_redis), seen),
                     ],
+                    count=lab.scale.fast,
                 )
 
 

@@ -45,6 +45,10 @@ class Reloading:
     master: Path | None = None
     command: str | None = None
 
+    @property
+    def is_possible(self) -> bool:
+        return self.master is not None or self.command is not None
+
     def __call__(self) -> None:
         """Raises `HaproxyUnavailable`."""
         if self.master is not None:
@@ -116,6 +120,8 @@ class HaproxyAgent:
         self._written: dict[str, str] | None = None
         self._next_keys = 0.0
         self._next_reload = 0.0
+        self._reload_asked = threading.Event()
+        self._forget_at = float("inf")
         self._announced = False
 
     def prepare(self) -> None:
@@ -123,6 +129,13 @@ class HaproxyAgent:
         self._files.prepare()
         self._keys.refresh()
         self._write()
+
+    def ask_for_reload(self) -> None:
+        """Reload HAProxy soon, or at least save what it needs not to close; a signal may call it.
+
+        Whoever reloads it by hand does so then, within `max_staleness`.
+        """
+        self._reload_asked.set()
 
     def run(
         self,
@@ -151,6 +164,7 @@ class HaproxyAgent:
                     self._tend_keys()
                     self.sink.tend()
                     self._reload_if_needed()
+                    self._forget_what_is_too_old()
                     if not self._announced and self.sink.in_step:
                         self._announced = True
                         on_step()
@@ -179,12 +193,37 @@ class HaproxyAgent:
             self._written = entries
 
     def _reload_if_needed(self) -> None:
-        why = self.sink.why_reload
-        if why is None or suspension_aware_clock() < self._next_reload:
+        now = suspension_aware_clock()
+        asked = self._reload_asked.is_set()
+        why = "it was asked for" if asked else self.sink.why_reload
+        if why is None or (now < self._next_reload and not asked):
             return
-        self._next_reload = suspension_aware_clock() + _RELOAD_EVERY
+        self._reload_asked.clear()
+        self._next_reload = now + _RELOAD_EVERY
         log.info("HAProxy has to be reloaded: %s", why)
         try:
+            # By hand it may be days until somebody does, and what is saved is soon too old.
+            if asked or self._reloading.is_possible:
+                self._save()
             self._reloading()
         except HaproxyUnavailable as error:
             log.warning("HAProxy was not reloaded: %s", error)
+
+    def _save(self) -> None:
+        self._forget_at = suspension_aware_clock() + self._max_staleness
+        try:
+            saved = self.sink.save()
+        except OSError as error:
+            log.warning("HAProxy's maps were not saved, so it closes while it reloads: %s", error)
+        else:
+            if saved:
+                log.info("HAProxy's maps are saved: a reload just now closes nothing")
+
+    def _forget_what_is_too_old(self) -> None:
+        if suspension_aware_clock() < self._forget_at:
+            return
+        try:
+            self._files.forget_copy()
+        except OSError as error:
+            log.warning("a saved copy, too old to be gone by, was not removed: %s", error)
+        self._forget_at = float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,9 @@ ALGORITHMS = frozenset({"ES256", "RS256"})
 """What `jwt_verify` of HAProxy 2.6 checks; neither PS256 nor EdDSA."""
 SHARDS = 256
 """Maps that the denylist is spread over: to change or delete an entry HAProxy walks one of them."""
+
+SAVED = "saved"
+"""The entry of each map that says which saving of the copy it belongs to."""
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+\Z")
 
@@ -58,17 +61,34 @@ class HaproxyFiles:
     def prepare(self) -> None:
         """Write the rules, and whatever else HAProxy needs to start where it is not there yet.
 
-        The maps of the denylist are empty: what is in them comes from the running agent. Raises
-        `OSError`.
+        The maps of the denylist are empty: what is in them comes from the running agent, but for
+        what it saves for a reload. Raises `OSError`.
         """
         for place in (self.directory, self.directory / "denylist", self.directory / "keys"):
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for number in range(SHARDS):
-            Path(self.shard(number)).touch(mode=0o644)
-        Path(self.state_map).touch(mode=0o644)
+        self.forget_copy()
         replace_file(self.directory / "gatepass.lua", self._program)
         if not (self.directory / "keys.cfg").exists():
             self.write_keys({})
+
+    def save_copy(self, saving: str, entries: Iterable[tuple[int, str]], state: str) -> None:
+        """Write what HAProxy's maps are to hold when it starts: entries, each with the number of
+        its shard, and the state.
+
+        One that starts while this is being written finds maps of two savings, and goes by none:
+        each says that it is of `saving`. Raises `OSError`.
+        """
+        shards = [[f"{SAVED} {saving}\n"] for _ in range(SHARDS)]
+        for number, entry in entries:
+            shards[number].append(f"{entry}\n")
+        for number, lines in enumerate(shards):
+            replace_file(Path(self.shard(number)), "".join(lines))
+        replace_file(Path(self.state_map), f"{state}\n")
+
+    def forget_copy(self) -> None:
+        """Let HAProxy start with empty maps, as it should unless it reloads. Raises `OSError`."""
+        for path in (self.state_map, *map(self.shard, range(SHARDS))):
+            replace_file(Path(path), "")
 
     def write_keys(self, keys: Mapping[str, PublicKeyFile]) -> None:
         """Write the keys, by `kid`, for HAProxy to load; each file appears whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from pathlib import Path
 
 from revocation import MOST_ENTRIES, NEVER, Record, ReplicaFull
 from revocation.follower import suspension_aware_clock
+from revocation.table_storage import boot_id
 from tokens import TokenError, base64url
 
-from .haproxy_files import SHARDS, HaproxyFiles
+from .haproxy_files import SAVED, SHARDS, HaproxyFiles
 from .haproxy_runtime import HaproxyUnavailable, Runtime
 
 log = logging.getLogger("gatepass.agent")
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Between this and lua/haproxy.lua."""
 _OLDER_SALTS = 8
 _CLOCK_TOLERANCE = 0.05
@@ -26,6 +28,8 @@ _SWEEP_STEP = 100
 """Entries deleted at once: each makes HAProxy walk a map, and revocations wait meanwhile."""
 _MERGE_STEP = 1000
 _RETRY = 0.05
+_NOT_SAVED = "-"
+"""What a state says that the running agent has put, after all that it speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,19 @@ class _State:
     dropped: int
     watermark: int
     salts: tuple[bytes, ...]
+    saving: str = _NOT_SAVED
+    """With what it was loaded from files, and in which boot they were written: it holds for those
+    alone, and its moment in that boot."""
 
     def spelled(self) -> str:
         fresh_at = "-" if self.fresh_at is None else f"{self.fresh_at:.3f}"
         salts = ",".join(salt.hex() for salt in self.salts)
-        return f"{PROTOCOL}/{fresh_at}/{self.dropped}/{self.watermark}/{salts}"
+        return f"{PROTOCOL}/{fresh_at}/{self.dropped}/{self.watermark}/{salts}/{self.saving}"
 
     @classmethod
     def read(cls, text: str) -> _State:
         """Raises `ValueError`."""
-        form, fresh_at, dropped, watermark, salts = text.split("/")
+        form, fresh_at, dropped, watermark, salts, saving = text.split("/")
         if int(form) != PROTOCOL:
             raise ValueError("a state of another version")
         return cls(
@@ -53,6 +60,7 @@ class _State:
             int(dropped),
             int(watermark),
             tuple(bytes.fromhex(salt) for salt in salts.split(",")),
+            saving,
         )
 
 
@@ -61,7 +69,7 @@ class HaproxySink:
 
     HAProxy is vouched for only while everything that this holds is in its maps. Where it does not
     answer, or another process has taken its place, the maps are read back and filled again; until
-    that has been done it refuses by itself.
+    that has been done it refuses by itself, unless it was started with what has just been saved.
     """
 
     def __init__(self, files: HaproxyFiles, path: Path, *, most: int = MOST_ENTRIES) -> None:
@@ -142,6 +150,22 @@ class HaproxySink:
         """Find HAProxy again if need be, and delete a few of the entries that have expired."""
         with self._lock:
             self._attempt(list(self._deletions()), greet=True)
+
+    def save(self) -> bool:
+        """Write all of it to where HAProxy loads it from, so that one that reloads need not close.
+
+        It may be gone by for as long as the copy of this moment; False where there is none to be
+        gone by. Raises `OSError`.
+        """
+        with self._lock:
+            if not self.in_step:
+                return False
+            saving = f"{boot_id().hex()}.{secrets.token_hex(16)}"
+            state = self._state(saving)
+            records = self._records.copy()
+        entries = ((key[1], _entry(key, *record)) for key, record in records.items())
+        self._files.save_copy(saving, entries, f"state {state.spelled()}")
+        return True
 
     @property
     def in_step(self) -> bool:
@@ -250,13 +274,16 @@ class HaproxySink:
             new = [salt for salt in state.salts if salt not in self._salts]
             self._salts = (*self._salts, *new)[: 1 + _OLDER_SALTS]
             if self._inherited:
-                self._fresh_at = state.fresh_at
+                # Of files nobody here knows that they were all of one saving.
+                self._fresh_at = state.fresh_at if state.saving == _NOT_SAVED else None
 
     def _differences(self, runtime: Runtime) -> Iterator[str]:
         """The commands that give HAProxy what it lacks, having taken in what it holds."""
         held: set[bytes] = set()
         for number in range(SHARDS):
             for name, value in runtime.entries(self._files.shard(number)):
+                if name == SAVED:
+                    continue
                 record = _record(name, value)
                 known = self._records.get(record.key, (0, 0))
                 merged = max(known[0], record.level), max(known[1], record.expires)
@@ -293,7 +320,7 @@ class HaproxySink:
         for key in islice(self._expired, _SWEEP_STEP):
             if self._has_expired(key):
                 self._dropped = max(self._dropped, self._records.pop(key)[1])
-                deleted.append(f"del map {self._shard_and_name(key)}")
+                deleted.append(f"del map {self._files.shard(key[1])} {_name(key)}")
         if deleted:
             # First: HAProxy must not go by a clock that was set back behind what it has lost.
             yield self._state_command()
@@ -304,11 +331,7 @@ class HaproxySink:
         return record is not None and record[1] != NEVER and record[1] <= self._swept_at
 
     def _command(self, verb: str, key: bytes) -> str:
-        level, expires = self._records[key]
-        return f"{verb} map {self._shard_and_name(key)} {level}/{expires}"
-
-    def _shard_and_name(self, key: bytes) -> str:
-        return f"{self._files.shard(key[1])} {chr(key[0])}{base64url.encode(key[1:])}"
+        return f"{verb} map {self._files.shard(key[1])} {_entry(key, *self._records[key])}"
 
     def _put_keys(self, runtime: Runtime) -> None:
         loaded = dict(runtime.entries(self._files.keys_map))
@@ -327,11 +350,20 @@ class HaproxySink:
         self._has_state = True
 
     def _state_command(self, verb: str = "set") -> str:
-        trusted = self._keys_trusted or self._inherited
-        state = _State(
-            self._fresh_at if trusted else None, self._dropped, self._watermark, self._salts
-        )
-        return f"{verb} map {self._files.state_map} state {state.spelled()}"
+        return f"{verb} map {self._files.state_map} state {self._state().spelled()}"
+
+    def _state(self, saving: str = _NOT_SAVED) -> _State:
+        fresh_at = self._fresh_at if self._keys_trusted or self._inherited else None
+        return _State(fresh_at, self._dropped, self._watermark, self._salts, saving)
+
+
+def _entry(key: bytes, level: int, expires: int) -> str:
+    """An entry of a map, as `_record` reads it."""
+    return f"{_name(key)} {level}/{expires}"
+
+
+def _name(key: bytes) -> str:
+    return f"{chr(key[0])}{base64url.encode(key[1:])}"
 
 
 def _record(name: str, value: str) -> Record:

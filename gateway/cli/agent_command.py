@@ -114,6 +114,9 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
 
     HAProxy refuses with 503 until this has filled its maps, and again once this has been gone for
     --max-staleness. The first line on standard output says that HAProxy is in step.
+
+    SIGHUP makes it reload HAProxy without such a pause, or save what a reload by hand within
+    --max-staleness needs for that.
     """
     settings = _checked(context, given)
     if given["master_socket"] and given["reload_command"]:
@@ -138,6 +141,7 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
         if prepare:
             running.prepare()
             return
+        signal.signal(signal.SIGHUP, lambda *_: running.ask_for_reload())
         with _metrics(given) as watch:
             on_step = partial(_announce, settings, "HAProxy", given["socket"])
             running.run(_until_told(), on_step, watch)

@@ -3,12 +3,12 @@
 -- `http-request lua.gatepass` sets txn.gatepass to `ok`, `required` (no bearer token), `refused` or
 -- `stale`, and the X-Gatepass headers. An error in here leaves it unset, which is no `ok`.
 
-local PROTOCOL = 1
+local PROTOCOL = 2
 local MAX_TOKEN, MAX_HEADER, MAX_SIGNATURE = 8192, 1024, 700
 local MOST_HEADERS = 64
 -- Format, the moment as of which the copy is complete, the latest expiry that was dropped, watermark,
--- salts in hexadecimal.
-local STATE = "^(%d+)/([^/]+)/(%d+)/(-?%d+)/(%x[%x,]*)$"
+-- salts in hexadecimal, and which files it was loaded with: `-` where the agent has put it.
+local STATE = "^(%d+)/([^/]+)/(%d+)/(-?%d+)/(%x[%x,]*)/([%x.-]+)$"
 -- /proc/uptime counts hundredths; what it has not counted yet may have passed.
 local UPTIME_STEP = 0.01
 
@@ -29,6 +29,11 @@ end
 -- while the machine is suspended, which the agent goes by too.
 local uptime_file = assert(io.open("/proc/uptime", "r"))
 uptime_file:setvbuf("no")
+
+-- What the agent saved for a reload counts in the boot in which it did: /proc/uptime begins anew.
+local boot_file = assert(io.open("/proc/sys/kernel/random/boot_id", "r"))
+local BOOT = boot_file:read("l"):gsub("-", "")
+boot_file:close()
 
 -- HAProxy may run another request between any two steps here, and that moves the file's position: a
 -- number counts only at the beginning of the file, all of which is read at once.
@@ -71,19 +76,30 @@ local copy = {
 }
 local seen, fresh_at, dropped = nil, nil, nil
 
+-- Whether all maps were loaded from the files of one saving, in this boot.
+local function is_whole(saving)
+  if saving:match("^%x+") ~= BOOT then return false end
+  for i = 0, 255 do
+    if shards[i]:lookup("saved") ~= saving then return false end
+  end
+  return true
+end
+
 -- Takes in what the agent says of the copy.
 local function read_state()
   local text = state_map:lookup("state")
   if text == seen then return end
   seen, fresh_at, dropped = text, nil, nil
-  local form, fresh, latest, mark, hex = (text or ""):match(STATE)
+  local form, fresh, latest, mark, hex, saving = (text or ""):match(STATE)
   if form ~= tostring(PROTOCOL) then return end
   local salts = {}
   for salt in hex:gmatch("%x+") do
     salts[#salts + 1] = salt:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
   end
   copy.salts, copy.watermark = salts, tonumber(mark)
-  fresh_at, dropped = tonumber(fresh), tonumber(latest)
+  if saving == "-" or is_whole(saving) then
+    fresh_at, dropped = tonumber(fresh), tonumber(latest)
+  end
   id_of = digests.remembered(blake2b, spelled)
 end
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from harness.echo_backend import EchoBackend
 from harness.native_gateways import Haproxy, asked_all_along
 from harness.processes import short_directory, until
 
-from gateway.agents.haproxy_files import HaproxyFiles, Rules
+from gateway.agents.haproxy_files import SAVED, HaproxyFiles, Rules
 from gateway.agents.haproxy_runtime import HaproxyUnavailable, Runtime
 from gateway.agents.haproxy_sink import HaproxySink
 from gateway.agents.issuer_keys import IssuerKeys
@@ -24,6 +24,7 @@ from keys.jwk import public_jwk
 from revocation import NEVER, Entry, Record, ReplicaFull
 from revocation.entry import to_record
 from revocation.follower import suspension_aware_clock
+from revocation.table_storage import boot_id
 from tokens import AccessClaims, base64url, sign
 
 ISSUER = "https://id.example"
@@ -86,7 +87,13 @@ class Setting:
         for number in range(256):
             found.update(runtime.entries(self.files.shard(number)))
         runtime.close()
+        found.pop(SAVED, None)
         return found
+
+    def restart(self) -> None:
+        """HAProxy anew, with what its files say."""
+        self.haproxy.process.kill()
+        self.haproxy.start()
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +126,8 @@ def prepared() -> Iterator[Setting]:
 @pytest.fixture
 def setting(prepared: Setting) -> Iterator[Setting]:
     """HAProxy just started, and a sink that has a first snapshot, empty."""
-    prepared.haproxy.process.kill()
-    prepared.haproxy.start()
+    prepared.files.forget_copy()
+    prepared.restart()
     sink = prepared.new_sink()
     sink.tend()
     sink.begin(SALT)
@@ -161,8 +168,7 @@ def test_a_mutant_is_caught(setting: Setting, mutant: str) -> None:
     assert original.count(text) == 1
     program.write_text(original.replace(text, instead))
     try:
-        setting.haproxy.process.kill()
-        setting.haproxy.start()
+        setting.restart()
         setting.sink.tend()
         setting.sink.merge([entry(b"b" * 16, int(time.time()) + 60)])
         token = setting.token(b"a" * 16)
@@ -291,8 +297,7 @@ def test_a_hundred_thousand_entries(setting: Setting) -> None:
     """A HAProxy that starts anew is filled within seconds, and closed meanwhile."""
     setting.sink.merge(entry(number.to_bytes(16, "little"), NEVER) for number in range(1, 100_001))
     revoked, token = setting.token((77_777).to_bytes(16, "little")), setting.token(bytes(16))
-    setting.haproxy.process.kill()
-    setting.haproxy.start()
+    setting.restart()
     assert setting.status(token) == 503
     begun = time.monotonic()
     for _ in until(60, "a filled HAProxy"):
@@ -314,8 +319,7 @@ def answers_during_a_fill(setting: Setting) -> Counter[int]:
     setting.sink.merge([entry(b"r" * 16, NEVER)])
     # As of now: what is put first would be believed.
     setting.sink.vouch(suspension_aware_clock())
-    setting.haproxy.process.kill()
-    setting.haproxy.start()
+    setting.restart()
     with asked_all_along(setting.haproxy, setting.token(b"r" * 16)) as answers:
         for _ in until(60, "a filled HAProxy"):
             setting.sink.tend()
@@ -347,6 +351,115 @@ def test_a_fill_that_says_so_first_is_caught(
     """A mutant that puts the state before the entries lets a revoked token pass meanwhile."""
     monkeypatch.setattr(HaproxySink, "_fill", _fill_state_first)
     assert answers_during_a_fill(setting)[200] >= 10
+
+
+# --- what is saved for a reload -----------------------------------------------------------------
+
+REVOKED, GOOD = b"r" * 16, b"g" * 16
+
+
+def saved(setting: Setting, *, fresh_at: float | None = None) -> None:
+    """A copy that refuses one token, in files; it is of now, unless told otherwise."""
+    setting.sink.merge([entry(REVOKED, NEVER)])
+    setting.sink.vouch(suspension_aware_clock() if fresh_at is None else fresh_at)
+    assert setting.sink.save()
+
+
+def answers(setting: Setting) -> tuple[int, int]:
+    """What a good token gets, and a revoked one."""
+    return setting.status(setting.token(GOOD)), setting.status(setting.token(REVOKED))
+
+
+def test_it_starts_with_what_was_saved(setting: Setting) -> None:
+    """Without a word of the agent it lets pass and refuses as before; the agent then goes on."""
+    saved(setting)
+    setting.restart()
+    assert answers(setting) == (200, 401)
+    setting.sink.merge([entry(GOOD, NEVER)])
+    setting.sink.tend()
+    assert setting.sink.in_step
+    assert answers(setting) == (401, 401)
+    assert len(setting.held()) == len(setting.sink) == 2
+
+
+def test_what_was_saved_ages(setting: Setting) -> None:
+    """It is as old as the copy was at that moment, and closes once that is too old."""
+    saved(setting, fresh_at=suspension_aware_clock() - RULES.max_staleness)
+    setting.restart()
+    assert answers(setting) == (503, 401)
+
+
+def empty_a_map(files: HaproxyFiles) -> None:
+    Path(files.shard(77)).write_text("")
+
+
+def mix_two_savings(files: HaproxyFiles) -> None:
+    path = Path(files.shard(77))
+    path.write_text(f"{SAVED} {'0' * 32}.{'0' * 32}\n")
+
+
+def let_the_machine_boot(files: HaproxyFiles) -> None:
+    boot = boot_id().hex()
+    for path in (files.state_map, *map(files.shard, range(256))):
+        Path(path).write_text(Path(path).read_text().replace(boot, "0" * 32))
+
+
+SPOILT = (empty_a_map, mix_two_savings, let_the_machine_boot)
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_no_other_files_are_gone_by(
+    setting: Setting, spoil: Callable[[HaproxyFiles], None]
+) -> None:
+    """Files of two savings, or of another boot, whose uptime is another one, vouch for nothing.
+
+    A new agent does not take their word either, until it has its own.
+    """
+    saved(setting)
+    spoil(setting.files)
+    setting.restart()
+    assert answers(setting)[0] == 503
+    setting.sink.close()
+    setting.new_sink().tend()
+    assert setting.sink.why_reload is None
+    assert answers(setting)[0] == 503
+    setting.sink.vouch(suspension_aware_clock())
+    assert answers(setting)[0] == 200
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_filter_that_goes_by_any_files_is_caught(
+    setting: Setting, spoil: Callable[[HaproxyFiles], None]
+) -> None:
+    """A mutant that does not ask of which saving they are."""
+    program = setting.files.directory / "gatepass.lua"
+    original, text = program.read_text(), "or is_whole(saving)"
+    assert original.count(text) == 1
+    program.write_text(original.replace(text, "or true"))
+    try:
+        saved(setting)
+        spoil(setting.files)
+        setting.restart()
+        assert answers(setting)[0] == 200
+    finally:
+        program.write_text(original)
+
+
+def test_what_was_saved_is_forgotten(setting: Setting) -> None:
+    """A HAProxy that starts later on knows nothing, as ever."""
+    saved(setting)
+    setting.files.forget_copy()
+    setting.restart()
+    assert answers(setting) == (503, 503)
+
+
+def test_nothing_is_saved_that_nobody_vouches_for(setting: Setting) -> None:
+    """A copy that is not in step is no copy to start with."""
+    setting.sink.vouch(None)
+    assert not setting.sink.save()
+    setting.restart()
+    assert Path(setting.files.state_map).read_text() == ""
+    assert answers(setting) == (503, 503)
 
 
 def test_directories_that_commands_cannot_name(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 from harness.attack_material import Material
 from harness.echo_backend import EchoBackend
+from harness.gatepass_command import Gatepass
 from harness.issuer_app import PASSWORD, USERNAME, claims_of, migrated_sqlite
 from harness.native_gateways import MAX_STALENESS, Agent, NativeGateway, guarded
 from harness.processes import monotonic, short_directory, until
@@ -103,8 +104,23 @@ class Deployment:
 
     # --- requests ----------------------------------------------------------------------------
 
+    def new_key(self, gatepass: Gatepass) -> Key:
+        """A key that the issuer has published and does not sign with yet."""
+        for _ in until(5, "a pending key"):
+            pending = self.pending()
+            if pending is not None:
+                return pending
+            # Nothing is due in the very second in which the issuer made its first key.
+            gatepass("keys", "rotate", "--early", env=self.settings).done()
+        raise AssertionError("unreachable")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment of a command on the issuer's machine."""
+        return {"GATEPASS_CONFIG": str(self.issuer.directory / "gatepass.toml")}
+
     def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
-        """One request, again where the gateway cannot tell: a new key makes HAProxy reload."""
+        """One request, again where the gateway cannot tell: a busy machine holds up its agent."""
         for _ in until(15, "another answer than 503", PAUSE):
             answer = self.gateway.ask(token, path, **options)
             if answer.status != 503:
@@ -163,7 +179,9 @@ OUTAGES: dict[str, tuple[Act, Act]] = {
 
 
 @contextmanager
-def deployed(kind: str, alterations: Sequence[str] = ()) -> Iterator[Deployment]:
+def deployed(
+    kind: str, alterations: Sequence[str] = (), *, max_staleness: float = MAX_STALENESS
+) -> Iterator[Deployment]:
     """All of it, running and in step, with a gateway of this kind; `alterations` of the issuer."""
     directory = short_directory("gp-native-")
     with RedisServer(tcp=True) as redis, EchoBackend() as backend:
@@ -183,7 +201,15 @@ def deployed(kind: str, alterations: Sequence[str] = ()) -> Iterator[Deployment]
         denylist = open_denylist(redis.unix_url)
         with issuer, SlowProxy(redis.port) as line:
             url = f"redis://127.0.0.1:{line.port}/0"
-            with guarded(kind, directory / "gw", issuer.url, url, backend.port) as running:
+            made = guarded(
+                kind,
+                directory / "gw",
+                issuer.url,
+                url,
+                backend.port,
+                max_staleness=max_staleness,
+            )
+            with made as running:
                 yield Deployment(issuer, redis, line, backend, *running, denylist)
         denylist.close()
     shutil.rmtree(directory)

@@ -203,7 +203,14 @@ GATEWAYS = ("envoy", "haproxy")
 
 @contextmanager
 def guarded(
-    kind: str, directory: Path, issuer: str, denylist: str, backend: int, *, threads: int = 2
+    kind: str,
+    directory: Path,
+    issuer: str,
+    denylist: str,
+    backend: int,
+    *,
+    threads: int = 2,
+    max_staleness: float = MAX_STALENESS,
 ) -> Iterator[tuple[NativeGateway, Agent]]:
     """A gateway of this kind in front of a backend, and its agent, in step."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -214,7 +221,9 @@ def guarded(
     else:
         gateway = Envoy(directory, backend, issuer, threads=threads)
         options = gateway.options
-    agent = Agent(kind, issuer, denylist, *options, metrics_port=free_port())
+    agent = Agent(
+        kind, issuer, denylist, *options, max_staleness=max_staleness, metrics_port=free_port()
+    )
     agent.prepare()
     with gateway, agent:
         yield gateway, agent
