@@ -214,10 +214,10 @@ class HaproxyAgent:
         try:
             saved = self.sink.save()
         except OSError as error:
-            log.warning("HAProxy's maps were not saved, so it closes while it reloads: %s", error)
+            log.warning("the copy was not saved for a reload: %s", error)
         else:
             if saved:
-                log.info("HAProxy's maps are saved: a reload just now closes nothing")
+                log.info("the copy is saved for a reload")
 
     def _forget_what_is_too_old(self) -> None:
         if suspension_aware_clock() < self._forget_at:
