@@ -56,7 +56,7 @@ class EnvoyAgent:
             source("envoy.lua"),
             {
                 "blake2b": "blake2b_jit.lua",
-                **modules_of(["claims", "denylist", "digests", "identity", "packed", "wall_clock"]),
+                **modules_of(["claims", "denylist", "digests", "identity", "packed"]),
             },
             {"replica": str(self.replica_file), **asdict(self._rules)},
         )

@@ -129,7 +129,8 @@ class HaproxySink:
             self._attempt(state=True)
 
     def hold_all_since(self, second: int) -> None:
-        """Nothing changes: its maps say of each expiry that was let go until when it counts."""
+        with self._lock:
+            self._dropped = second
 
     def sweep(self, now: float) -> None:
         with self._lock:
@@ -322,7 +323,7 @@ class HaproxySink:
                 self._dropped = max(self._dropped, self._records.pop(key)[1])
                 deleted.append(f"del map {self._files.shard(key[1])} {_name(key)}")
         if deleted:
-            # First: HAProxy must not go by a clock that was set back behind what it has lost.
+            # First: by a clock that was put back, what it refuses may be alive again.
             yield self._state_command()
         yield from deleted
 

@@ -119,16 +119,15 @@ local function decide(handle, headers, route)
   local found, kid
   if token then found, kid = valid_claims(handle, token, wall) end
   local known, trusted = look(now)
-  local back = wall_clock.set_back(wall, now)
   local swept = known and packed.swept(replica)
   if not found
     or (known and denylist.refusal(found, claims.audiences(found.aud), kid, copy)) then
     return answer(handle, "401", "www-authenticate", 'Bearer error="invalid_token"')
   end
-  -- A clock that was put back before this worker ran: the entry that refused the token may be gone.
-  -- Asked before the look-up as well, since it falls once all is known again.
+  -- By a clock that was put back a token may be alive again whose entry is gone. Asked before the
+  -- look-up as well, since it falls once all is known again.
   local gone = known and found.exp + OUTLIVED_BY <= math.max(swept, packed.swept(replica))
-  if not known or not trusted or back or gone then return answer(handle, "503", "retry-after", "1") end
+  if not known or not trusted or gone then return answer(handle, "503", "retry-after", "1") end
   if route.scope and not (" " .. found.scope .. " "):find(" " .. route.scope .. " ", 1, true) then
     local why = ('Bearer error="insufficient_scope", scope="%s"'):format(route.scope)
     return answer(handle, "403", "www-authenticate", why)

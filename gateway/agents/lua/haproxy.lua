@@ -6,7 +6,8 @@
 local PROTOCOL = 2
 local MAX_TOKEN, MAX_HEADER, MAX_SIGNATURE = 8192, 1024, 700
 local MOST_HEADERS = 64
--- Format, the moment as of which the copy is complete, the latest expiry that was dropped, watermark,
+local OUTLIVED_BY = 60
+-- Format, the moment as of which the copy is complete, the latest expiry that may be missing, watermark,
 -- salts in hexadecimal, and which files it was loaded with: `-` where the agent has put it.
 local STATE = "^(%d+)/([^/]+)/(%d+)/(-?%d+)/(%x[%x,]*)/([%x.-]+)$"
 -- /proc/uptime counts hundredths; what it has not counted yet may have passed.
@@ -103,11 +104,10 @@ local function read_state()
   id_of = digests.remembered(blake2b, spelled)
 end
 
--- Whether the copy may be gone by. A wall clock behind an expiry that was dropped has been set
--- back: a token could be alive again whose entry is gone.
-local function vouched_for(now)
+-- Whether the copy may be gone by.
+local function vouched_for()
   read_state()
-  if not fresh_at or now < dropped then return false end
+  if not fresh_at then return false end
   local staleness = uptime() + UPTIME_STEP - fresh_at + settings.heartbeat_interval
   return staleness <= settings.max_staleness
 end
@@ -163,12 +163,17 @@ local function decide(txn)
   local now = os.time()
   local found, kid = valid_claims(txn, token, now)
   if not found then return "refused" end
-  local trusted = vouched_for(now)
+  local trusted = vouched_for()
+  local gone = dropped
   -- What the copy refuses is refused, however old the copy.
   if seen and denylist.refusal(found, claims.audiences(found.aud), kid, copy) then
     return "refused"
   end
-  if not trusted then return "stale" end
+  -- By a clock that was put back a token may be alive again whose entry is gone. What that depends
+  -- on rises before an entry goes, and falls once all is known again: it is asked twice.
+  if not trusted or not vouched_for() or found.exp + OUTLIVED_BY <= math.max(gone, dropped) then
+    return "stale"
+  end
   for _, header in ipairs(identity.headers(found)) do
     txn.http:req_set_header(header[1], header[2])
   end

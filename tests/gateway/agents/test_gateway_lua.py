@@ -506,28 +506,3 @@ def test_the_blocks_of_a_header_take_turns(tmp_path: Path) -> None:
     assert found[1].startswith(b"true true 1700000000 ")
     assert found[2].startswith(b"false true 1700000001 ")
     assert found[3].startswith(b"false true 1700000000 ")
-
-
-def test_a_wall_clock_that_is_set_back_is_noticed(tmp_path: Path) -> None:
-    """From the step on until it has caught up; a second's slewing and steps ahead are nothing."""
-    body = """
-    local function answer(wall, steady)
-      return wall_clock.set_back(tonumber(wall), tonumber(steady))
-    end
-    """
-    moments = [
-        (1000, 10, "false"),
-        (1005.5, 15, "false"),
-        (1005, 15.2, "false"),
-        (1100, 20, "false"),
-        (1040, 30, "true"),
-        (1109, 99, "true"),
-        (1110, 100, "false"),
-        (1050, 110, "true"),
-        (1030, 120, "true"),
-        (1119, 209, "true"),
-        (1121, 211, "false"),
-    ]
-    asked = [[str(wall).encode(), str(steady).encode()] for wall, steady, _ in moments]
-    found = in_envoy(tmp_path, body, asked)
-    assert [text.decode() for text in found] == [wanted for *_, wanted in moments]

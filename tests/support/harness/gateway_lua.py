@@ -64,7 +64,7 @@ def in_haproxy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> 
 
 def in_envoy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
     """The same inside Envoy, which loads a filter to see whether a configuration is right."""
-    names = ["claims", "denylist", "digests", "identity", "packed", "wall_clock"]
+    names = ["claims", "denylist", "digests", "identity", "packed"]
     program = _prepared(directory, body, given, {"blake2b": "blake2b_jit.lua", **modules_of(names)})
     (directory / "envoy.yaml").write_text(
         _ENVOY.replace("PROGRAM", str(program)).replace("TYPES", _TYPES)

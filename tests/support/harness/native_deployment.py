@@ -20,6 +20,7 @@ from harness.processes import monotonic, short_directory, until
 from harness.redis_server import RedisServer
 from harness.served_issuer import ServedIssuer
 from harness.slow_proxy import SlowProxy
+from harness.stepped_clock import SteppedClock
 from harness.web import Answer
 
 from keys import DirectoryStore, Key, KeyState
@@ -36,8 +37,8 @@ class Deployment:
 
     issuer: ServedIssuer
     redis: RedisServer
-    line: SlowProxy
-    """Between the agent and Redis."""
+    line: SlowProxy | None
+    """Between the agent and what it follows, where it can be cut."""
     backend: EchoBackend
     gateway: NativeGateway
     agent: Agent
@@ -180,15 +181,48 @@ OUTAGES: dict[str, tuple[Act, Act]] = {
 
 @contextmanager
 def deployed(
-    kind: str, alterations: Sequence[str] = (), *, max_staleness: float = MAX_STALENESS
+    kind: str,
+    alterations: Sequence[str] = (),
+    *,
+    max_staleness: float = MAX_STALENESS,
+    clock: SteppedClock | None = None,
 ) -> Iterator[Deployment]:
-    """All of it, running and in step, with a gateway of this kind; `alterations` of the issuer."""
+    """All of it, running and in step, with a gateway of this kind; `alterations` of the issuer.
+
+    Gateway and agent go by `clock` where there is one.
+    """
+    with RedisServer(tcp=True) as redis:
+        assert redis.port is not None
+        with SlowProxy(redis.port) as line:
+            made = deployed_on(
+                *(kind, redis, redis.unix_url, f"redis://127.0.0.1:{line.port}/0", line),
+                alterations=alterations,
+                max_staleness=max_staleness,
+                clock=clock,
+            )
+            with made as deployment:
+                yield deployment
+
+
+@contextmanager
+def deployed_on(
+    kind: str,
+    redis: RedisServer,
+    issuer_url: str,
+    agent_url: str,
+    line: SlowProxy | None = None,
+    *,
+    alterations: Sequence[str] = (),
+    max_staleness: float = MAX_STALENESS,
+    clock: SteppedClock | None = None,
+) -> Iterator[Deployment]:
+    """The same on a Redis that runs: where the issuer finds it, and where the agent does."""
     directory = short_directory("gp-native-")
-    with RedisServer(tcp=True) as redis, EchoBackend() as backend:
+    with EchoBackend() as backend:
         issuer = ServedIssuer(
             directory,
             f"sqlite:///{migrated_sqlite(directory / 'issuer.db')}",
-            redis.unix_url,
+            issuer_url,
             clients={
                 "demo": {"audience": "api", "scopes": ["orders:read", "orders:write"]},
                 "other": {"audience": "other-api"},
@@ -197,17 +231,12 @@ def deployed(
             alterations=alterations,
         )
         issuer.add_account()
-        assert redis.port is not None
-        denylist = open_denylist(redis.unix_url)
-        with issuer, SlowProxy(redis.port) as line:
-            url = f"redis://127.0.0.1:{line.port}/0"
+        denylist = open_denylist(issuer_url)
+        with issuer:
             made = guarded(
-                kind,
-                directory / "gw",
-                issuer.url,
-                url,
-                backend.port,
+                *(kind, directory / "gw", issuer.url, agent_url, backend.port),
                 max_staleness=max_staleness,
+                clock=clock,
             )
             with made as running:
                 yield Deployment(issuer, redis, line, backend, *running, denylist)

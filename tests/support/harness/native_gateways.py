@@ -13,8 +13,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from harness.forward_auth import block_of, envoy
-from harness.gatepass_command import clean_environment
+from harness.gatepass_command import PROGRAM, clean_environment
 from harness.processes import Process, free_port, require_binary
+from harness.stepped_clock import SteppedClock
 from harness.warm_process import WarmProcess
 from harness.web import Answer, ask
 
@@ -37,7 +38,9 @@ class Agent:
         max_staleness: float = MAX_STALENESS,
         metrics_port: int | None = None,
         env: Mapping[str, str] | None = None,
+        clock: SteppedClock | None = None,
     ) -> None:
+        """`clock` is the one that it goes by."""
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         metrics = () if metrics_port is None else ("--metrics-port", str(metrics_port))
         self._arguments = [
@@ -45,12 +48,16 @@ class Agent:
             *("--heartbeat-interval", str(HEARTBEAT_INTERVAL)),
             *("--max-staleness", str(max_staleness), *options, *metrics),
         ]
-        self.process = WarmProcess(self._arguments)
+        # What is put under a program has to be there when that starts.
+        self.process = (
+            WarmProcess(self._arguments) if clock is None else Process([PROGRAM, *self._arguments])
+        )
         self.process.env = {
             **clean_environment(),
             "GATEPASS_AGENT_DENYLIST": denylist,
             "GATEPASS_AGENT_METRICS_TOKEN_SHA256": sha256(METRICS_TOKEN.encode()).hexdigest(),
             **(env or {}),
+            **(clock.env if clock is not None else {}),
         }
 
     def __enter__(self) -> Self:
@@ -211,8 +218,12 @@ def guarded(
     *,
     threads: int = 2,
     max_staleness: float = MAX_STALENESS,
+    clock: SteppedClock | None = None,
 ) -> Iterator[tuple[NativeGateway, Agent]]:
-    """A gateway of this kind in front of a backend, and its agent, in step."""
+    """A gateway of this kind in front of a backend, and its agent, in step.
+
+    Both go by `clock` where there is one.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     gateway: NativeGateway
     if kind == "haproxy":
@@ -222,8 +233,13 @@ def guarded(
         gateway = Envoy(directory, backend, issuer, threads=threads)
         options = gateway.options
     agent = Agent(
-        kind, issuer, denylist, *options, max_staleness=max_staleness, metrics_port=free_port()
+        *(kind, issuer, denylist, *options),
+        max_staleness=max_staleness,
+        metrics_port=free_port(),
+        clock=clock,
     )
+    if clock is not None:
+        gateway.process.env |= clock.env
     agent.prepare()
     with gateway, agent:
         yield gateway, agent
