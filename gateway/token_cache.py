@@ -31,9 +31,10 @@ class VerifiedToken(Candidate):
         started = claims.iat if claims.iat >= claims.auth_time else claims.auth_time
         if claims.extra:
             started = max(started, claims.extra.get("nbf", 0))
-        self.holds_from = started - leeway
+        # Floating, as what a clock says: to compare that with a whole number takes twice as long.
+        self.holds_from = float(started - leeway)
         """Seconds: before it, which the clock may be put back to, it does not hold."""
-        self.holds_until = claims.exp + leeway
+        self.holds_until = float(claims.exp + leeway)
         """Seconds: from then on it is over (RFC 7519 section 4.1.4)."""
 
     def own_claims(self) -> AccessClaims:

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from .copy import Copy
@@ -113,6 +113,7 @@ class Replica:
                 most=most,
             )
         _replicas.add(self)
+        _go_on_after_forks()
 
     # The check: what every request pays.
 
@@ -291,4 +292,8 @@ def _after_fork() -> None:
         replica.go_on_after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+@cache
+def _go_on_after_forks() -> None:
+    # With the first replica: hooks are called as they were registered, and those of modules, which
+    # put in order what a follower's thread may need in a child, have been by now.
+    os.register_at_fork(after_in_child=_after_fork)

@@ -26,7 +26,7 @@ class SharedReader:
 
     @property
     def fresh_at(self) -> float | None:
-        """Also takes up what changed in the header: asked before that, and after `changes`.
+        """Also takes up what changed in the header, and a new file: asked before all the rest.
 
         Only then it may take a lock.
         """

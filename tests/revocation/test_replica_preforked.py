@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -200,6 +201,34 @@ def test_what_a_child_merges_its_parent_does_not_see() -> None:
     assert [copy.level_of(record.key) for record in (both, childs, parents)] == [1, 0, 1]
     for descriptor in (told, tell, go, going):
         os.close(descriptor)
+
+
+_ORDER = """
+import os
+from unittest.mock import patch
+from gateway import Verifier
+from gateway.jwks import JwksClient
+from revocation import Replica
+
+verifier = Verifier(issuer="https://id.example", audience="api", denylist="memory://forks")
+with (
+    patch.object(JwksClient, "renew", lambda _: print("keys", flush=True)),
+    patch.object(Replica, "go_on_after_fork", lambda _: print("replica", flush=True)),
+):
+    child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    os._exit(0)
+"""
+
+
+def test_a_child_s_follower_finds_its_keys_in_order() -> None:
+    """The locks of the parent's threads, which it may need for a signature, are gone before."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ORDER], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["keys", "replica"]
 
 
 def test_a_child_s_table_is_whole_wherever_the_writing_thread_was() -> None:
