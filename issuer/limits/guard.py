@@ -96,8 +96,8 @@ class Guard:
             yield
         except BadCredentials:
             _, anywhere = self._look(attempt)
-            self._tally.count(attempt.counted)
-            self._refuse_if(anywhere)
+            # Also by the count itself: others may have failed since the look.
+            self._refuse_if(_longer(anywhere, self._tally.count(attempt.counted)))
             raise
         self._refuse_if(self._look(attempt)[0])
         self._welcome(attempt)
@@ -167,7 +167,7 @@ class Guard:
         """
         own = self._tally.full([attempt.own])
         others = self._tally.full([attempt.strangers, *attempt.places, *attempt.blocks])
-        anywhere = max((own, others), key=lambda full: full.retry_after if full else 0)
+        anywhere = _longer(own, others)
         return own if attempt.known else anywhere, anywhere
 
     def request(self, username: str, address: str) -> bool:
@@ -216,3 +216,7 @@ class Guard:
         if full is not None:
             log.warning("attempt_limited", limit=full.name, retry_after=full.retry_after)
             raise TooManyRequests(full.name, full.retry_after)
+
+
+def _longer(one: Full | None, other: Full | None) -> Full | None:
+    return max((one, other), key=lambda full: full.retry_after if full else 0)

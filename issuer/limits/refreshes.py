@@ -39,7 +39,7 @@ class RefreshGuard:
             self._take(self._refused.counter(self._digests.of("refused", host)))
 
     def _take(self, counter: Counter) -> None:
-        full: Full | None = self._tally.take(counter)
+        full: Full | None = self._tally.count([counter])
         if full is not None:
             log.warning("refresh_limited", limit=full.name, retry_after=full.retry_after)
             raise TooManyRequests(full.name, full.retry_after)

@@ -92,20 +92,18 @@ class Tally:
             if count >= amount
         )
 
-    def count(self, counters: Sequence[Counter]) -> None:
-        """Count one more in every window."""
-        for counter in counters:
-            for item in counter.windows.items:
-                self._strategy.hit(item, counter.windows.name, counter.digest)
+    def count(self, counters: Sequence[Counter]) -> Full | None:
+        """Count one more in every window; for which that was too many, the one full for longest.
 
-    def take(self, counter: Counter) -> Full | None:
-        """Count one more; which limit that was too many for, if any."""
-        name, digest = counter.windows.name, counter.digest
-        return self._longest(
-            (name, key)
+        Of as many as come at once no more get None than there is room for.
+        """
+        over = [
+            (counter.windows.name, key)
+            for counter in counters
             for key, item in counter.keys().items()
-            if not self._strategy.hit(item, name, digest)
-        )
+            if not self._strategy.hit(item, counter.windows.name, counter.digest)
+        ]
+        return self._longest(over)
 
     def forget(self, counter: Counter) -> None:
         """Begin every window anew."""

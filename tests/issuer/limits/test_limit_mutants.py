@@ -31,6 +31,8 @@ LIMITS = limits(
     resets_account="3 per minute",
 )
 JUDGE = "        self._refuse_if(self._look(attempt)[0])\n"
+COUNT = "self._tally.count(attempt.counted)"
+JUDGE_FAILED = f"self._refuse_if(_longer(anywhere, {COUNT}))"
 WELCOME = "        self._welcome(attempt)\n"
 NETWORK = 'digest("account and network", username, net)'
 INCR = "return self._ask(lambda counts: counts.incr(key, expiry, amount))"
@@ -38,8 +40,8 @@ ITEMS = "for key, item in counter.keys().items()\n        ]"
 
 MUTANTS = {
     "every attempt counts": ("guard", "forget(attempt.own)", "count(attempt.counted)"),
-    "no failure counts": ("guard", "self._tally.count(attempt.counted)", "pass"),
-    "a failure too many is told": ("guard", "self._refuse_if(anywhere)", "pass"),
+    "no failure counts": ("guard", COUNT, "None"),
+    "a failure too many is told": ("guard", JUDGE_FAILED, COUNT),
     "a right password passes whatever failed meanwhile": ("guard", JUDGE + WELCOME, WELCOME),
     "nothing is refused beforehand": ("guard", JUDGE + "        try:", "        try:"),
     "a success does not make up": ("guard", "self._tally.forget(attempt.own)", "pass"),
