@@ -177,17 +177,24 @@ class Line:
 
 def block_of(page: Path, language: str) -> str:
     """The one block of a language on a page of the docs."""
-    found = re.findall(_BLOCK.format(language), page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, f"{page}: {len(found)} blocks of {language}"
-    return str(found[0])
+    (found,) = blocks_of(page, language)
+    return found
 
 
-PAGES = {"nginx": "nginx", "caddy": "caddyfile", "envoy": "yaml"}
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The blocks of a language on a page of the docs."""
+    return re.findall(_BLOCK.format(language), page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+PAGES = {"nginx": "nginx", "caddy": "caddyfile", "envoy": "yaml", "traefik": "yaml"}
 """The language of the configuration on each page."""
 
 
+_NEXT_FILE = "# ---\n"
+
+
 class RealGateway:
-    """nginx, Caddy or Envoy with the configuration of its page in the docs.
+    """nginx, Caddy, Envoy or Traefik with the configuration of its page in the docs.
 
     The page's ports are replaced by these: 8080 is its own, 9000 the service's, 8001 the backend's.
     """
@@ -207,7 +214,8 @@ class RealGateway:
         self.name = name
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        text = block_of(docs / "gateways" / f"{name}.md", PAGES[name])
+        # Traefik's is two files, of which the first names the second.
+        text = _NEXT_FILE.join(blocks_of(docs / "gateways" / f"{name}.md", PAGES[name]))
         if change is not None:
             changed = change(text)
             assert changed != text
@@ -215,14 +223,18 @@ class RealGateway:
         for documented, real in ((8080, self.port), (9000, service), (8001, backend)):
             for written in ("127.0.0.1:{}", "http://:{}", "port_value: {}"):
                 text = text.replace(written.format(documented), written.format(real))
-        suffix = "yaml" if name == "envoy" else "conf"
-        self.config = directory / f"{name}-{self.port}.{suffix}"
+        self.config = directory / f"{name}-{self.port}.{PAGES[name]}"
         self.config.write_text(self._prepared(text, directory))
         self.process = Process(self._command(directory), env={"HOME": str(directory)})
 
     def __enter__(self) -> Self:
         self.process.start()
-        self.process.wait_for_url(f"{self.url}/public/", timeout=READY_SECONDS)
+        url = f"{self.url}/public/"
+        self.process.wait_for_url(url, timeout=READY_SECONDS)
+        # Traefik listens before it has its routes.
+        self.process.wait_until(
+            lambda: self.ask("/public/").status == 200, f"the backend's answer from {url}"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -235,6 +247,11 @@ class RealGateway:
         return ask(method, self.url + path, token=token, **options)
 
     def _prepared(self, text: str, directory: Path) -> str:
+        if self.name == "traefik":
+            text, routes = text.split(_NEXT_FILE)
+            file = directory / f"traefik-{self.port}-routes.yaml"
+            file.write_text(routes)
+            return text.replace("/etc/traefik/gatepass.yaml", str(file))
         if self.name != "nginx":
             return text
         # Where nobody but root could write, and a process that this one can stop.
@@ -255,6 +272,9 @@ class RealGateway:
         if self.name == "caddy":
             caddy = Path(sys.executable).with_name("caddy")
             return [str(caddy), "run", "--config", str(self.config), "--adapter", "caddyfile"]
+        if self.name == "traefik":
+            traefik = Path(sys.executable).with_name("traefik")
+            return [str(traefik), f"--configFile={self.config}"]
         options = ["--config-path", str(self.config), "--log-level", "warning"]
         return [envoy(), *options, "--concurrency", "1", "--use-dynamic-base-id"]
 
