@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import re
 import secrets
 import stat
+import struct
 from pathlib import Path
 from typing import Protocol
 
 from .packed_table import PackedTable, size_of
+
+_BOOT_CLOCK = re.compile(r"^boottime\s+(-?\d+)\s+(\d+)$", re.MULTILINE)
 
 Inode = tuple[int, int]
 """Device and number: tells a file from the one that takes its name."""
@@ -45,9 +49,19 @@ class OwnMemory:
 
 
 def boot_id() -> bytes:
-    """Which boot of the machine this is: 16 bytes."""
+    """Which boot of the machine this is, 16 bytes: by whose clock a moment that is written counts.
+
+    In a time namespace that clock has an offset (time_namespaces(7)), with which it is another one.
+    """
     text = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return bytes.fromhex(text.replace("-", ""))
+    boot = int.from_bytes(bytes.fromhex(text.replace("-", "")), "big")
+    try:
+        offsets = Path("/proc/self/timens_offsets").read_text("ascii")
+    except OSError:
+        offsets = ""  # a kernel without them
+    found = _BOOT_CLOCK.search(offsets)
+    seconds, nanoseconds = map(int, found.groups()) if found else (0, 0)
+    return (boot ^ int.from_bytes(struct.pack(">qq", seconds, nanoseconds), "big")).to_bytes(16)
 
 
 class SharedFile:

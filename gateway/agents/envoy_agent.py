@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from revocation import Replica
 
 from .denylist_source import DenylistSource
 from .lua_source import Rules, bundle, modules_of, replace_file, source
+from .signals import Signals
 
 if TYPE_CHECKING:
     from ..metrics import Watched
@@ -64,11 +64,11 @@ class EnvoyAgent:
 
     def run(
         self,
-        stopping: threading.Event,
+        signals: Signals,
         on_step: Callable[[], None],
         watch: Callable[[Watched], object] | None = None,
     ) -> None:
-        """Keep the copy in step until told to stop; `on_step` is called when it first is.
+        """Keep the copy in step until a signal comes; `on_step` is called when it first is.
 
         `watch` is given what tells how the copy stands, before that.
         Raises `PermissionError` where others may write to the file's directory.
@@ -87,10 +87,11 @@ class EnvoyAgent:
                 watch(copy)
             replica.start()
             try:
-                while not stopping.wait(_LOOK):
-                    if copy.in_step:
-                        on_step()
-                        break
-                stopping.wait()
+                came = None
+                while came is None and not copy.in_step:
+                    came = signals.wait(_LOOK)
+                if came is None:
+                    on_step()
+                    signals.wait()
             finally:
                 replica.stop()

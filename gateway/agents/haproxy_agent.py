@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from .haproxy_files import HaproxyFiles
 from .haproxy_runtime import HaproxyUnavailable, reload
 from .haproxy_sink import HaproxySink
 from .issuer_keys import IssuerKeys
+from .signals import Signals
 
 if TYPE_CHECKING:
     from ..metrics import Watched
@@ -120,7 +121,8 @@ class HaproxyAgent:
         self._written: dict[str, str] | None = None
         self._next_keys = 0.0
         self._next_reload = 0.0
-        self._reload_asked = threading.Event()
+        self._reload_asked = False
+        self._patience = 0.0
         self._forget_at = float("inf")
         self._announced = False
 
@@ -130,21 +132,16 @@ class HaproxyAgent:
         self._keys.refresh()
         self._write()
 
-    def ask_for_reload(self) -> None:
-        """Reload HAProxy soon, or at least save what it needs not to close; a signal may call it.
-
-        Whoever reloads it by hand does so then, within `max_staleness`.
-        """
-        self._reload_asked.set()
-
     def run(
         self,
-        stopping: threading.Event,
+        signals: Signals,
         on_step: Callable[[], None],
         watch: Callable[[Watched], object] | None = None,
     ) -> None:
-        """Keep HAProxy in step until told to stop; `on_step` is called when it first is.
+        """Keep HAProxy in step until a signal comes; `on_step` is called when it first is.
 
+        With SIGHUP it reloads HAProxy, or at least saves what that needs not to close: whoever
+        reloads it by hand does so right then.
         `watch` is given what tells how HAProxy stands, before that.
         """
         self._files.prepare()
@@ -159,8 +156,14 @@ class HaproxyAgent:
             if watch is not None:
                 watch(HaproxyCopy(follower, self.sink, self._keys, self._max_staleness))
             follower.start()
+            self._patience = suspension_aware_clock() + self._max_staleness
             try:
-                while not stopping.wait(_TICK):
+                while True:
+                    came = signals.wait(_TICK)
+                    if came is signal.SIGHUP:
+                        self._reload_asked = True
+                    elif came is not None:
+                        break
                     self._tend_keys()
                     self.sink.tend()
                     self._reload_if_needed()
@@ -180,7 +183,10 @@ class HaproxyAgent:
         except KeysUnavailable as error:
             log.warning("keeping the last good keys: %s", error)
         else:
-            self._write()
+            try:
+                self._write()
+            except OSError as error:
+                log.warning("the issuer's keys were not written: %s", error)
         pause = self._keys_interval if self._keys.ready else _FIRST_KEYS
         self._next_keys = suspension_aware_clock() + pause
         entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
@@ -194,30 +200,36 @@ class HaproxyAgent:
 
     def _reload_if_needed(self) -> None:
         now = suspension_aware_clock()
-        asked = self._reload_asked.is_set()
-        why = "it was asked for" if asked else self.sink.why_reload
-        if why is None or (now < self._next_reload and not asked):
+        why = "it was asked for" if self._reload_asked else self.sink.why_reload
+        # One with other settings has some time until there is a copy for it to start with.
+        waits = now < self._next_reload or (not self.sink.is_vouched_for and now < self._patience)
+        if why is None or (waits and not self._reload_asked):
             return
-        self._reload_asked.clear()
-        self._next_reload = now + _RELOAD_EVERY
         log.info("HAProxy has to be reloaded: %s", why)
         try:
             # By hand it may be days until somebody does, and what is saved is soon too old.
-            if asked or self._reloading.is_possible:
+            if self._reload_asked or self._reloading.is_possible:
                 self._save()
             self._reloading()
         except HaproxyUnavailable as error:
             log.warning("HAProxy was not reloaded: %s", error)
+        self._reload_asked = False
+        # After it: to save a large copy takes long, and all else waits meanwhile.
+        self._next_reload = suspension_aware_clock() + _RELOAD_EVERY
 
     def _save(self) -> None:
-        self._forget_at = suspension_aware_clock() + self._max_staleness
         try:
-            saved = self.sink.save()
+            saved = self.sink.save(self._max_staleness - self._heartbeat_interval)
         except OSError as error:
             log.warning("the copy was not saved for a reload: %s", error)
+            saved = False
         else:
             if saved:
                 log.info("the copy is saved for a reload")
+            else:
+                log.warning("there is no copy that is young enough for a reload: HAProxy closes")
+        # What was not saved whole is in the way.
+        self._forget_at = suspension_aware_clock() + (self._max_staleness if saved else 0)
 
     def _forget_what_is_too_old(self) -> None:
         if suspension_aware_clock() < self._forget_at:
@@ -225,5 +237,7 @@ class HaproxyAgent:
         try:
             self._files.forget_copy()
         except OSError as error:
-            log.warning("a saved copy, too old to be gone by, was not removed: %s", error)
-        self._forget_at = float("inf")
+            log.warning("a saved copy was not removed: %s", error)
+            self._forget_at = suspension_aware_clock() + _RELOAD_EVERY
+        else:
+            self._forget_at = float("inf")

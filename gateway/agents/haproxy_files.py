@@ -19,6 +19,8 @@ SHARDS = 256
 SAVED = "saved"
 """The entry of each map that says which saving of the copy it belongs to."""
 
+_PRIVATE = 0o640
+"""Of what holds salts and identifiers (docs/replica.md)."""
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+\Z")
 
 
@@ -62,33 +64,33 @@ class HaproxyFiles:
         """Write the rules, and whatever else HAProxy needs to start where it is not there yet.
 
         The maps of the denylist are empty: what is in them comes from the running agent, but for
-        what it saves for a reload. Raises `OSError`.
+        what it saves for a reload. They are for the agent's group and nobody else, as is the
+        directory that is made here. Raises `OSError`.
         """
         for place in (self.directory, self.directory / "denylist", self.directory / "keys"):
-            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            place.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.forget_copy()
         replace_file(self.directory / "gatepass.lua", self._program)
         if not (self.directory / "keys.cfg").exists():
             self.write_keys({})
 
-    def save_copy(self, saving: str, entries: Iterable[tuple[int, str]], state: str) -> None:
-        """Write what HAProxy's maps are to hold when it starts: entries, each with the number of
-        its shard, and the state.
+    def save_shard(self, number: int, saving: str, entries: Iterable[str]) -> None:
+        """Write what one of HAProxy's maps is to hold when it starts.
 
-        One that starts while this is being written finds maps of two savings, and goes by none:
-        each says that it is of `saving`. Raises `OSError`.
+        It says of itself that it is of `saving`: a HAProxy that starts meanwhile finds maps of two
+        savings, and goes by none. Raises `OSError`.
         """
-        shards = [[f"{SAVED} {saving}\n"] for _ in range(SHARDS)]
-        for number, entry in entries:
-            shards[number].append(f"{entry}\n")
-        for number, lines in enumerate(shards):
-            replace_file(Path(self.shard(number)), "".join(lines))
-        replace_file(Path(self.state_map), f"{state}\n")
+        lines = "".join(f"{entry}\n" for entry in (f"{SAVED} {saving}", *entries))
+        replace_file(Path(self.shard(number)), lines, _PRIVATE)
+
+    def save_state(self, state: str) -> None:
+        """Write, last of all, what the saved copy is as of. Raises `OSError`."""
+        replace_file(Path(self.state_map), f"state {state}\n", _PRIVATE)
 
     def forget_copy(self) -> None:
         """Let HAProxy start with empty maps, as it should unless it reloads. Raises `OSError`."""
         for path in (self.state_map, *map(self.shard, range(SHARDS))):
-            replace_file(Path(path), "")
+            replace_file(Path(path), "", _PRIVATE)
 
     def write_keys(self, keys: Mapping[str, PublicKeyFile]) -> None:
         """Write the keys, by `kid`, for HAProxy to load; each file appears whole."""

@@ -80,9 +80,9 @@ class Runtime:
             if not line:
                 continue
             parts = line.split(" ", 2)
-            if len(parts) != 3 or not parts[0].startswith("0x"):
+            if not parts[0].startswith("0x"):
                 raise HaproxyUnavailable(f"{self._path} refuses: {line[:200]}")
-            yield parts[1], parts[2]
+            yield parts[1], parts[2] if len(parts) > 2 else ""
 
     def _expect(self, wanted: bytes) -> None:
         found = b""

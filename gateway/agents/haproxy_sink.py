@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -64,6 +64,10 @@ class _State:
         )
 
 
+class HaproxyUnreadable(HaproxyUnavailable):
+    """Its maps hold what no agent has put there whole: it has to start with others."""
+
+
 class HaproxySink:
     """Implements `revocation.Sink`.
 
@@ -83,6 +87,7 @@ class HaproxySink:
         self._salts: tuple[bytes, ...] = ()
         self._watermark = -1
         self._dropped = 0
+        self._times_lowered = 0
         self._fresh_at: float | None = None
         self._inherited = True
         """Whether HAProxy still goes by what an agent before this one vouched for."""
@@ -93,7 +98,7 @@ class HaproxySink:
         self._swept_at = 0.0
         self._retry_at = 0.0
         self._has_state = False
-        self._outdated = False
+        self._outdated = self._unreadable = False
         self._told = ""
 
     # What the follower says.
@@ -131,6 +136,7 @@ class HaproxySink:
     def hold_all_since(self, second: int) -> None:
         with self._lock:
             self._dropped = second
+            self._times_lowered += 1
 
     def sweep(self, now: float) -> None:
         with self._lock:
@@ -152,21 +158,33 @@ class HaproxySink:
         with self._lock:
             self._attempt(list(self._deletions()), greet=True)
 
-    def save(self) -> bool:
+    def save(self, longest: float) -> bool:
         """Write all of it to where HAProxy loads it from, so that one that reloads need not close.
 
-        It may be gone by for as long as the copy of this moment; False where there is none to be
-        gone by. Raises `OSError`.
+        HAProxy may go by it for as long as by the copy of this moment: False where there is none to
+        be gone by, or it is `longest` seconds old before it has been written. Raises `OSError`.
         """
         with self._lock:
-            if not self.in_step:
+            state = self._state(f"{boot_id().hex()}.{secrets.token_hex(16)}")
+            # The keys alone: of a million records there would be no room for a second copy.
+            held, times_lowered = list(self._records), self._times_lowered
+        for number, keys in enumerate(_by_shard(held)):
+            if state.fresh_at is None or suspension_aware_clock() - state.fresh_at > longest:
                 return False
-            saving = f"{boot_id().hex()}.{secrets.token_hex(16)}"
-            state = self._state(saving)
-            records = self._records.copy()
-        entries = ((key[1], _entry(key, *record)) for key, record in records.items())
-        self._files.save_copy(saving, entries, f"state {state.spelled()}")
+            self._files.save_shard(number, state.saving, self._entries(keys))
+        with self._lock:
+            ended = self._state(state.saving)
+        if ended.fresh_at is None or self._times_lowered != times_lowered:
+            return False
+        # What has been let go meanwhile may be missing; what has come is more than is said.
+        self._files.save_state(replace(ended, fresh_at=state.fresh_at).spelled())
         return True
+
+    def _entries(self, keys: Iterable[bytes]) -> Iterator[str]:
+        for key in keys:
+            record = self._records.get(key)
+            if record is not None:
+                yield _entry(key, *record)
 
     @property
     def in_step(self) -> bool:
@@ -175,10 +193,17 @@ class HaproxySink:
         return self._runtime is not None and self._fresh_at is not None
 
     @property
+    def is_vouched_for(self) -> bool:
+        """Whether this holds what may be gone by, HAProxy or not."""
+        return self._fresh_at is not None and not self._inherited
+
+    @property
     def why_reload(self) -> str | None:
         """What HAProxy lacks that it reads only when it starts; None for nothing."""
         if self._outdated:
             return "its settings are other ones"
+        if self._unreadable:
+            return "its maps cannot be read"
         if self._runtime is not None and self._missing:
             return f"new keys: {', '.join(sorted(self._missing))}"
         return None
@@ -220,6 +245,7 @@ class HaproxySink:
                 self._put_state(self._runtime)
         except HaproxyUnavailable as error:
             self._drop()
+            self._unreadable = isinstance(error, HaproxyUnreadable)
             # One that hangs must not hold up the follower for more than half of its time.
             ended = suspension_aware_clock()
             self._retry_at = ended + max(_RETRY, ended - begun)
@@ -244,6 +270,7 @@ class HaproxySink:
             runtime.close()
             raise
         self._runtime = runtime
+        self._unreadable = False
         self._told = ""
         log.info("HAProxy holds all %d entries", len(self._records))
 
@@ -269,14 +296,14 @@ class HaproxySink:
             try:
                 state = _State.read(text)
             except ValueError:
-                raise HaproxyUnavailable("its state cannot be read: restart it") from None
+                raise HaproxyUnreadable("its state cannot be read") from None
             self._dropped = max(self._dropped, state.dropped)
             self._watermark = max(self._watermark, state.watermark)
             new = [salt for salt in state.salts if salt not in self._salts]
             self._salts = (*self._salts, *new)[: 1 + _OLDER_SALTS]
-            if self._inherited:
-                # Of files nobody here knows that they were all of one saving.
-                self._fresh_at = state.fresh_at if state.saving == _NOT_SAVED else None
+            # Of files nobody here knows that they were all of one saving.
+            if self._inherited and state.saving == _NOT_SAVED:
+                self._fresh_at = state.fresh_at
 
     def _differences(self, runtime: Runtime) -> Iterator[str]:
         """The commands that give HAProxy what it lacks, having taken in what it holds."""
@@ -358,6 +385,13 @@ class HaproxySink:
         return _State(fresh_at, self._dropped, self._watermark, self._salts, saving)
 
 
+def _by_shard(keys: Iterable[bytes]) -> list[list[bytes]]:
+    shards: list[list[bytes]] = [[] for _ in range(SHARDS)]
+    for key in keys:
+        shards[key[1]].append(key)
+    return shards
+
+
 def _entry(key: bytes, level: int, expires: int) -> str:
     """An entry of a map, as `_record` reads it."""
     return f"{_name(key)} {level}/{expires}"
@@ -368,7 +402,7 @@ def _name(key: bytes) -> str:
 
 
 def _record(name: str, value: str) -> Record:
-    """The record of an entry of a map. Raises `HaproxyUnavailable`."""
+    """The record of an entry of a map. Raises `HaproxyUnreadable`."""
     try:
         level, expires = value.split("/")
         key = name[:1].encode("ascii") + base64url.decode(name[1:].encode("ascii"))
@@ -376,5 +410,5 @@ def _record(name: str, value: str) -> Record:
     except (ValueError, TokenError):
         record = None
     if record is None or len(record.key) != 17:
-        raise HaproxyUnavailable("its map holds what nobody here wrote: restart it")
+        raise HaproxyUnreadable("its map holds what nobody here wrote")
     return record

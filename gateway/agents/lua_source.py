@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -60,9 +61,12 @@ def _literal(value: str | float) -> str:
     return repr(value)
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file that a gateway reads; it appears whole. Raises `OSError`."""
     new = path.with_name(f".{path.name}.new")
-    new.write_text(text, "utf-8")
-    new.chmod(0o644)
+    new.unlink(missing_ok=True)  # another's mode would stay
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, mode)
+        file.write(text)
     new.replace(path)

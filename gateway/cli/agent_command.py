@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial, reduce
@@ -19,6 +18,7 @@ from ..agents.haproxy_agent import HaproxyAgent, Reloading
 from ..agents.haproxy_files import ALGORITHMS, HaproxyFiles
 from ..agents.issuer_keys import IssuerKeys
 from ..agents.lua_source import Rules
+from ..agents.signals import Signals
 from ..errors import KeysUnavailable
 from ..fetching import fetch_json
 from ..metrics_access import MetricsAccess
@@ -141,10 +141,10 @@ def haproxy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # 
         if prepare:
             running.prepare()
             return
-        signal.signal(signal.SIGHUP, lambda *_: running.ask_for_reload())
+        signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         with _metrics(given) as watch:
             on_step = partial(_announce, settings, "HAProxy", given["socket"])
-            running.run(_until_told(), on_step, watch)
+            running.run(signals, on_step, watch)
     except KeysUnavailable as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -188,7 +188,7 @@ def envoy(context: click.Context, /, prepare: bool, **given: Any) -> None:  # no
         if not prepare:
             with _metrics(given) as watch:
                 on_step = partial(_announce, settings, "Envoy", running.replica_file)
-                running.run(_until_told(), on_step, watch)
+                running.run(Signals(signal.SIGTERM, signal.SIGINT), on_step, watch)
     except OSError as error:
         raise click.ClickException(str(error)) from None
 
@@ -266,14 +266,6 @@ def _metrics(given: dict[str, Any]) -> Iterator[Callable[[Watched], object] | No
         ) from None
     with closing(server):
         yield server.watch
-
-
-def _until_told() -> threading.Event:
-    """Set by SIGTERM and SIGINT."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
 
 
 def _announce(settings: ServiceSettings, name: str, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""nginx, Caddy and Envoy, configured as their page in the docs says, in front of a real backend.
+"""nginx, Caddy, Envoy and Traefik, configured as their page in the docs says, in front of a real backend.
 
 Each asks the forward-auth service, which follows the denylist of a real issuer on a real Redis.
 """
@@ -531,6 +531,23 @@ FORGETFUL = [
     ("caddy", r".*-Access-Control.*\n", "", test_a_page_of_another_origin_gets_nothing),
     ("caddy", r".*respond @takes.*\n", "", test_no_client_has_an_identity_taken_away),
     ("envoy", r" +response_headers_to_remove.*\n", "", test_a_page_of_another_origin_gets_nothing),
+    ("traefik", r" +X-Gatepass-Roles: .*\n", "", test_no_client_says_who_it_is),
+    ("traefik", "aliasHeadersStrategy: delete", "maxHeaderBytes: 0", test_no_client_says_who_it_is),
+    ("traefik", r"middlewares: \[gatepass-orders\]", "middlewares: [gatepass]", lets_others_in),
+    ("traefik", "allowEncodedSlash: false", "allowEncodedSlash: true", lets_others_in),
+    ("traefik", r"middlewares: \[cors\]", "", test_a_page_of_a_listed_origin_may_ask_and_read),
+    (
+        "traefik",
+        r" +Access-Control-Allow-Credentials.*\n",
+        "",
+        test_a_page_of_a_listed_origin_may_ask_and_read,
+    ),
+    (
+        "traefik",
+        r"middlewares: \[no-cors\]",
+        "middlewares: [cors]",
+        test_a_page_of_another_origin_gets_nothing,
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""nginx, Caddy and Envoy with a route for those who have proved more, from login to elevation.
+"""nginx, Caddy, Envoy and Traefik with a route for those who have proved more, from login to elevation.
 
 Each on the configuration of its page, with another path asked of the forward-auth service for one
 route; the elevation is a real issuer's, with a real authenticator app's code.
@@ -48,7 +48,7 @@ def elevated(world: World, weak: str) -> str:
     return str(answer["access_token"])
 
 
-@pytest.fixture(params=["nginx", "caddy", "envoy"])
+@pytest.fixture(params=["nginx", "caddy", "envoy", "traefik"])
 def gateway(
     request: pytest.FixtureRequest, world: World, project_root: Path
 ) -> Iterator[RealGateway]:

@@ -31,10 +31,25 @@ end
 local uptime_file = assert(io.open("/proc/uptime", "r"))
 uptime_file:setvbuf("no")
 
--- What the agent saved for a reload counts in the boot in which it did: /proc/uptime begins anew.
-local boot_file = assert(io.open("/proc/sys/kernel/random/boot_id", "r"))
-local BOOT = boot_file:read("l"):gsub("-", "")
-boot_file:close()
+local function contents(path)
+  local file = io.open(path, "r")
+  local text = file and file:read("a")
+  if file then file:close() end
+  return text or ""
+end
+
+-- The boot, as `revocation.table_storage.boot_id` tells it; empty where the system does not. What the
+-- agent saved for a reload counts in that boot alone, since /proc/uptime begins anew.
+local function boot_id()
+  local text = contents("/proc/sys/kernel/random/boot_id"):gsub("[-%s]", "")
+  if not text:match("^%x+$") or #text ~= 32 then return "" end
+  local offsets = "\n" .. contents("/proc/self/timens_offsets")
+  local seconds, nanoseconds = offsets:match("\nboottime%s+(-?%d+)%s+(%d+)")
+  local high, low = tonumber(text:sub(1, 16), 16), tonumber(text:sub(17), 16)
+  return ("%016x%016x"):format(
+    high ~ math.tointeger(tonumber(seconds or 0)), low ~ math.tointeger(tonumber(nanoseconds or 0)))
+end
+local BOOT = boot_id()
 
 -- HAProxy may run another request between any two steps here, and that moves the file's position: a
 -- number counts only at the beginning of the file, all of which is read at once.
@@ -67,49 +82,59 @@ local function level(kind, id)
   return math.tointeger(tonumber(found:match("^(%d+)/"))) or math.maxinteger
 end
 
-local id_of = digests.remembered(blake2b, spelled)
-
-local copy = {
-  id_level = level,
-  name_level = function(kind, name, salt) return level(kind, id_of(kind, name, salt)) end,
-  salts = {},
-  watermark = -1,
-}
-local seen, fresh_at, dropped = nil, nil, nil
-
--- Whether all maps were loaded from the files of one saving, in this boot.
-local function is_whole(saving)
-  if saving:match("^%x+") ~= BOOT then return false end
+-- Whether all maps were loaded from the files of one saving, in this boot, before now.
+local function is_whole(saving, fresh)
+  if saving:match("^%x+") ~= BOOT or not fresh or fresh > uptime() + UPTIME_STEP then return false end
   for i = 0, 255 do
     if shards[i]:lookup("saved") ~= saving then return false end
   end
   return true
 end
 
--- Takes in what the agent says of the copy.
-local function read_state()
-  local text = state_map:lookup("state")
-  if text == seen then return end
-  seen, fresh_at, dropped = text, nil, nil
-  local form, fresh, latest, mark, hex, saving = (text or ""):match(STATE)
-  if form ~= tostring(PROTOCOL) then return end
-  local salts = {}
-  for salt in hex:gmatch("%x+") do
-    salts[#salts + 1] = salt:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+local id_of = digests.remembered(blake2b, spelled)
+
+local function name_level(kind, name, salt) return level(kind, id_of(kind, name, salt)) end
+
+-- What the agent says of the copy; of one that cannot be read, no more than what `before` refuses.
+local function read_state(text, before)
+  local form, fresh, dropped, mark, hex, saving = (text or ""):match(STATE)
+  local state = {
+    text = text, salts = before.salts, watermark = before.watermark,
+    id_level = level, name_level = name_level,
+  }
+  if form == tostring(PROTOCOL) then
+    state.salts, state.watermark = {}, tonumber(mark)
+    for salt in hex:gmatch("%x+") do
+      state.salts[#state.salts + 1] = salt:gsub("%x%x", function(pair)
+        return string.char(tonumber(pair, 16))
+      end)
+    end
+    if saving == "-" or is_whole(saving, tonumber(fresh)) then
+      state.fresh_at, state.dropped = tonumber(fresh), tonumber(dropped)
+    end
   end
-  copy.salts, copy.watermark = salts, tonumber(mark)
-  if saving == "-" or is_whole(saving) then
-    fresh_at, dropped = tonumber(fresh), tonumber(latest)
-  end
-  id_of = digests.remembered(blake2b, spelled)
+  return state
 end
 
--- Whether the copy may be gone by.
-local function vouched_for()
-  read_state()
-  if not fresh_at then return false end
-  local staleness = uptime() + UPTIME_STEP - fresh_at + settings.heartbeat_interval
-  return staleness <= settings.max_staleness
+local known = read_state(nil, {salts = {}, watermark = -1})
+
+-- The present state. HAProxy may run another request of this thread between any two steps, so that each
+-- goes by one that is whole, and changes none.
+local function present()
+  local text, before = state_map:lookup("state"), known
+  if text ~= before.text then
+    before = read_state(text, before)
+    known = before
+  end
+  return before
+end
+
+-- Whether the copy may be gone by for a token that expires then. By a clock that was put back it may be
+-- alive again, and its entry gone.
+local function vouches_for(state, expires)
+  if not state.fresh_at or expires + OUTLIVED_BY <= state.dropped then return false end
+  local staleness = uptime() + UPTIME_STEP - state.fresh_at + settings.heartbeat_interval
+  return staleness >= 0 and staleness <= settings.max_staleness
 end
 
 local headers, headers_kept = {}, 0
@@ -163,17 +188,11 @@ local function decide(txn)
   local now = os.time()
   local found, kid = valid_claims(txn, token, now)
   if not found then return "refused" end
-  local trusted = vouched_for()
-  local gone = dropped
+  local before = present()
   -- What the copy refuses is refused, however old the copy.
-  if seen and denylist.refusal(found, claims.audiences(found.aud), kid, copy) then
-    return "refused"
-  end
-  -- By a clock that was put back a token may be alive again whose entry is gone. What that depends
-  -- on rises before an entry goes, and falls once all is known again: it is asked twice.
-  if not trusted or not vouched_for() or found.exp + OUTLIVED_BY <= math.max(gone, dropped) then
-    return "stale"
-  end
+  if denylist.refusal(found, claims.audiences(found.aud), kid, before) then return "refused" end
+  -- Asked twice: what may be gone rises before an entry goes, and falls once all is known again.
+  if not vouches_for(before, found.exp) or not vouches_for(present(), found.exp) then return "stale" end
   for _, header in ipairs(identity.headers(found)) do
     txn.http:req_set_header(header[1], header[2])
   end

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from gateway.identity import identity_headers
 from revocation import NEVER, Kind, Probe, Record
 from revocation.entry import record_key, refusal
 from revocation.packed_copy import PackedCopy
-from revocation.table_storage import SharedFile
+from revocation.table_storage import SharedFile, boot_id
 from tokens import AccessClaims, AccessVerifier, TokenError, VerificationKey, base64url, strict_json
 
 Run = Callable[[Path, str, list[list[bytes]]], list[bytes]]
@@ -506,3 +509,29 @@ def test_the_blocks_of_a_header_take_turns(tmp_path: Path) -> None:
     assert found[1].startswith(b"true true 1700000000 ")
     assert found[2].startswith(b"false true 1700000001 ")
     assert found[3].startswith(b"false true 1700000000 ")
+
+
+def test_a_file_of_another_time_namespace_is_not_read(tmp_path: Path) -> None:
+    """By the clock of a container that starts anew it may be of a time to come, never too old."""
+    ahead = ("unshare", "--time", "--boottime", "100000", "--")
+    program = "from revocation.table_storage import boot_id; print(boot_id().hex())"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*ahead, sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=path,
+    )
+    there = bytes.fromhex(done.stdout)
+    assert there != boot_id()
+    written(tmp_path / "here", [])
+    octets = (tmp_path / "here").read_bytes()
+    assert octets[80:96] == boot_id()
+    (tmp_path / "there").write_bytes(octets[:80] + there + octets[96:])
+    asked = [[str(tmp_path / name).encode()] for name in ("here", "there")]
+    known = [answer != b"none" for answer in in_envoy(tmp_path, LOOK, asked)]
+    assert known == [True, False]
+    known = [answer != b"none" for answer in in_envoy(tmp_path, LOOK, asked, ahead)]
+    assert known == [False, True]

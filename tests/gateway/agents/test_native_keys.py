@@ -118,6 +118,22 @@ def test_a_reload_by_its_agent_closes_nothing() -> None:
                 break
 
 
+def test_other_settings_close_nothing() -> None:
+    """An agent with other rules, or of another release, reloads HAProxy once it has a copy."""
+    with with_entries("haproxy") as deployment:
+        agent = deployment.agent.process
+
+        def restart() -> None:
+            agent.stop()
+            agent.argv = [*agent.argv, "--leeway", "7"]
+            deployment.agent.start()
+
+        passed, refused = answers_meanwhile(deployment, restart)
+        assert set(passed) == {200}
+        assert set(refused) == {401}
+        assert "its settings are other ones" in agent.stderr()
+
+
 def test_a_reload_of_which_the_agent_does_not_know_closes() -> None:
     """Without what it saves HAProxy refuses all until it is filled, which the test above sees."""
     with with_entries("haproxy") as deployment:

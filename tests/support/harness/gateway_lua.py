@@ -62,15 +62,20 @@ def in_haproxy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> 
     return _answers(directory, [haproxy, "-c", "-f", str(directory / "haproxy.cfg")])
 
 
-def in_envoy(directory: Path, body: str, given: Sequence[Sequence[bytes]]) -> list[bytes]:
-    """The same inside Envoy, which loads a filter to see whether a configuration is right."""
+def in_envoy(
+    directory: Path, body: str, given: Sequence[Sequence[bytes]], prefix: Sequence[str] = ()
+) -> list[bytes]:
+    """The same inside Envoy, which loads a filter to see whether a configuration is right.
+
+    `prefix` begins its command line.
+    """
     names = ["claims", "denylist", "digests", "identity", "packed"]
     program = _prepared(directory, body, given, {"blake2b": "blake2b_jit.lua", **modules_of(names)})
     (directory / "envoy.yaml").write_text(
         _ENVOY.replace("PROGRAM", str(program)).replace("TYPES", _TYPES)
     )
     options = ["--mode", "validate", "--use-dynamic-base-id", "--concurrency", "1"]
-    return _answers(directory, [envoy(), *options, "-c", str(directory / "envoy.yaml")])
+    return _answers(directory, [*prefix, envoy(), *options, "-c", str(directory / "envoy.yaml")])
 
 
 def _prepared(
