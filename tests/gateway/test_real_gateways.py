@@ -1,4 +1,4 @@
-"""nginx, Caddy, Envoy and Traefik, configured as their page in the docs says, in front of a real backend.
+"""nginx, Caddy, Envoy and Traefik, configured as their page says, in front of a real backend.
 
 Each asks the forward-auth service, which follows the denylist of a real issuer on a real Redis.
 """

@@ -1,4 +1,4 @@
-"""nginx, Caddy, Envoy and Traefik with a route for those who have proved more, from login to elevation.
+"""nginx, Caddy, Envoy and Traefik with a route for those who have proved more, elevation included.
 
 Each on the configuration of its page, with another path asked of the forward-auth service for one
 route; the elevation is a real issuer's, with a real authenticator app's code.
