@@ -189,14 +189,21 @@ class HaproxyAgent:
                 log.warning("the issuer's keys were not written: %s", error)
         pause = self._keys_interval if self._keys.ready else _FIRST_KEYS
         self._next_keys = suspension_aware_clock() + pause
-        entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
+        # A new one that was not written could not be loaded; no reload brings it.
+        written = self._entries() if self._written is None else self._written
+        entries = {
+            kid: entry for kid, entry in self._entries().items() if written.get(kid) == entry
+        }
         self.sink.serve_keys(entries, trusted=self._keys.ready)
 
     def _write(self) -> None:
-        entries = {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
+        entries = self._entries()
         if entries != self._written:
             self._files.write_keys(self._keys.keys)
             self._written = entries
+
+    def _entries(self) -> dict[str, str]:
+        return {kid: self._files.entry(key) for kid, key in self._keys.keys.items()}
 
     def _reload_if_needed(self) -> None:
         now = suspension_aware_clock()
