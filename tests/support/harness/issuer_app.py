@@ -240,8 +240,10 @@ class IssuerApp:
 
     def make_pulse(self, heartbeat_interval: float = 1.0, **options: Any) -> Pulse:
         """Another pulse on the same stores, as a second worker has."""
-        options.setdefault("access_lifetimes", frozenset())
         services = self.services
+        options.setdefault("access_lifetimes", frozenset())
+        # The denylist's: it stands still while the machine is busy.
+        options.setdefault("wall_clock", services.clock)
         return Pulse(
             services.denylist,
             services.journal,
