@@ -107,6 +107,8 @@ class HaproxySink:
         with self._lock:
             older = [old for old in self._salts if old != salt]
             self._salts = (salt, *older)[: 1 + _OLDER_SALTS]
+            # What a clock that was ahead took for over may be in what is merged now.
+            self._expired = iter(())
             self._attempt(state=True)
 
     def merge(self, records: Iterable[Record]) -> None:
@@ -262,8 +264,11 @@ class HaproxySink:
         """Bring a HAProxy of unknown content in step; nothing that it holds is dropped."""
         try:
             self._greet(runtime)
-            self._adopt_state(runtime)
+            fresh_at = self._adopt_state(runtime)
             runtime.run(self._differences(runtime))
+            # Not before: of what was read in part, what is missing here nobody could tell.
+            if self._inherited and fresh_at is not None:
+                self._fresh_at = fresh_at
             self._put_keys(runtime)
             self._put_state(runtime)
         except BaseException:
@@ -289,21 +294,26 @@ class HaproxySink:
         if not asked_at - _CLOCK_TOLERANCE <= float(words[3]) <= answered_at + _CLOCK_TOLERANCE:
             raise HaproxyUnavailable("its /proc/uptime is not this machine's")
 
-    def _adopt_state(self, runtime: Runtime) -> None:
+    def _adopt_state(self, runtime: Runtime) -> float | None:
+        """As of when its maps are complete by the word of an agent before this one, if by any."""
         self._has_state = False
+        fresh_at = None
         for _, text in runtime.entries(self._files.state_map):
             self._has_state = True
             try:
                 state = _State.read(text)
             except ValueError:
                 raise HaproxyUnreadable("its state cannot be read") from None
-            self._dropped = max(self._dropped, state.dropped)
+            if self._inherited:
+                # Later on it is this agent's own word, which may have been lowered since.
+                self._dropped = max(self._dropped, state.dropped)
             self._watermark = max(self._watermark, state.watermark)
             new = [salt for salt in state.salts if salt not in self._salts]
             self._salts = (*self._salts, *new)[: 1 + _OLDER_SALTS]
             # Of files nobody here knows that they were all of one saving.
             if self._inherited and state.saving == _NOT_SAVED:
-                self._fresh_at = state.fresh_at
+                fresh_at = state.fresh_at
+        return fresh_at
 
     def _differences(self, runtime: Runtime) -> Iterator[str]:
         """The commands that give HAProxy what it lacks, having taken in what it holds."""

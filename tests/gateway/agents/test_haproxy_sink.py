@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,69 @@ def test_what_was_dropped_may_have_been_a_tokens_entry(setting: FedHaproxy) -> N
     setting.sink.hold_all_since(now)
     setting.sink.vouch(suspension_aware_clock())
     assert setting.status(sooner) == 200
+
+
+def test_a_sweep_ends_where_all_is_read_afresh(setting: FedHaproxy) -> None:
+    """By clocks that were ahead entries were over; put back, they count, all of them."""
+    now = int(time.time())
+    records = [entry(number.to_bytes(16, "big"), now + 600) for number in range(1, 400)]
+    setting.sink.merge(records)
+    setting.sink.sweep(now + 3600)
+    setting.sink.tend()
+    setting.sink.begin(SALT)
+    setting.sink.merge(records)
+    for _ in range(3):
+        setting.sink.tend()
+    setting.sink.hold_all_since(now)
+    setting.sink.vouch(suspension_aware_clock())
+    assert len(setting.held()) == len(records)
+    assert {setting.status(setting.token(n.to_bytes(16, "big"))) for n in range(1, 400, 40)} == {
+        401
+    }
+
+
+def test_what_was_lowered_is_not_raised_again(setting: FedHaproxy) -> None:
+    """HAProxy's own word of what may be missing is this agent's of before."""
+    now = int(time.time())
+    token = setting.token(b"a" * 16)
+    setting.sink.hold_all_since(now + 3600)
+    setting.sink.vouch(suspension_aware_clock())
+    assert setting.status(token) == 503
+    with setting.sink._lock:
+        setting.sink._drop()
+        setting.sink._dropped = now  # as told while there was no connection
+    setting.sink.tend()
+    assert setting.sink.in_step
+    assert setting.status(token) == 200
+
+
+def test_a_copy_that_was_read_in_part_is_not_gone_by(
+    setting: FedHaproxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new agent whose HAProxy goes away in the middle has nothing of it to vouch for."""
+    setting.sink.merge(
+        [entry(bytes([number]) * 16, int(time.time()) + 600) for number in range(256)]
+    )
+    setting.sink.close()
+    real = Runtime.entries
+
+    def entries(runtime: Runtime, map_file: str) -> Iterator[tuple[str, str]]:
+        if map_file == setting.files.shard(100):
+            raise HaproxyUnavailable("gone")
+        return real(runtime, map_file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runtime, "entries", entries)
+        sink = setting.new_sink()
+        sink.tend()
+    assert 0 < len(sink) < 256
+    assert not sink.save(RULES.max_staleness)
+    setting.restart()
+    for _ in until(10, "HAProxy in its agent's hands"):
+        sink.tend()
+        if sink._runtime is not None:
+            break
+    assert setting.status(setting.token(bytes([200]) * 16)) == 503
 
 
 def test_a_new_agent_takes_over_what_is_there(setting: FedHaproxy) -> None:
