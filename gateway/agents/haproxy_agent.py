@@ -34,7 +34,7 @@ _BETWEEN_READS = 0.01
 """Seconds from one read of the feed to the next, at the least: HAProxy is told of all that came
 meanwhile in one line of commands, which it carries out between two requests."""
 _FIRST_KEYS = 2.0
-"""Seconds between attempts to fetch the first keys."""
+"""Seconds between attempts to fetch the first keys, or to write some."""
 _RELOAD_EVERY = 10.0
 _RELOAD_TIMEOUT = 60.0
 
@@ -119,6 +119,7 @@ class HaproxyAgent:
         self._heartbeat_interval = heartbeat_interval
         self.sink = HaproxySink(files, runtime, most=denylist.most_entries)
         self._written: dict[str, str] | None = None
+        self._unwritten = False
         self._next_keys = 0.0
         self._next_reload = 0.0
         self._reload_asked = False
@@ -180,21 +181,17 @@ class HaproxyAgent:
             return
         try:
             self._keys.refresh()
+            self._write()
+            self._unwritten = False
         except KeysUnavailable as error:
             log.warning("keeping the last good keys: %s", error)
-        else:
-            try:
-                self._write()
-            except OSError as error:
-                log.warning("the issuer's keys were not written: %s", error)
-        pause = self._keys_interval if self._keys.ready else _FIRST_KEYS
+        except OSError as error:
+            log.warning("the issuer's keys were not written: %s", error)
+            self._unwritten = True
+        is_well = self._keys.ready and not self._unwritten
+        pause = self._keys_interval if is_well else _FIRST_KEYS
         self._next_keys = suspension_aware_clock() + pause
-        # A new one that was not written could not be loaded; no reload brings it.
-        written = self._entries() if self._written is None else self._written
-        entries = {
-            kid: entry for kid, entry in self._entries().items() if written.get(kid) == entry
-        }
-        self.sink.serve_keys(entries, trusted=self._keys.ready)
+        self.sink.serve_keys(self._entries(), trusted=self._keys.ready)
 
     def _write(self) -> None:
         entries = self._entries()
@@ -208,8 +205,13 @@ class HaproxyAgent:
     def _reload_if_needed(self) -> None:
         now = suspension_aware_clock()
         why = "it was asked for" if self._reload_asked else self.sink.why_reload
-        # One with other settings has some time until there is a copy for it to start with.
-        waits = now < self._next_reload or (not self.sink.is_vouched_for and now < self._patience)
+        waits = (
+            now < self._next_reload
+            # No reload brings a key that lies in no file.
+            or self._unwritten
+            # One with other settings has some time until there is a copy for it to start with.
+            or (not self.sink.is_vouched_for and now < self._patience)
+        )
         if why is None or (waits and not self._reload_asked):
             return
         log.info("HAProxy has to be reloaded: %s", why)

@@ -89,8 +89,9 @@ class HaproxyFiles:
 
     def forget_copy(self) -> None:
         """Let HAProxy start with empty maps, as it should unless it reloads. Raises `OSError`."""
-        for path in (self.state_map, *map(self.shard, range(SHARDS))):
-            replace_file(Path(path), "", _PRIVATE)
+        for path in map(Path, (self.state_map, *map(self.shard, range(SHARDS)))):
+            if not (path.exists() and path.stat().st_size == 0):
+                replace_file(path, "", _PRIVATE)
 
     def write_keys(self, keys: Mapping[str, PublicKeyFile]) -> None:
         """Write the keys, by `kid`, for HAProxy to load; each file appears whole."""

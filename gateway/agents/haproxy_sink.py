@@ -6,66 +6,26 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from revocation import MOST_ENTRIES, NEVER, Record, ReplicaFull
 from revocation.follower import suspension_aware_clock
 from revocation.table_storage import boot_id
-from tokens import TokenError, base64url
 
 from .haproxy_files import SAVED, SHARDS, HaproxyFiles
+from .haproxy_maps import NOT_SAVED, PROTOCOL, HaproxyUnusable, State, entry_of, name_of, record_of
 from .haproxy_runtime import HaproxyUnavailable, Runtime
 
 log = logging.getLogger("gatepass.agent")
 
-PROTOCOL = 2
-"""Between this and lua/haproxy.lua."""
 _OLDER_SALTS = 8
 _CLOCK_TOLERANCE = 0.05
 _SWEEP_STEP = 100
 """Entries deleted at once: each makes HAProxy walk a map, and revocations wait meanwhile."""
 _MERGE_STEP = 1000
 _RETRY = 0.05
-_NOT_SAVED = "-"
-"""What a state says that the running agent has put, after all that it speaks of."""
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What HAProxy is told of the copy."""
-
-    fresh_at: float | None
-    dropped: int
-    watermark: int
-    salts: tuple[bytes, ...]
-    saving: str = _NOT_SAVED
-    """With what it was loaded from files, and in which boot they were written: it holds for those
-    alone, and its moment in that boot."""
-
-    def spelled(self) -> str:
-        fresh_at = "-" if self.fresh_at is None else f"{self.fresh_at:.3f}"
-        salts = ",".join(salt.hex() for salt in self.salts)
-        return f"{PROTOCOL}/{fresh_at}/{self.dropped}/{self.watermark}/{salts}/{self.saving}"
-
-    @classmethod
-    def read(cls, text: str) -> _State:
-        """Raises `ValueError`."""
-        form, fresh_at, dropped, watermark, salts, saving = text.split("/")
-        if int(form) != PROTOCOL:
-            raise ValueError("a state of another version")
-        return cls(
-            None if fresh_at == "-" else float(fresh_at),
-            int(dropped),
-            int(watermark),
-            tuple(bytes.fromhex(salt) for salt in salts.split(",")),
-            saving,
-        )
-
-
-class HaproxyUnreadable(HaproxyUnavailable):
-    """Its maps hold what no agent has put there whole: it has to start with others."""
 
 
 class HaproxySink:
@@ -98,7 +58,7 @@ class HaproxySink:
         self._swept_at = 0.0
         self._retry_at = 0.0
         self._has_state = False
-        self._outdated = self._unreadable = False
+        self._unusable: str | None = None
         self._told = ""
 
     # What the follower says.
@@ -186,7 +146,7 @@ class HaproxySink:
         for key in keys:
             record = self._records.get(key)
             if record is not None:
-                yield _entry(key, *record)
+                yield entry_of(key, *record)
 
     @property
     def in_step(self) -> bool:
@@ -202,13 +162,9 @@ class HaproxySink:
     @property
     def why_reload(self) -> str | None:
         """What HAProxy lacks that it reads only when it starts; None for nothing."""
-        if self._outdated:
-            return "its settings are other ones"
-        if self._unreadable:
-            return "its maps cannot be read"
         if self._runtime is not None and self._missing:
             return f"new keys: {', '.join(sorted(self._missing))}"
-        return None
+        return self._unusable
 
     def __len__(self) -> int:
         return len(self._records)
@@ -247,7 +203,7 @@ class HaproxySink:
                 self._put_state(self._runtime)
         except HaproxyUnavailable as error:
             self._drop()
-            self._unreadable = isinstance(error, HaproxyUnreadable)
+            self._unusable = str(error) if isinstance(error, HaproxyUnusable) else None
             # One that hangs must not hold up the follower for more than half of its time.
             ended = suspension_aware_clock()
             self._retry_at = ended + max(_RETRY, ended - begun)
@@ -275,7 +231,7 @@ class HaproxySink:
             runtime.close()
             raise
         self._runtime = runtime
-        self._unreadable = False
+        self._unusable = None
         self._told = ""
         log.info("HAProxy holds all %d entries", len(self._records))
 
@@ -288,9 +244,8 @@ class HaproxySink:
             raise HaproxyUnavailable("it has not loaded gatepass.lua")
         if words[4] != "0":
             raise HaproxyUnavailable("that process is stopping")
-        self._outdated = words[1:3] != [str(PROTOCOL), self._files.digest]
-        if self._outdated:
-            raise HaproxyUnavailable("it was started with other settings than the agent's")
+        if words[1:3] != [str(PROTOCOL), self._files.digest]:
+            raise HaproxyUnusable("it was started with other settings than the agent's")
         if not asked_at - _CLOCK_TOLERANCE <= float(words[3]) <= answered_at + _CLOCK_TOLERANCE:
             raise HaproxyUnavailable("its /proc/uptime is not this machine's")
 
@@ -301,9 +256,9 @@ class HaproxySink:
         for _, text in runtime.entries(self._files.state_map):
             self._has_state = True
             try:
-                state = _State.read(text)
+                state = State.read(text)
             except ValueError:
-                raise HaproxyUnreadable("its state cannot be read") from None
+                raise HaproxyUnusable("its state cannot be read") from None
             if self._inherited:
                 # Later on it is this agent's own word, which may have been lowered since.
                 self._dropped = max(self._dropped, state.dropped)
@@ -311,7 +266,7 @@ class HaproxySink:
             new = [salt for salt in state.salts if salt not in self._salts]
             self._salts = (*self._salts, *new)[: 1 + _OLDER_SALTS]
             # Of files nobody here knows that they were all of one saving.
-            if self._inherited and state.saving == _NOT_SAVED:
+            if self._inherited and state.saving == NOT_SAVED:
                 fresh_at = state.fresh_at
         return fresh_at
 
@@ -322,7 +277,7 @@ class HaproxySink:
             for name, value in runtime.entries(self._files.shard(number)):
                 if name == SAVED:
                     continue
-                record = _record(name, value)
+                record = record_of(name, value)
                 known = self._records.get(record.key, (0, 0))
                 merged = max(known[0], record.level), max(known[1], record.expires)
                 self._records[record.key] = merged
@@ -358,7 +313,7 @@ class HaproxySink:
         for key in islice(self._expired, _SWEEP_STEP):
             if self._has_expired(key):
                 self._dropped = max(self._dropped, self._records.pop(key)[1])
-                deleted.append(f"del map {self._files.shard(key[1])} {_name(key)}")
+                deleted.append(f"del map {self._files.shard(key[1])} {name_of(key)}")
         if deleted:
             # First: by a clock that was put back, what it refuses may be alive again.
             yield self._state_command()
@@ -369,7 +324,7 @@ class HaproxySink:
         return record is not None and record[1] != NEVER and record[1] <= self._swept_at
 
     def _command(self, verb: str, key: bytes) -> str:
-        return f"{verb} map {self._files.shard(key[1])} {_entry(key, *self._records[key])}"
+        return f"{verb} map {self._files.shard(key[1])} {entry_of(key, *self._records[key])}"
 
     def _put_keys(self, runtime: Runtime) -> None:
         loaded = dict(runtime.entries(self._files.keys_map))
@@ -390,9 +345,9 @@ class HaproxySink:
     def _state_command(self, verb: str = "set") -> str:
         return f"{verb} map {self._files.state_map} state {self._state().spelled()}"
 
-    def _state(self, saving: str = _NOT_SAVED) -> _State:
+    def _state(self, saving: str = NOT_SAVED) -> State:
         fresh_at = self._fresh_at if self._keys_trusted or self._inherited else None
-        return _State(fresh_at, self._dropped, self._watermark, self._salts, saving)
+        return State(fresh_at, self._dropped, self._watermark, self._salts, saving)
 
 
 def _by_shard(keys: Iterable[bytes]) -> list[list[bytes]]:
@@ -400,25 +355,3 @@ def _by_shard(keys: Iterable[bytes]) -> list[list[bytes]]:
     for key in keys:
         shards[key[1]].append(key)
     return shards
-
-
-def _entry(key: bytes, level: int, expires: int) -> str:
-    """An entry of a map, as `_record` reads it."""
-    return f"{_name(key)} {level}/{expires}"
-
-
-def _name(key: bytes) -> str:
-    return f"{chr(key[0])}{base64url.encode(key[1:])}"
-
-
-def _record(name: str, value: str) -> Record:
-    """The record of an entry of a map. Raises `HaproxyUnreadable`."""
-    try:
-        level, expires = value.split("/")
-        key = name[:1].encode("ascii") + base64url.decode(name[1:].encode("ascii"))
-        record = Record(key, int(level), int(expires))
-    except (ValueError, TokenError):
-        record = None
-    if record is None or len(record.key) != 17:
-        raise HaproxyUnreadable("its map holds what nobody here wrote")
-    return record

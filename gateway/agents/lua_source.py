@@ -64,9 +64,8 @@ def _literal(value: str | float) -> str:
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file that a gateway reads; it appears whole. Raises `OSError`."""
     new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)  # another's mode would stay
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, mode)
+        os.fchmod(descriptor, mode)  # one may lie there, and the umask take some away
         file.write(text)
     new.replace(path)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from harness.bound import Bound, MakeBound
-from harness.forward_auth import ForwardAuthService
+from harness.forward_auth import ForwardAuthService, RealGateway
 from harness.gatepass_command import Gatepass
+from harness.gateway_world import World, gateway_world
 from harness.issuer_process import IssuerFleet
 from harness.redis_server import RedisServer
 from harness.token_source import TokenSource
@@ -60,3 +61,22 @@ def service(source: TokenSource) -> Iterator[ForwardAuthService]:
     options = ["--max-staleness", "15", "--log-requests", "all"]
     with ForwardAuthService(source.url, source.denylist_url, *options) as running:
         yield running.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """One for all gateways, and for all that is altered in their pages."""
+    with gateway_world() as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy", "envoy", "traefik"])
+def gateway(
+    request: pytest.FixtureRequest, world: World, project_root: Path
+) -> Iterator[RealGateway]:
+    """Each real gateway, on its documented configuration."""
+    docs, directory = project_root / "docs", world.directory
+    with RealGateway(
+        request.param, docs, directory, service=world.line.port, backend=world.backend.port
+    ) as running:
+        yield running

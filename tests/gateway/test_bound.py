@@ -370,11 +370,8 @@ def read_replica_is_cut_off(make_bound: MakeBound, mutant: str = "") -> None:
     with RedisServer(tcp=True) as primary, RedisServer(tcp=True) as replica:
         assert primary.port is not None
         with SlowProxy(primary.port) as line:
+            replica.follow(line.port)
             follower = replica.client()
-            follower.replicaof("127.0.0.1", str(line.port))
-            for _ in until(30, "the read replica"):
-                if follower.info("replication")["master_link_status"] == "up":
-                    break
             bound = make_bound(primary.unix_url)
             with bound.gateway(replica.tcp_url, mutant=mutant) as gateway:
                 first, second, live = bound.watched(gateway)

@@ -13,18 +13,11 @@ from pathlib import Path
 import pyotp
 import pytest
 from harness.forward_auth import RealGateway
-from harness.gateway_world import World, gateway_world, passed, refused
+from harness.gateway_world import World, passed, refused
 from harness.issuer_app import PASSWORD
 
 ORDERS = "scope=orders:write&policy=ask"
 PERIOD = 30
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One for all gateways."""
-    with gateway_world() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

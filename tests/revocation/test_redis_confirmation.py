@@ -80,17 +80,10 @@ def added(denylist: Denylist, entries: list[Entry]) -> int:
     raise AssertionError("never confirmed")
 
 
-def in_step(replica: RedisServer) -> None:
-    """Wait until the replica follows its master."""
-    for _ in until(30, "the replica to be in step"):
-        if replica.client().info("replication").get("master_link_status") == "up":
-            return
-
-
 def test_a_revocation_counts_once_a_replica_holds_it(kind: Kind) -> None:
     """While the replica is away the entry stays, unacknowledged; the same call succeeds later."""
     with kind.server() as master, kind.replica_of(master) as replica:
-        in_step(replica)
+        replica.wait_in_step()
         with denylist_on(master, replicas=1) as denylist:
             added(denylist, ENTRY)
             replica.pause()

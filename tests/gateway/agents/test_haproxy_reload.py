@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -14,10 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness.fed_haproxy import RULES, FedHaproxy, entry
+from harness.fed_haproxy import RULES, FedHaproxy, entry, issuer_keys
 from harness.processes import until
 
+from gateway.agents.denylist_source import DenylistSource
+from gateway.agents.haproxy_agent import HaproxyAgent, Reloading
 from gateway.agents.haproxy_files import SAVED, HaproxyFiles
+from keys import generate
 from revocation import NEVER
 from revocation.follower import suspension_aware_clock
 from revocation.table_storage import boot_id
@@ -190,7 +194,10 @@ def test_what_goes_while_it_is_saved_may_be_missing(
     assert setting.status(setting.token(GOOD, lifetime=600)) == 200
 
 
-@pytest.mark.parametrize("torn", ["the state", "an entry"])
+TORN = {"the state": "its state cannot be read", "an entry": "its map holds what nobody here wrote"}
+
+
+@pytest.mark.parametrize("torn", TORN)
 def test_a_haproxy_with_torn_maps_is_reloaded(setting: FedHaproxy, torn: str) -> None:
     """As after a power failure: its agent cannot go on from what it holds, and says so."""
     saved(setting)
@@ -201,7 +208,7 @@ def test_a_haproxy_with_torn_maps_is_reloaded(setting: FedHaproxy, torn: str) ->
         setting.sink.tend()
         if setting.sink.why_reload is not None:
             break
-    assert "cannot be read" in setting.sink.why_reload
+    assert setting.sink.why_reload == TORN[torn]
     assert setting.sink.save(LONGEST)
     setting.restart()
     assert answers(setting) == (200, 401)
@@ -238,6 +245,38 @@ def test_all_of_the_first_requests_are_judged(setting: FedHaproxy) -> None:
             assert {line.split()[1] for line in found} == {b"200"}
     finally:
         config.write_text(text)
+
+
+def test_no_reload_comes_for_a_key_that_lies_in_no_file(
+    setting: FedHaproxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full disk it would bring nothing; once there is room the key is loaded."""
+    reloaded = tmp_path / "reloaded"
+    agent = HaproxyAgent(
+        setting.files,
+        issuer_keys(setting.key, generate("ES256", 0)),
+        DenylistSource(url="memory://unused", issuer=RULES.issuer),
+        runtime=setting.haproxy.socket,
+        reloading=Reloading(command=f"touch {reloaded}"),
+        keys_interval=3600.0,
+        max_staleness=RULES.max_staleness,
+        heartbeat_interval=RULES.heartbeat_interval,
+    )
+    agent.sink = setting.sink
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HaproxyFiles, "write_keys", no_room)
+        agent._tend_keys()
+        assert setting.sink.why_reload is not None
+        agent._reload_if_needed()
+    assert not reloaded.exists()
+    agent._next_keys = 0.0
+    agent._tend_keys()
+    agent._reload_if_needed()
+    assert reloaded.exists()
 
 
 # --- time namespaces ----------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_other_settings_close_nothing() -> None:
         passed, refused = answers_meanwhile(deployment, restart)
         assert set(passed) == {200}
         assert set(refused) == {401}
-        assert "its settings are other ones" in agent.stderr()
+        assert "started with other settings" in agent.stderr()
 
 
 def test_a_reload_of_which_the_agent_does_not_know_closes() -> None:

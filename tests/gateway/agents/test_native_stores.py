@@ -10,7 +10,7 @@ import time
 import pytest
 from harness.native_deployment import Deployment, deployed, deployed_on, refused
 from harness.native_gateways import GATEWAYS, MAX_STALENESS, asked_all_along
-from harness.processes import monotonic, until
+from harness.processes import monotonic
 from harness.redis_sentinel import RedisSentinel
 from harness.redis_server import RedisServer
 from harness.slow_proxy import SlowProxy
@@ -75,11 +75,8 @@ def test_a_read_replica_is_cut_off(kind: str) -> None:
     with RedisServer(tcp=True) as primary, RedisServer(tcp=True) as replica:
         assert primary.port is not None
         with SlowProxy(primary.port) as line:
+            replica.follow(line.port)
             follower = replica.client()
-            follower.replicaof("127.0.0.1", str(line.port))
-            for _ in until(30, "the read replica"):
-                if follower.info("replication")["master_link_status"] == "up":
-                    break
             with deployed_on(kind, primary, primary.unix_url, replica.tcp_url, line) as deployment:
                 live, revoked = deployment.token(), deployment.token()
                 known(deployment, live, revoked)

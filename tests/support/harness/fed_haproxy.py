@@ -17,7 +17,7 @@ from gateway.agents.haproxy_runtime import Runtime
 from gateway.agents.haproxy_sink import HaproxySink
 from gateway.agents.issuer_keys import IssuerKeys
 from gateway.fetching import Fetched
-from keys import generate
+from keys import Key, generate
 from keys.jwk import public_jwk
 from revocation import Entry, Record
 from revocation.entry import to_record
@@ -42,7 +42,7 @@ class FedHaproxy:
     haproxy: Haproxy
     files: HaproxyFiles
     entries: dict[str, str]
-    key: object
+    key: Key
     sink: HaproxySink = field(init=False)
 
     def new_sink(self) -> HaproxySink:
@@ -70,7 +70,7 @@ class FedHaproxy:
             amr=(),
             scope="",
         )
-        return sign(claims, self.key)  # type: ignore[arg-type]
+        return sign(claims, self.key)
 
     def status(self, token: str) -> int:
         """What a request with this token gets."""
@@ -92,6 +92,18 @@ class FedHaproxy:
         self.haproxy.start()
 
 
+def issuer_keys(*keys: Key) -> IssuerKeys:
+    """Those of an issuer that has these."""
+    documents = {
+        f"{ISSUER}/.well-known/oauth-authorization-server": {
+            "issuer": ISSUER,
+            "jwks_uri": f"{ISSUER}/jwks",
+        },
+        f"{ISSUER}/jwks": {"keys": [public_jwk(key) for key in keys]},
+    }
+    return IssuerKeys(ISSUER, frozenset({"ES256"}), fetch=lambda url: Fetched(documents[url], 300))
+
+
 @contextmanager
 def fed_haproxy() -> Iterator[FedHaproxy]:
     """HAProxy, running; its maps are whatever the last test left."""
@@ -100,16 +112,7 @@ def fed_haproxy() -> Iterator[FedHaproxy]:
         haproxy = Haproxy(directory, backend.port)
         files = HaproxyFiles(haproxy.directory, RULES)
         key = generate("ES256", 0)
-        documents = {
-            f"{ISSUER}/.well-known/oauth-authorization-server": {
-                "issuer": ISSUER,
-                "jwks_uri": f"{ISSUER}/jwks",
-            },
-            f"{ISSUER}/jwks": {"keys": [public_jwk(key)]},
-        }
-        keys = IssuerKeys(
-            ISSUER, frozenset({"ES256"}), fetch=lambda url: Fetched(documents[url], 300)
-        )
+        keys = issuer_keys(key)
         keys.refresh()
         files.prepare()
         files.write_keys(keys.keys)

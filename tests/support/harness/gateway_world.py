@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -74,6 +75,24 @@ def gateway_world() -> Iterator[World]:
         backend = stack.enter_context(EchoBackend())
         yield World(redis, issuer, service, line, backend, directory)
     shutil.rmtree(directory)
+
+
+@contextmanager
+def altered(
+    world: World, docs: Path, name: str, pattern: str, replacement: str
+) -> Iterator[RealGateway]:
+    """A real gateway whose page says something else wherever it says `pattern`."""
+    # What the last one has broken may not be what breaks this one.
+    world.service.wait_ready()
+    with RealGateway(
+        name,
+        docs,
+        world.directory,
+        service=world.line.port,
+        backend=world.backend.port,
+        change=lambda text: re.sub(pattern, replacement, text),
+    ) as running:
+        yield running
 
 
 def passed(gateway: RealGateway, world: World, path: str, **options: Any) -> Seen:

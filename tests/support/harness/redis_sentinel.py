@@ -37,7 +37,8 @@ class RedisSentinel:
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             stack.enter_context(self.master)
             stack.enter_context(self.replica)
-            _follow(self.replica, self.master)
+            assert self.master.port is not None
+            self.replica.follow(self.master.port)
             self._sentinel(stack)
             self._stack = stack.pop_all()
         return self
@@ -105,20 +106,12 @@ class RedisSentinel:
     def return_master(self) -> None:
         """The old master comes back, as a replica of its successor."""
         self.master.start()
-        _follow(self.master, self.replica)
+        assert self.replica.port is not None
+        self.master.follow(self.replica.port)
 
     def swap(self) -> None:
         """Call each by what it has become."""
         self.master, self.replica = self.replica, self.master
-
-
-def _follow(replica: RedisServer, master: RedisServer) -> None:
-    assert master.port is not None
-    client = replica.client()
-    client.replicaof("127.0.0.1", str(master.port))
-    for _ in until(30, "the replica to be in step"):
-        if client.info("replication").get("master_link_status") == "up":
-            return
 
 
 def _knows_replica(sentinel: redis.Redis) -> bool:

@@ -11,7 +11,14 @@ from typing import Any, Self
 
 import redis
 from harness.certificates import Certificates, make_certificates
-from harness.processes import Process, ProcessError, free_port, require_binary, short_directory
+from harness.processes import (
+    Process,
+    ProcessError,
+    free_port,
+    require_binary,
+    short_directory,
+    until,
+)
 
 START_ATTEMPTS = 3
 
@@ -118,6 +125,18 @@ class RedisServer:
             else:
                 return self
         raise AssertionError("unreachable")
+
+    def follow(self, port: int) -> None:
+        """Become a replica of the primary there, and wait until it is in step."""
+        self.client().replicaof("127.0.0.1", str(port))
+        self.wait_in_step()
+
+    def wait_in_step(self) -> None:
+        """Wait until it has, as a replica, all that its primary has."""
+        client = self.client()
+        for _ in until(30, "the replica to be in step"):
+            if client.info("replication").get("master_link_status") == "up":
+                return
 
     def answers(self) -> bool:
         """Whether it answers PING now: not while it is down, loading or paused."""
