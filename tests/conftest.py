@@ -15,6 +15,8 @@ from harness.redis_server import RedisServer
 from harness.warm_process import end_warm
 from hypothesis import settings
 
+from revocation import redis_circuit, redis_client
+
 pytest_plugins = ["harness.leak_hunt"]
 
 late_grammars.put_off()  # before whatever imports jsonschema
@@ -74,6 +76,20 @@ def redis_url(redis_server: RedisServer) -> str:
     """The unix-socket URL of a Redis without data, whatever the last test did to it."""
     redis_server.reset()
     return redis_server.unix_url
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For many threads that ask Redis at once: however long each waits, it gets its answer.
+
+    A process that stands still takes Redis for a slow one, and its circuit opens.
+    """
+    for module, name in (
+        (redis_client, "CONNECT_TIMEOUT"),
+        (redis_client, "ANSWER_TIMEOUT"),
+        (redis_circuit, "SLOW"),
+    ):
+        monkeypatch.setattr(module, name, 60.0)
 
 
 @pytest.fixture

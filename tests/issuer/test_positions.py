@@ -83,6 +83,7 @@ def test_every_acknowledgement_moves_it(issuer: IssuerApp) -> None:
     assert services.denylist.add([], after).seq == after.seq
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_acknowledgements_of_many_at_once_are_all_covered(issuer: IssuerApp) -> None:
     """Concurrent revocations all succeed, and the last position comes after every one."""
     services = issuer.services

@@ -37,6 +37,7 @@ def test_initialise_sets_what_is_not_there(store: Store) -> None:
     assert (again.watermark, again.ready) == (1_000, True)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_twenty_racing_initialisers_agree(store: Store) -> None:
     """Of twenty that initialise in one moment one wins, and all see its epoch."""
     denylists = [store.open() for _ in range(20)]
@@ -198,6 +199,7 @@ def test_the_largest_level_is_kept_exactly(store: Store) -> None:
     assert [record.level for record in unpack(item.records)] == [NEVER]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_every_writer_gets_its_own_place_in_the_feed(store: Store, clock: HandClock) -> None:
     """Eight writers at once leave a contiguous, chained feed with every entry in it once."""
     store.ready(clock)

@@ -21,6 +21,7 @@ from revocation import (
 )
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_one_heartbeat_an_interval_whoever_writes_it(store: Store, clock: HandClock) -> None:
     """Of eight issuers that beat in one moment one writes, and the next beat waits its time."""
     denylists = [store.ready(clock) for _ in range(8)]

@@ -318,6 +318,7 @@ def test_twenty_processes_make_one_epoch(redis_url: str, redis_server: RedisServ
         assert lines.pop().split()[0] == denylist.state().position.epoch
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_threads_share_one_denylist(redis_store: Store) -> None:
     """Sixteen threads on one object each get their own answer."""
     denylist = redis_store.ready()

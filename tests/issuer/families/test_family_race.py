@@ -29,6 +29,8 @@ from issuer.families import (
     open_families,
 )
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 RACERS = 100
 
 

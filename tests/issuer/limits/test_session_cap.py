@@ -47,6 +47,7 @@ def test_the_session_longest_without_activity_makes_room(make_issuer: Make) -> N
         assert issuer.refresh(each["refresh_token"]).status_code == 200
 
 
+@pytest.mark.usefixtures("unhurried")
 @on_one_redis
 def test_twenty_logins_at_once_leave_no_more_than_the_cap(make_issuer: Make) -> None:
     """Whoever makes a session looks afterwards, so the last to look sees all."""

@@ -37,6 +37,7 @@ def test_two_issuers_share_the_counts(make_issuer: Make) -> None:
     assert log_in(second).status_code == 200
 
 
+@pytest.mark.usefixtures("unhurried")
 @on_one_redis
 def test_a_hundred_guesses_at_once_are_not_a_hundred_guesses(
     make_issuer: Make, monkeypatch: pytest.MonkeyPatch
