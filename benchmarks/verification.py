@@ -72,7 +72,7 @@ def _after_a_change(verifier: Verifier) -> Callable[[str], object]:
     assert isinstance(copy, PackedCopy)
 
     def verify(token: str) -> object:
-        copy.table.count_change()
+        copy.count_change()
         return verifier.verify(token)
 
     return verify

@@ -52,10 +52,13 @@ class JwksClient:
     ) -> None:
         signature_libraries()  # loaded here, before there is a thread
         self._address = KeysAddress(issuer, fetch)
-        self._clock = clock
+        self.clock = clock
         self._set = _KeySet({}, {})
+        self.cached: Mapping[str, VerificationKey] = {}
+        """The keys of the last good copy, by `kid`."""
+        self.fresh_until = float("-inf")
+        """Seconds of `clock`: before it they are to be trusted, from then on `find` decides."""
         self._fetched_at: float | None = None
-        self._fresh_until = float("-inf")
         self._next_fetch = float("-inf")
         self._refresh_at = float("-inf")
         self._started = False
@@ -68,17 +71,17 @@ class JwksClient:
 
         Raises `UnknownKid`, or `KeysUnavailable`.
         """
-        now = self._clock()
-        key = self._set.keys.get(kid)
-        if key is not None and now < self._fresh_until:
+        now = self.clock()
+        key = self.cached.get(kid)
+        if key is not None and now < self.fresh_until:
             return key
         return self._find_in_old_copy(kid, now)
 
     def find_at_once(self, kid: str) -> VerificationKey:
         """As `find`; raises `WouldWait` where that takes a fetch."""
-        now = self._clock()
-        key = self._set.keys.get(kid)
-        if key is not None and now < self._fresh_until:
+        now = self.clock()
+        key = self.cached.get(kid)
+        if key is not None and now < self.fresh_until:
             return key
         known = key is not None and self._may_be_trusted(now)
         if now >= self._next_fetch and not (known and self._started):
@@ -86,7 +89,7 @@ class JwksClient:
         return self._find_in_old_copy(kid, now)
 
     def _find_in_old_copy(self, kid: str, now: float) -> VerificationKey:
-        key = self._set.keys.get(kid)
+        key = self.cached.get(kid)
         known = key is not None and self._may_be_trusted(now)
         if self._started and not self._runs:
             self.start()  # after a fork, which threads do not survive
@@ -96,7 +99,7 @@ class JwksClient:
             else:
                 # Whoever has a key goes on with it while another thread fetches.
                 self._refresh(now, wait=not known)
-                key = self._set.keys.get(kid)
+                key = self.cached.get(kid)
         if not self._may_be_trusted(now):
             raise KeysUnavailable("there is no copy of the issuer's keys that may be trusted")
         if key is None:
@@ -109,11 +112,11 @@ class JwksClient:
     @property
     def ready(self) -> bool:
         """Whether there is a copy that may be trusted."""
-        return self._may_be_trusted(self._clock())
+        return self._may_be_trusted(self.clock())
 
     def load(self) -> None:
         """Fetch the keys unless that was tried within the cool-down; a failure is logged alone."""
-        now = self._clock()
+        now = self.clock()
         if now >= self._next_fetch:
             self._refresh(now, wait=True)
 
@@ -150,7 +153,7 @@ class JwksClient:
         stopping, wake = self._stopping, self._wake
         pause = _FIRST_PAUSE
         while not stopping.is_set():
-            now = self._clock()
+            now = self.clock()
             if self._fetched_at is None:
                 # Requests ask at once, whatever this thread has tried.
                 self._refresh(now, wait=True, cool_down=0.0)
@@ -190,9 +193,9 @@ class JwksClient:
             self._address.forget()
             return
         lifetime = min(fetched.max_age, MAX_AGE)
-        self._set = keys
+        self._set, self.cached = keys, keys.keys
         self._fetched_at = now
-        self._fresh_until = now + lifetime
+        self.fresh_until = now + lifetime
         # Gateways that started together do not ask together.
         self._refresh_at = now + jittered(0.8 * lifetime, 0.125)
 

@@ -73,6 +73,7 @@ class PackedCopy:
 
     def _bind(self) -> None:
         # Without a step in between: every check asks these.
+        self.changes = self._table.words[_CHANGES]
         self.level_of = self._table.level_of
         self.may_hold = self._table.may_hold
         self.may_hold_ids = self._table.may_hold_ids
@@ -84,17 +85,17 @@ class PackedCopy:
         self._table.count_change()
         self._bind()
 
+    def count_change(self) -> None:
+        """Let readers see that what they looked up may be out of date."""
+        self._table.count_change()
+        self.changes = self._table.words[_CHANGES]
+
     # --- reading -----------------------------------------------------------------------------
 
     @property
     def table(self) -> PackedTable:
         """The present one."""
         return self._table
-
-    @property
-    def changes(self) -> int:
-        """Rises with every change; what was looked up under this number need not be again."""
-        return self._table.words[_CHANGES]
 
     @property
     def swept(self) -> int:
@@ -115,7 +116,7 @@ class PackedCopy:
         # What was reached belongs to the epoch before.
         self.position = None
         self._tell()
-        self._table.count_change()
+        self.count_change()
 
     def merge(self, records: Iterable[Record]) -> None:
         """As `Sink.merge`. Raises `ReplicaFull` where more come than it was made for."""
@@ -133,19 +134,19 @@ class PackedCopy:
                     self._move(_MOVES)
                 taken += 1
                 if taken % _BATCH == 0:
-                    self._table.count_change()
+                    self.count_change()
         except ReplicaFull:
             self._abandon()
             raise
         finally:
             if changed:
-                self._table.count_change()
+                self.count_change()
 
     def raise_watermark(self, watermark: int) -> None:
         if watermark > self.watermark:
             self.watermark = watermark
             self._tell()
-            self._table.count_change()
+            self.count_change()
 
     def vouch(self, fresh_at: float | None) -> None:
         self._table.fresh_at = self.fresh_at = fresh_at

@@ -87,7 +87,7 @@ def test_keys_are_fetched_ahead_of_their_expiry(issuer: LocalIssuer) -> None:
         client._next_fetch = 0
         client.load()
         assert 1000 + 0.7 * 300 <= client._refresh_at <= 1000 + 0.9 * 300
-        assert client._fresh_until == 1300
+        assert client.fresh_until == 1300
 
 
 def test_the_thread_fetches_by_itself(client: JwksClient, issuer: LocalIssuer) -> None:

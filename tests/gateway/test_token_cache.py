@@ -71,7 +71,7 @@ class Gateway:
         self.verifier: Verifier = self.issuer.verifier(
             self.denylist, clock=self.clock, leeway=LEEWAY, max_staleness=600, **options
         )
-        self.verifier.keys._clock = self.steady
+        self.verifier.keys.clock = self.steady
         freshen(self.denylist, self.verifier.replica)
         self.signatures = 0
         real = VerificationKey.of

@@ -64,7 +64,7 @@ class World:
             clock=self.clock,
             wall_clock=self.clock,
         )
-        self.gateway.keys._clock = self.clock
+        self.gateway.keys.clock = self.clock
 
     def fetch(self, url: str) -> Fetched:
         return Fetched(granted(self.issuer.ask("GET", urlsplit(url).path)), 300)

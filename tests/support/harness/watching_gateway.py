@@ -300,8 +300,8 @@ def _verifier(orders: Mapping[str, Any]) -> Verifier:
         # Its keys grow old with the time that the test moves, and the thread that fetches them goes
         # by it; its replica lives in the real one, in which the issuers' heartbeats come.
         clock = Path(orders["clock"])
-        verifier.keys._clock = lambda: monotonic() + read_shift(clock)
-        verifier.keys._wake = _Alarm(verifier.keys._clock)
+        verifier.keys.clock = lambda: monotonic() + read_shift(clock)
+        verifier.keys._wake = _Alarm(verifier.keys.clock)
     return verifier
 
 
