@@ -100,7 +100,7 @@ class PackedCopy:
     @property
     def swept(self) -> int:
         """The second up to which entries that were over may have been dropped; 0 for none."""
-        return self._table.swept
+        return self._table.words[_SWEPT]
 
     def __len__(self) -> int:
         return len(self._table)
@@ -247,4 +247,4 @@ class PackedCopy:
         return last - first
 
 
-_CHANGES = int(Word.CHANGES)
+_CHANGES, _SWEPT = int(Word.CHANGES), int(Word.SWEPT)
