@@ -18,7 +18,7 @@ from revocation import (
     StalePolicy,
     open_denylist,
 )
-from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Malformed, Recipient
+from tokens import DEFAULT_LEEWAY, AccessClaims, AccessVerifier, Recipient
 from tokens.compact import to_ascii
 
 from .bearer import bearer_token
@@ -181,30 +181,24 @@ class Verifier:
 
     def _verified(self, token: str, tokens: AccessVerifier) -> VerifiedToken:
         """The token, all but revocation checked: from the cache if it is still as it was then."""
-        cache, keys = self._cache, self._keys
+        cache, keys, text = self._cache, self._keys, to_ascii(token)
         if cache is None:
-            claims, key = tokens.verify_and_find_key(to_ascii(token))
+            claims, key = tokens.verify_and_find_key(text)
             return VerifiedToken(claims, key, self._leeway)
-        try:
-            # Of the whole token, so that no other spelling or signature passes for it.
-            digest = sha256(token.encode()).digest()
-        except (AttributeError, UnicodeEncodeError):
-            raise Malformed("a token is text") from None
+        # Of the whole token, so that no other spelling or signature passes for it.
+        digest = sha256(text).digest()
         verified = cache.get(digest) or cache.from_before(digest)
         if (
             verified is None
             or not verified.holds_from <= self._clock() < verified.holds_until
-            or (
-                # What `find` would look at; to call it takes twice as long.
-                (
-                    keys.cached.get(verified.kid) is not verified.key
-                    or keys.clock() >= keys.fresh_until
-                )
-                # Another key of this `kid`, or none: then this raises.
-                and tokens.find_key(verified.kid) is not verified.key
+            or not (
+                # What `find` looks at first; to call it takes twice as long.
+                (keys.clock() < keys.fresh_until and keys.cached.get(verified.kid) is verified.key)
+                # Another key of this `kid` does not do; where there is none, this raises.
+                or tokens.find_key(verified.kid) is verified.key
             )
         ):
-            claims, key = tokens.verify_and_find_key(to_ascii(token))
+            claims, key = tokens.verify_and_find_key(text)
             verified = VerifiedToken(claims, key, self._leeway)
             cache.put(digest, verified)
         return verified

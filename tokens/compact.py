@@ -36,10 +36,10 @@ def split(token: str, parts: int, limit: int = MAX_TOKEN) -> list[bytes]:
 
 def to_ascii(token: str) -> bytes:
     """A compact serialization as bytes. Raises `Malformed`."""
-    if not isinstance(token, str):
-        raise Malformed("a token is text")
     try:
-        return token.encode("ascii")
+        return str.encode(token, "ascii")
+    except TypeError:
+        raise Malformed("a token is text") from None
     except UnicodeEncodeError:
         raise Malformed("a compact token is ASCII") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from collections import UserString
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +19,7 @@ from joserfc.jwk import ECKey
 from redis import Redis
 
 from gateway import KeysUnavailable, Verifier
-from gateway.jwks import COOL_DOWN, MAX_AGE
+from gateway.jwks import COOL_DOWN, MAX_AGE, JwksClient
 from gateway.token_cache import VerifiedToken
 from revocation import (
     Denylist,
@@ -161,10 +162,12 @@ def test_another_payload_under_a_remembered_signature_is_refused(gateway: Gatewa
         lambda token: token + "é",
         lambda token: token[:-1] + "\ud800",
         lambda token: token * 200,
+        str.encode,
+        UserString,
     ],
 )
 def test_other_spellings_of_a_remembered_token_are_refused(
-    gateway: Gateway, variant: Callable[[str], str]
+    gateway: Gateway, variant: Callable[[str], Any]
 ) -> None:
     """What strict reading refuses is not let in by way of the cache, and raises as ever."""
     token = gateway.issuer.token()
@@ -463,6 +466,18 @@ def test_a_cache_that_forgives_a_second_is_caught(monkeypatch: pytest.MonkeyPatc
         test_a_remembered_token_expires_at_its_second(monkeypatch, LEEWAY)
 
 
+class _NeverNewer:
+    """Says of the keys' first copy that it is still the present one."""
+
+    fresh_until = 1.0
+
+    def __init__(self, keys: JwksClient) -> None:
+        self.cached = keys.cached
+
+    def clock(self) -> float:
+        return 0.0
+
+
 def test_a_cache_that_outlives_its_keys_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of a key that left fails for a verifier that does not look at keys again."""
     gateway = Gateway(monkeypatch)
@@ -473,6 +488,17 @@ def test_a_cache_that_outlives_its_keys_is_caught(monkeypatch: pytest.MonkeyPatc
         "find_key",
         lambda kid: found.get(kid) or found.setdefault(kid, real(kid)),
     )
+    with pytest.raises(pytest.fail.Exception):
+        test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway)
+
+
+def test_a_cache_that_goes_by_an_old_copy_of_keys_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So does it for one that asks for a key and then looks at no newer copy."""
+    gateway = Gateway(monkeypatch)
+    gateway.verify(gateway.issuer.token())
+    monkeypatch.setattr(gateway.verifier, "_keys", _NeverNewer(gateway.verifier.keys))
     with pytest.raises(pytest.fail.Exception):
         test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway)
 
