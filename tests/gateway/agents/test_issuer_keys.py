@@ -118,4 +118,4 @@ def test_keys_that_have_moved_are_found_again() -> None:
 def test_the_age_of_a_copy_counts_while_the_machine_sleeps() -> None:
     """By default it goes by a clock that a suspension does not stop."""
     keys = IssuerKeys(ISSUER, frozenset({"ES256"}), fetch=Site().fetch)
-    assert keys.clock is suspension_aware_clock
+    assert keys._clock is suspension_aware_clock

@@ -14,7 +14,7 @@ import pytest
 from harness.altered_issuer import put_mapped_clock
 from harness.issuer_app import PASSWORD, USERNAME
 from harness.native_deployment import Deployment, deployed, refused
-from harness.native_gateways import GATEWAYS, MAX_STALENESS, Envoy, asked_all_along
+from harness.native_gateways import GATEWAYS, MAX_STALENESS, Envoy, Haproxy, asked_all_along
 from harness.processes import monotonic
 from harness.stepped_clock import SteppedClock
 
@@ -76,6 +76,8 @@ def test_a_clock_that_is_behind_takes_no_token_whose_entry_is_gone(
     """
     with deployed(kind, clock=clock) as deployment:
         gateway, agent = deployment.gateway, deployment.agent
+        if isinstance(gateway, Haproxy):
+            gateway.nothing_is_saved()
         agent.process.kill()
         gateway.process.kill()
         if isinstance(gateway, Envoy):

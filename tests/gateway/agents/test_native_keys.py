@@ -113,9 +113,7 @@ def test_a_reload_by_its_agent_closes_nothing() -> None:
         passed, refused = answers_meanwhile(deployment, send)
         assert set(passed) == {200}
         assert set(refused) == {401}
-        for _ in until(30, "the saved copy to be forgotten"):
-            if not state.read_text():
-                break
+        gateway.nothing_is_saved()
 
 
 def test_other_settings_close_nothing() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from harness.forward_auth import block_of, envoy
 from harness.gatepass_command import PROGRAM, clean_environment
-from harness.processes import Process, free_port, require_binary
+from harness.processes import Process, free_port, require_binary, until
 from harness.stepped_clock import SteppedClock
 from harness.warm_process import WarmProcess
 from harness.web import Answer, ask
@@ -137,6 +137,13 @@ class Haproxy:
         self.process.start()
         self.process.wait_for_url(f"{self.url}/public/", timeout=READY_SECONDS)
         return self
+
+    def nothing_is_saved(self) -> None:
+        """Wait until what its agent saved for a reload is gone, so that a start knows nothing."""
+        state = self.directory / "state.map"
+        for _ in until(30, "the saved copy to be forgotten"):
+            if not state.read_text():
+                return
 
     def ask(self, token: str | None, path: str = "/", **options: Any) -> Answer:
         """One request of a client."""
