@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,6 +25,7 @@ from revocation import (
     DenylistReadOnly,
     DenylistUnavailable,
     Entry,
+    FeedGap,
     Kind,
     Replica,
     TokenRevoked,
@@ -162,6 +164,17 @@ def test_any_issuer_continues_from_a_cursor(denylist: Denylist) -> None:
         assert (item.seq, item.chain) == (reached.seq, reached.chain)
         denylist.add([Entry.key("b")])
         assert [item.seq for item in second.tail(reached, 5)] == [reached.seq + 1]
+
+
+def test_who_has_another_history_is_told_to_read_afresh(denylist: Denylist) -> None:
+    """It has been overtaken since, as after a failover that lost what it had read."""
+    with serving(denylist) as server:
+        reader = server.open()
+        positions = [denylist.add([Entry.key(key)]) for key in "abc"]
+        for lost in positions:
+            assert len(reader.tail(lost, 1)) == positions[-1].seq - lost.seq
+            with pytest.raises(FeedGap):
+                reader.tail(replace(lost, chain=lost.chain[::-1]), 1)
 
 
 def test_a_snapshot_is_shared_and_led_on(denylist: Denylist) -> None:
