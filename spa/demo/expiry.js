@@ -17,6 +17,8 @@ export function warnOfEnd(session) {
   const stay = button("#stay");
   /** @type {import("../types/index.js").End | null} */
   let end = null;
+  /** @type {import("../types/index.js").End | null} what it was about when the button was pressed */
+  let meant = null;
   /** @type {number | undefined} */
   let timer;
   let spoken = Infinity;
@@ -55,9 +57,13 @@ export function warnOfEnd(session) {
     if (end) open();
     else close();
   });
+  // To press it is activity, so that by the click this may already be about the other end.
+  for (const press of ["pointerdown", "keydown"]) stay.addEventListener(press, () => (meant = end));
   stay.addEventListener("click", () =>
     busy(stay, async () => {
-      if (end === "idle") await session.stayActive().catch(() => {});
+      const asked = meant ?? end;
+      meant = null;
+      if (asked === "idle") await session.stayActive().catch(() => {});
       else close();
     }),
   );

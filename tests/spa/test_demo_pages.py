@@ -18,12 +18,14 @@ from harness.demo_pages import (
     go,
     is_in,
     is_out,
+    near_both_ends,
     near_the_absolute_end,
     requests_of,
     sid_of,
     tab_to,
     tabbed_through,
     verdict_is,
+    warns_of_the_absolute_end,
 )
 from harness.processes import until
 from playwright.sync_api import Page, Response, Route, expect
@@ -277,6 +279,31 @@ def test_at_the_absolute_end_the_session_ends(ann: Visitor, world: BrowserWorld)
     assert tab.evaluate("document.activeElement.closest('dialog')") is None
     world.moved(250)
     is_out(tab, "Your session has reached its end")
+
+
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_a_slow_press_dismisses_no_warning_that_it_was_not_about(
+    ann: Visitor, world: BrowserWorld, by: str
+) -> None:
+    """To press "Stay signed in" is activity: before it is let go the button may say another thing.
+
+    The next press is about that.
+    """
+    tab = ann.signed_in()
+    near_both_ends(tab, world)
+    if by == "mouse":
+        tab.get_by_role("button", name="Stay signed in").hover()
+        tab.mouse.down()
+        warns_of_the_absolute_end(tab)
+        tab.mouse.up()
+    else:
+        tab.keyboard.down("Space")
+        warns_of_the_absolute_end(tab)
+        tab.keyboard.up("Space")
+    expect(tab.locator("#idle-left")).to_contain_text("29:")
+    warns_of_the_absolute_end(tab)
+    tab.get_by_role("button", name="Understood").click()
+    expect(tab.get_by_role("alertdialog")).to_be_hidden()
 
 
 # Notes what a screen reader is told of the seconds that are left.

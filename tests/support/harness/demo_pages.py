@@ -18,8 +18,8 @@ def fill_change(page: Page, current: str, new: str) -> None:
     page.get_by_role("button", name="Change password").click()
 
 
-def near_the_absolute_end(page: Page, world: BrowserWorld) -> None:
-    """Hours of activity, until the page warns of the end that cannot be averted."""
+def near_both_ends(page: Page, world: BrowserWorld) -> None:
+    """Hours of activity, until both ends are near and the page warns of the idle one."""
     dialog = page.get_by_role("alertdialog")
     passed = 0
     while passed < ABSOLUTE - 2 * IDLE:
@@ -29,9 +29,20 @@ def near_the_absolute_end(page: Page, world: BrowserWorld) -> None:
         page.keyboard.press("Escape")
         expect(page.locator("#idle-left")).to_contain_text("29:")
     world.moved(ABSOLUTE - passed - 240)
-    # Both ends are near now, the idle one nearer.
+    expect(page.get_by_role("button", name="Stay signed in")).to_be_focused()
+
+
+def near_the_absolute_end(page: Page, world: BrowserWorld) -> None:
+    """The same, until the page warns of the end that cannot be averted."""
+    near_both_ends(page, world)
     page.get_by_role("button", name="Stay signed in").click()
-    expect(dialog).to_contain_text("It has lasted as long as a session may")
+    warns_of_the_absolute_end(page)
+
+
+def warns_of_the_absolute_end(page: Page) -> None:
+    """The page says that the session will soon have lasted as long as it may."""
+    warning = "It has lasted as long as a session may"
+    expect(page.get_by_role("alertdialog")).to_contain_text(warning)
 
 
 def verdict_is(page: Page, text: str) -> None:
