@@ -165,7 +165,7 @@ class FeedHub:
         try:
             # It says itself whether the feed goes on from there, and what has come since.
             items = self._denylist.tail(after, 0)
-            _require_same_history(after, items)
+            require_same_history(after, items)
             history = self._wait_until_followed(after.epoch)
         except BaseException:
             place.release()
@@ -242,6 +242,15 @@ class FeedHub:
         return bool(self._backlog) and self._backlog[-1].last.seq > position.seq
 
 
+def require_same_history(after: Position, items: Sequence[FeedItem]) -> None:
+    """Raises `FeedGap` where the items are of another history than the position.
+
+    A stream could only end there, at once, and its reader would ask for it again for ever.
+    """
+    for item in items:
+        after = _after(after, item)
+
+
 class Place:
     """One of a bounded number; let go of once, however often that is said."""
 
@@ -276,15 +285,6 @@ def _after(position: Position, item: FeedItem) -> Position:
     if item.seq != position.seq + 1 or chain != item.chain:
         raise FeedGap("the feed has another history")
     return Position(position.epoch, item.seq, chain)
-
-
-def _require_same_history(after: Position, items: Sequence[FeedItem]) -> None:
-    """Raises `FeedGap` where the items are of another history than the position.
-
-    A stream could only end there, at once, and its reader would ask for it again for ever.
-    """
-    for item in items:
-        after = _after(after, item)
 
 
 def _split(items: Sequence[FeedItem]) -> Iterator[Sequence[FeedItem]]:

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from revocation import Denylist, DenylistState
+from revocation import Denylist, DenylistNotReady, DenylistState, FeedGap
 from revocation.entry import pack
 from revocation.http_wire import SNAPSHOT_TYPE, digest, state_claims
 
-from .hub import Place
+from .hub import Place, require_same_history
 from .signer import FeedSigner
 
 SNAPSHOT_AGE = 10.0
@@ -78,15 +78,24 @@ class Snapshots:
         """
         # Gateways that start together wait for one of them, and share what it gets.
         with self._making:
-            now = self._denylist.state()
             if self._made is not None:
                 made_at, then, body = self._made
-                if time.monotonic() - made_at < self._lasting and _leads_to(then, now):
+                if time.monotonic() - made_at < self._lasting and self._goes_on_from(then):
                     return body
             made_at = time.monotonic()
             state, body = self._make()
             self._made = made_at, state, body
             return body
+
+    def _goes_on_from(self, then: DenylistState) -> bool:
+        """Whether the feed leads on from a snapshot: in one epoch and one history."""
+        if not then.ready:
+            return False  # nobody vouches for all of it
+        try:
+            require_same_history(then.position, self._denylist.tail(then.position, 0))
+        except (FeedGap, DenylistNotReady):
+            return False
+        return True
 
     def _make(self) -> tuple[DenylistState, SnapshotBody]:
         snapshot = self._denylist.snapshot()
@@ -98,11 +107,3 @@ class Snapshots:
             (deflating.compress(head), deflating.compress(records), deflating.flush())
         )
         return snapshot.state, SnapshotBody(digest(head)[:32], compressed)
-
-
-def _leads_to(then: DenylistState, now: DenylistState) -> bool:
-    """Whether the feed may go on from a snapshot to where the denylist is now."""
-    # Before anybody vouches for it there is no feed that could lead on.
-    if not (then.ready and now.ready) or then.position.epoch != now.position.epoch:
-        return False
-    return then.position == now.position or then.position.seq < now.position.seq

@@ -13,10 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from harness.denylists import KID, Heart, Token, contents
+from harness.denylists import KID, Heart, Store, Token, contents
 from harness.feed_between import EXPIRES, Between, answering, basic, plain
 from harness.feed_server import NAME, SECRET, serving, verify
 from harness.processes import monotonic, until
+from harness.redis_copies import RestoredCopy
+from harness.redis_server import RedisServer
 from harness.web import ask
 
 from revocation import (
@@ -28,6 +30,7 @@ from revocation import (
     FeedGap,
     Kind,
     Replica,
+    StalePolicy,
     TokenRevoked,
     open_denylist,
 )
@@ -198,6 +201,36 @@ def test_a_snapshot_of_another_epoch_is_not_given_out(denylist: Denylist) -> Non
         denylist.replace(watermark=5)
         denylist.mark_ready()
         assert server.open().snapshot().state == denylist.state()
+
+
+def test_a_replica_follows_into_a_history_that_lost_what_it_had_read(
+    redis_store: Store, redis_server: RedisServer
+) -> None:
+    """As after a failover. What was kept of the lost one is of no use, though overtaken since."""
+    denylist = redis_store.ready()
+    earlier = RestoredCopy(redis_server)
+    earlier.take()
+    with serving(denylist, lasting=1000.0) as server:
+        replica = Replica(server.open(), heartbeat_interval=1.0)
+        replica.start()
+        for key in "abc":
+            denylist.add([Entry.key(key)])
+        lost = server.open().snapshot().state.position
+        for _ in until(20, "the replica there"):
+            if replica.position == lost:
+                break
+        earlier.put_back()
+        while denylist.state().position.seq <= lost.seq:
+            denylist.add([Entry.session(Token.sid, EXPIRES + denylist.state().position.seq * 600)])
+        assert server.open().snapshot().state == denylist.state()
+        with pytest.raises(FeedGap):
+            server.open().tail(lost, 1)
+        for _ in until(20, "the replica in the other history"):
+            if replica.position == denylist.state().position:
+                break
+        with pytest.raises(TokenRevoked):
+            replica.check(Token(), KID, StalePolicy.OPEN)
+        replica.stop()
 
 
 def test_who_cannot_decompress_gets_the_same(denylist: Denylist) -> None:
