@@ -204,7 +204,7 @@ def drive_feed(issuer: IssuerApp, monkeypatch: pytest.MonkeyPatch) -> None:
             def down(*_: object, **__: object) -> None:
                 raise DenylistUnavailable("down")
 
-            for name in ("state", "tail", "lookup"):
+            for name in ("state", "snapshot", "tail", "lookup"):
                 patch.setattr(issuer.services.denylist, name, down)
             assert issuer.ask(path=path, headers=edge, **sent).status_code == 503
         if "json" in sent:
