@@ -8,21 +8,17 @@ import threading
 from collections import UserString
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from hashlib import sha256
-from secrets import token_hex
 from typing import Any
 
 import pytest
 from harness.local_issuer import ALWAYS_OLD, JTI, SID, LocalIssuer, freshen
+from harness.remembering_gateway import LEEWAY, NOW, Gateway
 from joserfc.jwk import ECKey
 from redis import Redis
 
-from gateway import KeysUnavailable, Verifier
-from gateway.jwks import COOL_DOWN, MAX_AGE, JwksClient
 from gateway.token_cache import VerifiedToken
 from revocation import (
-    Denylist,
     Entry,
     Kind,
     ReplicaStale,
@@ -38,66 +34,11 @@ from tokens import (
     Recipient,
     TokenError,
     TooLarge,
-    UnknownKid,
-    VerificationKey,
     seal,
 )
 
-NOW = 1_800_000_000
 LATER = 4_000_000_000
-LEEWAY = 10
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Gateway:
-    """A verifier that has an issuer, a denylist and clocks of the test, and counts signatures."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-        self.issuer = LocalIssuer(NOW)
-        self.clock = Clock(NOW)
-        self.steady = Clock(1000.0)
-        self.denylist: Denylist = open_denylist(f"memory://{token_hex(8)}")
-        self.denylist.initialise(watermark=0)
-        self.denylist.mark_ready()
-        self.verifier: Verifier = self.issuer.verifier(
-            self.denylist, clock=self.clock, leeway=LEEWAY, max_staleness=600, **options
-        )
-        self.verifier.keys.clock = self.steady
-        freshen(self.denylist, self.verifier.replica)
-        self.signatures = 0
-        real = VerificationKey.of
-
-        def counted(kid: str, alg: str, public: Any) -> VerificationKey:
-            key = real(kid, alg, public)
-
-            def verify(signature: bytes, data: bytes) -> None:
-                self.signatures += 1
-                key.verify(signature, data)
-
-            return replace(key, verify=verify)
-
-        monkeypatch.setattr(VerificationKey, "of", counted)
-
-    def verify(self, token: str, policy: StalePolicy | None = None) -> Any:
-        return self.verifier.verify(token, policy)
-
-    def revoke(self, *entries: Entry) -> None:
-        self.denylist.add(entries)
-        self.verifier.replica.step(block=1)
-
-    def fetch_again(self) -> None:
-        """Let the verifier's copy of the keys grow old, so that the next look is a fetch."""
-        self.steady.now += self.issuer.max_age
 
 
 @pytest.fixture
@@ -313,57 +254,6 @@ def test_a_clock_that_is_put_back_makes_a_remembered_token_one_of_the_future(
     assert isinstance(refusal.value, NotYetValid) or claim == "auth_time"
 
 
-def test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway: Gateway) -> None:
-    """A newer JWKS without the key is enough; back in the set, it is trusted again."""
-    token = gateway.issuer.token()
-    gateway.verify(token)
-    gateway.issuer.jwks = {"keys": []}
-    assert gateway.verify(token)  # the newer copy is not here yet
-    gateway.fetch_again()
-    for _ in range(2):
-        with pytest.raises(UnknownKid):
-            gateway.verify(token)
-    gateway.issuer.jwks = gateway.issuer.ring.jwks()
-    gateway.steady.now += COOL_DOWN
-    assert gateway.verify(token)
-
-
-def test_a_remembered_token_is_refused_under_another_key_of_its_kid(gateway: Gateway) -> None:
-    """A `kid` that comes to name another key makes the signature count for nothing."""
-    token = gateway.issuer.token()
-    gateway.verify(token)
-    other = LocalIssuer(NOW).ring.jwks()["keys"]
-    mine = gateway.issuer.ring.jwks()["keys"]
-    gateway.issuer.jwks = {
-        "keys": [{**theirs, "kid": ours["kid"]} for theirs, ours in zip(other, mine, strict=True)]
-    }
-    gateway.fetch_again()
-    with pytest.raises(BadSignature):
-        gateway.verify(token)
-
-
-def test_an_unchanged_set_forgets_no_token(gateway: Gateway) -> None:
-    """Every few minutes the keys are fetched; the same keys are the same."""
-    token = gateway.issuer.token()
-    gateway.verify(token)
-    gateway.fetch_again()
-    gateway.verify(token)
-    assert gateway.issuer.jwks_fetches == 2
-    assert gateway.signatures == 1
-
-
-def test_a_remembered_token_needs_keys_that_are_young_enough(gateway: Gateway) -> None:
-    """With the issuer gone for longer than a copy may be old: 503, remembered or not."""
-    token = gateway.issuer.token(exp=NOW + 3600)
-    gateway.verify(token)
-    gateway.issuer.down = True
-    gateway.steady.now += MAX_AGE
-    assert gateway.verify(token)
-    gateway.steady.now += 0.1
-    with pytest.raises(KeysUnavailable):
-        gateway.verify(token)
-
-
 def test_callers_cannot_change_what_others_get(gateway: Gateway) -> None:
     """Private claims of JSON's mutable kinds are each caller's own, from the first time on."""
     token = gateway.issuer.token(extra={"rights": {"admin": False}, "list": [1]})
@@ -464,43 +354,6 @@ def test_a_cache_that_forgives_a_second_is_caught(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("gateway.verifier.VerifiedToken", _ForEver)
     with pytest.raises(pytest.fail.Exception):
         test_a_remembered_token_expires_at_its_second(monkeypatch, LEEWAY)
-
-
-class _NeverNewer:
-    """Says of the keys' first copy that it is still the present one."""
-
-    fresh_until = 1.0
-
-    def __init__(self, keys: JwksClient) -> None:
-        self.cached = keys.cached
-
-    def clock(self) -> float:
-        return 0.0
-
-
-def test_a_cache_that_outlives_its_keys_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test of a key that left fails for a verifier that does not look at keys again."""
-    gateway = Gateway(monkeypatch)
-    found: dict[str, VerificationKey] = {}
-    real = gateway.verifier.keys.find
-    monkeypatch.setattr(
-        gateway.verifier._tokens,
-        "find_key",
-        lambda kid: found.get(kid) or found.setdefault(kid, real(kid)),
-    )
-    with pytest.raises(pytest.fail.Exception):
-        test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway)
-
-
-def test_a_cache_that_goes_by_an_old_copy_of_keys_is_caught(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """So does it for one that asks for a key and then looks at no newer copy."""
-    gateway = Gateway(monkeypatch)
-    gateway.verify(gateway.issuer.token())
-    monkeypatch.setattr(gateway.verifier, "_keys", _NeverNewer(gateway.verifier.keys))
-    with pytest.raises(pytest.fail.Exception):
-        test_a_remembered_token_is_refused_once_its_key_has_left_the_set(gateway)
 
 
 def test_the_smallest_cache_remembers_one(monkeypatch: pytest.MonkeyPatch) -> None:
